@@ -1,0 +1,1 @@
+"""Certificates: makes and reads X.509 and SSH certificates. Never decides who gets one."""

@@ -1,0 +1,77 @@
+"""What an edge knows: one frozen snapshot of sockets, tunnels and trust.
+
+Built from the gateway's feed (``docs/internals.md``) and from nothing else; the Envoy builders and the
+tunnel server read it, the agent replaces it whole.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from policy.types import SocketType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BasicAuth:
+    """User name and password of a protected socket, as its owner set them."""
+
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeSocket:
+    socket_id: str
+    dns_name: str
+    """Public name: lower case, no port, no trailing dot."""
+    name: str
+    """What the owner calls it; shown in the tunnel's banner."""
+    socket_type: SocketType
+    ports: tuple[int, ...]
+    """Own ports of a TCP or TLS socket; the public ports of an HTTP one."""
+    epoch: int
+    """Grants of any other epoch are refused."""
+    identity_required: bool
+    basic_auth: BasicAuth | None = None
+    upstream_http_hostname: str | None = None
+    """Host header for the origin, if its owner wants another than the socket's name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeTunnel:
+    tunnel_id: str
+    socket_id: str
+    local_port: int
+    user_name: str
+    """Account the tunnel belongs to: 32 hex digits, the SSH login."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelUser:
+    user_name: str
+    public_keys: tuple[str, ...]
+    """``authorized_keys`` lines without options."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """What the edge verifies grants with; public halves only."""
+
+    issuer: str
+    session_jwks: Mapping[str, Any]
+    client_ca: str
+    """PEM: the issuing CA, then the root."""
+    tunnel_user_ca: tuple[str, ...]
+    """SSH public keys that sign tunnel logins."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeState:
+    """One revision of everything; mappings are read-only and keyed by id."""
+
+    revision: int
+    trust: Trust
+    sockets: Mapping[str, EdgeSocket] = field(default_factory=lambda: MappingProxyType({}))
+    tunnels: Mapping[str, EdgeTunnel] = field(default_factory=lambda: MappingProxyType({}))
+    tunnel_users: Mapping[str, TunnelUser] = field(default_factory=lambda: MappingProxyType({}))
