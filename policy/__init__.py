@@ -1,1 +1,1 @@
-"""Decides who may reach a socket: pure functions over frozen values. Never signs, never does I/O."""
+"""Decides who may reach a socket: pure functions over frozen values. No signing, no I/O."""

@@ -1,1 +1,1 @@
-"""The edge: follows the gateway's feed, runs Envoy and ends the tunnels. Never opens the database."""
+"""The edge: follows the feed, runs Envoy and ends the tunnels. Never opens the database."""

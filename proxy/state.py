@@ -1,7 +1,7 @@
 """What an edge knows: one frozen snapshot of sockets, tunnels and trust.
 
-Built from the gateway's feed (``docs/internals.md``) and from nothing else; the Envoy builders and the
-tunnel server read it, the agent replaces it whole.
+Built from the gateway's feed (``docs/internals.md``) and from nothing else; the Envoy builders and
+the tunnel server read it, the agent replaces it whole.
 """
 
 from collections.abc import Mapping
