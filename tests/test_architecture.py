@@ -1,0 +1,256 @@
+"""The rules of the house: who may import whom, how large a file gets, which words name things."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("idp_gateway", "ca", "policy", "templates", "proxy", "clients")
+
+MAY_IMPORT = {
+    "policy": ("policy",),
+    "ca": ("ca",),
+    "proxy": ("proxy", "policy.types", "policy.addresses", "policy.errors"),
+    "clients": ("clients",),
+    "templates": ("templates",),
+    "idp_gateway": ("idp_gateway", "ca", "policy", "templates"),
+}
+SERVER_LIBRARIES = [
+    "alembic",
+    "argon2",
+    "asyncssh",
+    "authlib",
+    "envoy",
+    "fastapi",
+    "grpc",
+    "itsdangerous",
+    "jinja2",
+    "joserfc",
+    "psycopg",
+    "pydantic",
+    "sqlalchemy",
+    "sqlmodel",
+    "starlette",
+    "uvicorn",
+    "uvloop",
+    "google",
+]
+VAGUE_WORDS = {
+    "manager",
+    "helper",
+    "helpers",
+    "utils",
+    "util",
+    "service",
+    "info",
+    "data",
+    "handler",
+}
+NAMES_OF_OTHERS = {"data_received", "pty_data_received"}
+"""Callbacks whose names asyncio and asyncssh chose."""
+
+MAX_FILE_LINES = 500
+MAX_FUNCTION_LINES = 60
+
+
+@cache
+def project_files() -> tuple[Path, ...]:
+    """Every file of the project, committed or not, that git does not ignore."""
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    return tuple(path for name in listing.split("\0") if name and (path := ROOT / name).is_file())
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"), filename=str(path))
+
+
+def python_files(*packages: str) -> list[Path]:
+    return [
+        path
+        for path in project_files()
+        if path.suffix == ".py" and (not packages or path.relative_to(ROOT).parts[0] in packages)
+    ]
+
+
+def imported_modules(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, module) for every import of ``path``, also inside functions and ``TYPE_CHECKING``."""
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for alias in node.names:
+                yield node.lineno, f"{node.module}.{alias.name}"
+
+
+def inside(module: str, parents: tuple[str, ...]) -> bool:
+    return any(module == parent or module.startswith(f"{parent}.") for parent in parents)
+
+
+def place(path: Path, line: int) -> str:
+    return f"{path.relative_to(ROOT)}:{line}"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_room_imports_only_the_rooms_below_it(package: str) -> None:
+    strays = [
+        f"{place(path, line)} imports {module}"
+        for path in python_files(package)
+        for line, module in imported_modules(path)
+        if inside(module, PACKAGES) and not inside(module, MAY_IMPORT[package])
+    ]
+    assert strays == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_product_does_not_import_its_tests(package: str) -> None:
+    strays = [
+        place(path, line)
+        for path in python_files(package)
+        for line, module in imported_modules(path)
+        if inside(module, ("tests", "bench", "pytest"))
+    ]
+    assert strays == []
+
+
+def test_the_client_starts_without_any_server_library() -> None:
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in python_files("clients")
+        if path.name != "__init__.py"
+    ]
+    program = f"""
+import importlib, sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {set(SERVER_LIBRARIES)!r}:
+            raise ImportError(f"{{name}} belongs to the server")
+sys.meta_path.insert(0, Absent())
+for module in {modules!r}:
+    importlib.import_module(module)
+"""
+    outcome = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert outcome.returncode == 0, outcome.stderr
+
+
+def test_only_tables_and_stores_know_the_database() -> None:
+    strays = [
+        place(path, line)
+        for path in python_files(*PACKAGES)
+        for line, module in imported_modules(path)
+        if inside(module, ("sqlmodel", "sqlalchemy", "alembic"))
+        and not re.match(r"idp_gateway/(tables|store|migrations)", str(path.relative_to(ROOT)))
+    ]
+    assert strays == []
+
+
+def test_only_access_makes_grants() -> None:
+    strays = [
+        place(path, node.lineno)
+        for path in python_files(*PACKAGES)
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).rpartition(".")[2] == "Grant"
+        and path.relative_to(ROOT) != Path("idp_gateway/access.py")
+    ]
+    assert strays == []
+
+
+def test_only_access_and_the_policy_itself_evaluate() -> None:
+    strays = [
+        place(path, line)
+        for path in python_files(*PACKAGES)
+        for line, module in imported_modules(path)
+        if module == "policy.evaluate.evaluate"
+        and path.relative_to(ROOT).parts[0] != "policy"
+        and path.relative_to(ROOT) != Path("idp_gateway/access.py")
+    ]
+    assert strays == []
+
+
+def test_files_and_functions_stay_small() -> None:
+    long_files = [
+        f"{path.relative_to(ROOT)}: {lines} lines"
+        for path in python_files()
+        if (lines := len(path.read_text("utf-8").splitlines())) > MAX_FILE_LINES
+    ]
+    long_functions = [
+        f"{place(path, node.lineno)} {node.name}: {length} lines"
+        for path in python_files()
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (length := (node.end_lineno or node.lineno) - node.lineno + 1) > MAX_FUNCTION_LINES
+    ]
+    assert long_files + long_functions == []
+
+
+def words_of(name: str) -> set[str]:
+    return {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)}
+
+
+def test_names_say_what_a_thing_is() -> None:
+    vague = [
+        f"{place(path, node.lineno)} {node.name}"
+        for path in python_files(*PACKAGES)
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.name not in NAMES_OF_OTHERS
+        and words_of(node.name) & VAGUE_WORDS
+    ]
+    vague += [str(p.relative_to(ROOT)) for p in python_files() if words_of(p.stem) & VAGUE_WORDS]
+    assert vague == []
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in python_files(*PACKAGES)
+        if not ast.get_docstring(parsed(path))
+    ]
+    assert silent == []
+
+
+def test_everything_that_is_left_open_is_finished() -> None:
+    marks = re.compile(r"NotImplementedError|\bTODO\b|\bFIXME\b|\bXXX\b")
+    found = [
+        place(path, number)
+        for path in python_files(*PACKAGES)
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        if marks.search(line)
+    ]
+    assert found == []
+
+
+def test_the_locks_hold_no_addresses() -> None:
+    strays = [
+        place(path, number)
+        for path in project_files()
+        if path.relative_to(ROOT).parts[0] == "requirements" or "lock" in path.name
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        if re.search(r"https?://", line)
+    ]
+    assert strays == []
+
+
+def test_no_file_names_a_registry_or_this_machine() -> None:
+    registries = r"pypi\.org|pythonhosted\.org|registry\.npmjs\.org|proxy\.golang\.org"
+    pattern = re.compile(rf"{registries}|{re.escape(str(ROOT))}/".encode())
+    strays = [
+        str(path.relative_to(ROOT)) for path in project_files() if pattern.search(path.read_bytes())
+    ]
+    assert strays == []

@@ -1,0 +1,79 @@
+"""The documentation is true: its links lead somewhere and its commands exist."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.documentation import ROOT, anchors, markdown_files, shell_blocks
+
+PROGRAMS = {
+    "mysocketctl": "clients.mysocketctl.__main__",
+    "mysocket": "clients.mysocket.__main__",
+}
+
+
+@pytest.mark.parametrize("page", markdown_files(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    broken = []
+    for target in re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", page.read_text("utf-8")):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        linked = (page.parent / name).resolve() if name else page
+        if not linked.exists() or (anchor and anchor not in anchors(linked)):
+            broken.append(target)
+    assert broken == []
+
+
+def commands(program: str) -> set[tuple[str, ...]]:
+    """Every use of ``program`` in the shell blocks: its words up to the first option."""
+    found = set()
+    for page in markdown_files():
+        for block in shell_blocks(page.read_text("utf-8")):
+            for line in re.sub(r"\\\n\s*", " ", block).splitlines():
+                for part in re.split(r"\|\||&&|\||;|\$\(", line):
+                    words = shlex.split(part, comments=True) if part.count("'") % 2 == 0 else []
+                    if words and Path(words[0]).name == program:
+                        found.add(tuple(words[1:]))
+    return found
+
+
+def test_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    named = {words[0] for words in commands("make") if words}
+    assert named <= targets
+    assert {"up", "test"} <= named
+
+
+@pytest.mark.parametrize("program", sorted(PROGRAMS))
+def test_commands_and_options_exist(program: str) -> None:
+    wrong = []
+    for words in sorted(commands(program)):
+        subcommand = [w for w in words[: _first_option(words)] if re.fullmatch(r"[a-z-]+", w)]
+        shown = _help(program, subcommand)
+        options = {w.partition("=")[0] for w in words if w.startswith("-")}
+        missing = [option for option in options if not re.search(rf"(?<![\w-]){option}\b", shown)]
+        if missing:
+            wrong.append((words, missing))
+    assert wrong == []
+
+
+def _first_option(words: tuple[str, ...]) -> int:
+    return next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
+
+
+def _help(program: str, subcommand: list[str]) -> str:
+    outcome = subprocess.run(
+        [sys.executable, "-m", PROGRAMS[program], *subcommand, "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert outcome.returncode == 0, outcome.stderr
+    return outcome.stdout
