@@ -1,0 +1,160 @@
+"""The choke point: the one place where a decision is asked for, recorded, and becomes a grant.
+
+``authorize`` is the only caller of ``policy.evaluate`` in the gateway and ``grant`` the only maker of
+a ``Grant``; a test reads the syntax trees of all other modules to keep it so. Tokens, certificates
+and cookies that open a socket are made from a ``Grant`` and from nothing else.
+"""
+
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+
+from idp_gateway.clock import Clock
+from idp_gateway.errors import AccessDenied
+from idp_gateway.records import DecisionRecord, LoginSessionRecord
+from idp_gateway.store import Store
+from policy.addresses import EmailAddress
+from policy.evaluate import evaluate
+from policy.types import (
+    AccessRequest,
+    Action,
+    Decision,
+    Grant,
+    Identity,
+    IPAddress,
+    Reason,
+    Socket,
+)
+
+GRANT_LIFE = timedelta(minutes=5)
+"""How long a grant is good for, at most."""
+CLOCK_LEEWAY = timedelta(minutes=5)
+"""How far before its making a grant starts, for verifiers whose clock is behind."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """One recorded decision together with the request it answers, so that the two cannot part."""
+
+    decision_id: str
+    request: AccessRequest
+    decision: Decision
+
+    @property
+    def allowed(self) -> bool:
+        return self.decision.allowed
+
+
+def authorize(
+    store: Store,
+    clock: Clock,
+    *,
+    identity: Identity,
+    socket: Socket,
+    action: Action,
+    source_ip: IPAddress,
+    country: str | None = None,
+) -> Verdict:
+    """Decide whether ``identity`` may use ``socket`` now, and put the decision on record.
+
+    The record is durable before this returns, whichever way the decision fell.
+    """
+    request = AccessRequest(
+        identity=identity,
+        socket=socket,
+        action=action,
+        source_ip=source_ip,
+        country=country,
+        at=clock(),
+    )
+    verdict = Verdict(decision_id=str(uuid.uuid4()), request=request, decision=evaluate(request))
+    store.record_decision(_record(verdict))
+    return verdict
+
+
+def grant(
+    verdict: Verdict,
+    *,
+    session: LoginSessionRecord,
+    life: timedelta = GRANT_LIFE,
+    leeway: timedelta = CLOCK_LEEWAY,
+) -> Grant:
+    """Leave to use the socket, for minutes, never longer than the login or the policy's window.
+
+    Raises:
+        AccessDenied: the decision is a deny, rests on no verified address, was made for somebody
+            else than the session's owner, or the login session is over.
+    """
+    request, decision = verdict.request, verdict.decision
+    identity, at = request.identity, request.at
+    if not decision.allowed:
+        raise _denied(verdict, decision.reasons[0])
+    if identity.email is None:
+        raise _denied(verdict, Reason.EMAIL_UNVERIFIED)
+    if not session.stands(at) or (session.issuer, session.subject) != _key(identity):
+        raise _denied(verdict, Reason.SESSION_EXPIRED)
+    ends = [at + life, session.expires_at]
+    if decision.expires_at is not None:
+        ends.append(decision.expires_at)
+    if min(ends) <= at:
+        raise _denied(verdict, Reason.SESSION_EXPIRED)
+    return Grant(
+        grant_id=str(uuid.uuid4()),
+        decision_id=verdict.decision_id,
+        identity=identity,
+        email=identity.email,
+        socket_id=request.socket.socket_id,
+        dns_name=request.socket.dns_name,
+        epoch=request.socket.epoch,
+        action=request.action,
+        not_before=at - leeway,
+        not_after=min(ends),
+        session_id=session.session_id,
+        source_ip=request.source_ip,
+        policy_ids=decision.policy_ids,
+    )
+
+
+def identity_of(session: LoginSessionRecord) -> Identity:
+    """The person a login session stands for; the record's e-mail is a verified one or none."""
+    return Identity(
+        issuer=session.issuer,
+        subject=session.subject,
+        email=EmailAddress.parse(session.email) if session.email is not None else None,
+        name=session.name,
+        assurance=session.assurance,
+        groups=frozenset(session.groups),
+        authenticated_at=session.authenticated_at,
+    )
+
+
+def _key(identity: Identity) -> tuple[str, str]:
+    return identity.issuer, identity.subject
+
+
+def _denied(verdict: Verdict, reason: Reason) -> AccessDenied:
+    return AccessDenied(
+        "you are known here, but the rules of this socket do not admit you",
+        decision_id=verdict.decision_id,
+        reason=str(reason),
+    )
+
+
+def _record(verdict: Verdict) -> DecisionRecord:
+    request, decision = verdict.request, verdict.decision
+    email = request.identity.email
+    return DecisionRecord(
+        decision_id=verdict.decision_id,
+        at=request.at,
+        effect=decision.effect,
+        reasons=tuple(str(reason) for reason in decision.reasons),
+        policy_ids=decision.policy_ids,
+        issuer=request.identity.issuer,
+        subject=request.identity.subject,
+        email=str(email) if email is not None else None,
+        socket_id=request.socket.socket_id,
+        action=request.action,
+        source_ip=str(request.source_ip),
+        country=request.country,
+        expires_at=decision.expires_at,
+    )

@@ -1,0 +1,1 @@
+"""Request and reply bodies of the API: the only place of the gateway that knows its JSON."""

@@ -1,0 +1,91 @@
+"""Text as the API accepts it: bounded, printable, and parsed to a value where it has a meaning.
+
+Every refusal is a ``PydanticCustomError`` whose type is the stable reason of the problem.
+"""
+
+import unicodedata
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+from policy.addresses import DomainName, EmailAddress
+from policy.errors import AddressError
+
+MAX_PUBLIC_KEY_LENGTH = 16_384
+"""Characters of one ``authorized_keys`` line; an RSA key of 16384 bits takes about 2,800."""
+MAX_CSR_LENGTH = 16_384
+"""Characters of a PEM certificate request."""
+MAX_LIST_LENGTH = 1_000
+"""Entries of one list of addresses or domains."""
+MIN_PASSWORD_LENGTH = 8
+MAX_PASSWORD_LENGTH = 1_024
+
+_REFUSED_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_JOINERS = "\u200c\u200d"
+
+
+def printable(text: str) -> str:
+    """``text``, if a terminal and a log line can show it as it is.
+
+    Controls, line breaks, bidirectional overrides and lone surrogates are refused; the two joiners
+    that Persian and Indic scripts and emoji need are not.
+
+    Raises:
+        PydanticCustomError: ``control-character``.
+    """
+    for character in text:
+        if unicodedata.category(character) in _REFUSED_CATEGORIES and character not in _JOINERS:
+            raise PydanticCustomError(
+                "control-character",
+                "holds a control or invisible character (U+{code}), which is not allowed",
+                {"code": f"{ord(character):04X}"},
+            )
+    return text
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise PydanticCustomError("blank", "must not be empty")
+    return text
+
+
+def email(text: str) -> str:
+    """The canonical spelling of one e-mail address.
+
+    Raises:
+        PydanticCustomError: ``email-invalid``.
+    """
+    try:
+        return str(EmailAddress.parse(text))
+    except AddressError as error:
+        raise PydanticCustomError("email-invalid", "{why}", {"why": str(error)}) from error
+
+
+def domain(text: str) -> str:
+    """The canonical spelling of one domain name.
+
+    Raises:
+        PydanticCustomError: ``domain-invalid``.
+    """
+    try:
+        return str(DomainName.parse(text))
+    except AddressError as error:
+        raise PydanticCustomError("domain-invalid", "{why}", {"why": str(error)}) from error
+
+
+def _each_once(texts: list[str]) -> list[str]:
+    return list(dict.fromkeys(texts))
+
+
+ShortText = Annotated[str, Field(max_length=255), AfterValidator(printable)]
+LongText = Annotated[str, Field(max_length=1_024), AfterValidator(printable)]
+Name = Annotated[
+    str, Field(min_length=1, max_length=255), AfterValidator(printable), AfterValidator(_not_blank)
+]
+Email = Annotated[str, Field(max_length=254), AfterValidator(email)]
+Domain = Annotated[str, Field(max_length=253), AfterValidator(domain)]
+EmailList = Annotated[list[Email], Field(max_length=MAX_LIST_LENGTH), AfterValidator(_each_once)]
+DomainList = Annotated[list[Domain], Field(max_length=MAX_LIST_LENGTH), AfterValidator(_each_once)]
+PublicKeyLine = Annotated[str, Field(min_length=1, max_length=MAX_PUBLIC_KEY_LENGTH)]
+CertificateRequest = Annotated[str, Field(min_length=1, max_length=MAX_CSR_LENGTH)]
