@@ -1,0 +1,248 @@
+"""Vets the public keys people submit: the only way to a ``SshPublicKey`` or ``TlsPublicKey``.
+
+Both parsers are total: any text gives a value or a typed error. Neither takes anything but the key
+from what was sent; comments, names and requested extensions are dropped.
+"""
+
+import binascii
+import re
+from base64 import b64decode
+from dataclasses import dataclass
+from hashlib import sha256
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import ssh
+from sshpubkeys import SSHKey  # type: ignore[import-untyped]
+
+from ca import errors, key_strength
+
+MAX_KEY_BYTES = 16 * 1024
+"""Longest text accepted, of a key line and of a CSR alike; RSA-8192 needs under 1.5 KiB."""
+
+SSH_KEY_TYPES = frozenset(
+    {
+        "ssh-ed25519",
+        "ssh-rsa",
+        "ecdsa-sha2-nistp256",
+        "ecdsa-sha2-nistp384",
+        "ecdsa-sha2-nistp521",
+    }
+)
+"""Key types certified for SSH (RFC 4253 §6.6, RFC 5656 §3.1, RFC 8709 §4)."""
+
+SshKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+TlsKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+
+_CERTIFICATE_SUFFIX = "-cert-v01@openssh.com"
+_SECURITY_KEY_PREFIX = "sk-"
+_KEY_TYPE = re.compile(r"[a-z0-9][a-z0-9@.-]{0,63}")
+_CSR_PEM = re.compile(
+    rb"\s*-----BEGIN (?P<label>(?:NEW )?CERTIFICATE REQUEST)-----\r?\n"
+    rb"(?P<body>[A-Za-z0-9+/=\r\n]+)"
+    rb"-----END (?P=label)-----\s*"
+)
+_CSR_HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SshPublicKey:
+    """An SSH public key that may be certified; made by ``parse_ssh_public_key`` alone."""
+
+    line: str
+    """``type base64``: canonical, without comment."""
+    key_type: str
+    key: SshKey
+
+    @property
+    def blob(self) -> bytes:
+        """The key in SSH wire format (RFC 4253 §6.6)."""
+        return b64decode(self.line.split(" ")[1])
+
+    @property
+    def fingerprint(self) -> str:
+        """``SHA256:`` and unpadded base64, as ``ssh-keygen -l`` shows it."""
+        digest = binascii.b2a_base64(sha256(self.blob).digest(), newline=False)
+        return "SHA256:" + digest.decode("ascii").rstrip("=")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsPublicKey:
+    """A public key whose holder proved to have it; made by ``parse_csr`` alone."""
+
+    key: TlsKey
+
+    @property
+    def spki(self) -> bytes:
+        """SubjectPublicKeyInfo in DER (RFC 5280 §4.1.2.7)."""
+        return self.key.public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the SubjectPublicKeyInfo, hex."""
+        return sha256(self.spki).hexdigest()
+
+
+def parse_ssh_public_key(text: str | bytes) -> SshPublicKey:
+    """Read one public key line as ``ssh-keygen`` writes it; a comment is dropped.
+
+    Options in front of the key are refused, not dropped: who wrote ``from="…"`` expects it to hold.
+    Possession of the private half is **not** checked here.
+
+    Raises:
+        SubjectKeyError: one of its subclasses, see ``ca.errors``.
+    """
+    key_type, encoded = _split_key_line(_bounded_text(text))
+    _check_key_type(key_type)
+    blob = _decode_blob(key_type, encoded)
+    _second_opinion(f"{key_type} {encoded}")
+    key = _load_ssh_key(key_type, blob)
+    _check_ssh_strength(key)
+    return SshPublicKey(line=f"{key_type} {encoded}", key_type=key_type, key=key)
+
+
+def parse_csr(pem: str | bytes) -> TlsPublicKey:
+    """Take the public key out of a PEM PKCS#10 request (RFC 2986), verified by its own signature.
+
+    Subject, extensions and attributes are claims of the sender: they are ignored.
+
+    Raises:
+        CsrError: not one readable request, or not signed by its key.
+        SubjectKeyError: the key itself is refused.
+    """
+    request = _load_csr(_bounded_csr(pem))
+    key = _csr_key(request)
+    _check_csr_signature(request)
+    return vet_tls_key(key)
+
+
+def vet_tls_key(key: object) -> TlsPublicKey:
+    """Check type and strength of a key for TLS. For keys from elsewhere than a CSR: **unproven**.
+
+    Raises:
+        SubjectKeyError: the key is refused.
+    """
+    if isinstance(key, rsa.RSAPublicKey):
+        key_strength.check_rsa(key)
+        return TlsPublicKey(key=key)
+    # Envoy's TLS library verifies handshakes on P-256 and P-384 only, so no other would ever work.
+    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(
+        key.curve, ec.SECP256R1 | ec.SECP384R1
+    ):
+        return TlsPublicKey(key=key)
+    raise errors.KeyTypeUnsupportedError("a TLS key is RSA, ECDSA P-256 or ECDSA P-384")
+
+
+def _bounded_text(text: str | bytes) -> str:
+    raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    if len(raw) > MAX_KEY_BYTES:
+        raise errors.KeyTooLargeError(f"a public key has at most {MAX_KEY_BYTES} bytes")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise errors.KeyMalformedError("a public key is plain text") from error
+
+
+def _split_key_line(text: str) -> tuple[str, str]:
+    line = text.removesuffix("\n").removesuffix("\r").strip(" \t")
+    if not line.replace("\t", " ").isprintable():
+        raise errors.KeyMalformedError("a public key is exactly one line of printable text")
+    fields = line.replace("\t", " ").split(" ", 1)
+    if len(fields) != 2 or not _KEY_TYPE.fullmatch(fields[0]):
+        raise errors.KeyMalformedError("a public key line is: type, base64, comment")
+    return fields[0], fields[1].lstrip(" ").split(" ", 1)[0]
+
+
+def _check_key_type(key_type: str) -> None:
+    if key_type.endswith(_CERTIFICATE_SUFFIX):
+        raise errors.KeyIsCertificateError("this is a certificate; send the public key itself")
+    if key_type.startswith(_SECURITY_KEY_PREFIX):
+        # The library would load it as a plain key, and so certify a key nobody holds in hardware.
+        raise errors.KeyTypeUnsupportedError(f"security keys ({key_type}) are not certified yet")
+    if key_type not in SSH_KEY_TYPES:
+        raise errors.KeyTypeUnsupportedError(f"keys of type {key_type} are not certified")
+
+
+def _decode_blob(key_type: str, encoded: str) -> bytes:
+    try:
+        blob = b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise errors.KeyMalformedError("the middle part of a public key is base64") from error
+    length = int.from_bytes(blob[:4])
+    inner = blob[4 : 4 + length]
+    if inner.endswith(_CERTIFICATE_SUFFIX.encode("ascii")):
+        raise errors.KeyIsCertificateError("this is a certificate; send the public key itself")
+    if len(blob) < 4 or inner != key_type.encode("ascii"):
+        raise errors.KeyMalformedError("the key's two type fields differ")
+    return blob
+
+
+def _second_opinion(line: str) -> None:
+    """Ask a parser that shares no code with the one whose result is used."""
+    try:
+        SSHKey(line, strict=True, disallow_options=True).parse()
+    except Exception as error:  # the library's errors are no closed set
+        raise errors.KeyMalformedError("the key does not follow its type's format") from error
+
+
+def _load_ssh_key(key_type: str, blob: bytes) -> SshKey:
+    line = key_type.encode("ascii") + b" " + binascii.b2a_base64(blob, newline=False)
+    try:
+        key = ssh.load_ssh_public_identity(line)
+        if not isinstance(key, SshKey):
+            raise errors.KeyTypeUnsupportedError(f"keys of type {key_type} are not certified")
+        canonical = ssh.serialize_ssh_public_key(key)
+    except errors.CaError:
+        raise
+    except (ValueError, TypeError, OverflowError, UnsupportedAlgorithm) as error:
+        raise errors.KeyMalformedError("the key does not follow its type's format") from error
+    if canonical != line:
+        raise errors.KeyMalformedError("the key is not in its one canonical form")
+    return key
+
+
+def _check_ssh_strength(key: SshKey) -> None:
+    if isinstance(key, rsa.RSAPublicKey):
+        key_strength.check_rsa(key)
+    elif isinstance(key, ed25519.Ed25519PublicKey):
+        key_strength.check_ed25519(key)
+
+
+def _bounded_csr(pem: str | bytes) -> bytes:
+    raw = pem.encode("utf-8", "surrogatepass") if isinstance(pem, str) else pem
+    if len(raw) > MAX_KEY_BYTES:
+        raise errors.CsrTooLargeError(
+            f"a certificate signing request has at most {MAX_KEY_BYTES} bytes"
+        )
+    return raw
+
+
+def _load_csr(raw: bytes) -> x509.CertificateSigningRequest:
+    match = _CSR_PEM.fullmatch(raw)
+    if match is None:
+        raise errors.CsrMalformedError("send exactly one CERTIFICATE REQUEST in PEM form")
+    try:
+        return x509.load_der_x509_csr(b64decode(b"".join(match["body"].split()), validate=True))
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise errors.CsrMalformedError("the certificate signing request is not DER") from error
+
+
+def _csr_key(request: x509.CertificateSigningRequest) -> object:
+    try:
+        return request.public_key()
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise errors.KeyMalformedError("the request's public key is not readable") from error
+
+
+def _check_csr_signature(request: x509.CertificateSigningRequest) -> None:
+    try:
+        trusted_hash = isinstance(request.signature_hash_algorithm, _CSR_HASHES)
+        valid = trusted_hash and request.is_signature_valid
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise errors.CsrSignatureError("the request's signature is not readable") from error
+    if not valid:
+        raise errors.CsrSignatureError("the request is not signed by its own key with SHA-2")
