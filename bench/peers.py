@@ -1,0 +1,160 @@
+"""The programs we are measured against, and the origin all of them stand before.
+
+The origin is nginx on a unix socket answering 200 with a dozen bytes; a tunnel's end looks the same
+to Envoy. Each peer gets its distribution's defaults but for one worker and keep-alive upstream.
+"""
+
+import contextlib
+import json
+import os
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bench.trust import ServerFiles
+from tests.support.processes import Process, free_port, running
+
+_NGINX_USER = "user root; " if os.geteuid() == 0 else ""
+"""Started by root, nginx would give up the right to its own directory."""
+ENVOY = Path(sysconfig.get_path("purelib")) / "envoy" / "_bin" / "envoy"
+
+
+def _nginx(directory: Path, name: str, http: str) -> Process:
+    config = directory / f"{name}.conf"
+    config.write_text(
+        f"{_NGINX_USER}daemon off; worker_processes 1; error_log stderr;\n"
+        f"pid {directory}/{name}.pid;\n"
+        "events {}\n"
+        f"http {{ access_log off; keepalive_requests 1000000000;\n{http}\n}}\n"
+    )
+    return Process("nginx", "-c", config, "-p", directory, log=directory / f"{name}.log")
+
+
+@contextlib.contextmanager
+def origin(directory: Path, path: Path) -> Iterator[Process]:
+    """An HTTP origin on the unix socket ``path``."""
+    server = f'server {{ listen unix:{path}; location / {{ return 200 "hello, world"; }} }}'
+    with running(_nginx(directory, "origin", server)) as process:
+        process.wait_for(path.exists)
+        yield process
+
+
+@contextlib.contextmanager
+def nginx(directory: Path, files: ServerFiles, upstream: Path) -> Iterator[tuple[Process, int]]:
+    """A plain TLS reverse proxy; yields the process and its port."""
+    port = free_port()
+    http = f"""
+upstream origin {{ server unix:{upstream}; keepalive 64; }}
+server {{
+  listen 127.0.0.1:{port} ssl;
+  ssl_certificate {files.chain}; ssl_certificate_key {files.key};
+  location / {{
+    proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection "";
+  }}
+}}"""
+    with running(_nginx(directory, "nginx", http)) as process:
+        yield process.wait_for_port(port), port
+
+
+@contextlib.contextmanager
+def haproxy(
+    directory: Path, files: ServerFiles, client_ca: Path, upstream: Path
+) -> Iterator[tuple[Process, int]]:
+    """A TCP proxy that demands a client certificate in a full handshake; (process, port)."""
+    port = free_port()
+    config = directory / "haproxy.cfg"
+    config.write_text(f"""
+global
+  nbthread 1
+  tune.ssl.cachesize 0
+  ssl-default-bind-options no-tls-tickets
+defaults
+  mode tcp
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+frontend tls
+  bind 127.0.0.1:{port} ssl crt {files.bundle} ca-file {client_ca} verify required
+  default_backend origin
+backend origin
+  server origin unix@{upstream}
+""")
+    with running(Process("haproxy", "-db", "-f", config, log=directory / "haproxy.log")) as process:
+        yield process.wait_for_port(port), port
+
+
+@contextlib.contextmanager
+def bare_envoy(
+    directory: Path, files: ServerFiles, upstream: Path
+) -> Iterator[tuple[Process, int]]:
+    """Envoy with nothing but a router behind TLS; yields the process and its port."""
+    port = free_port()
+    config = directory / "envoy.json"
+    config.write_text(json.dumps(_bare_envoy_config(files, upstream, port)))
+    command = (ENVOY, "-c", config, "--concurrency", "1", "--disable-hot-restart")
+    with running(Process(*command, "-l", "error", log=directory / "envoy.log")) as process:
+        yield process.wait_for_port(port), port
+
+
+def _bare_envoy_config(files: ServerFiles, upstream: Path, port: int) -> dict[str, Any]:
+    prefix = "type.googleapis.com/envoy.extensions"
+    tls = f"{prefix}.transport_sockets.tls.v3.DownstreamTlsContext"
+    manager = f"{prefix}.filters.network.http_connection_manager.v3.HttpConnectionManager"
+    router = {"@type": f"{prefix}.filters.http.router.v3.Router"}
+    certificate = {
+        "certificate_chain": {"filename": str(files.chain)},
+        "private_key": {"filename": str(files.key)},
+    }
+    chain = {
+        "transport_socket": {
+            "name": "tls",
+            "typed_config": {
+                "@type": tls,
+                "common_tls_context": {"tls_certificates": [certificate]},
+            },
+        },
+        "filters": [
+            {
+                "name": "http",
+                "typed_config": {
+                    "@type": manager,
+                    "stat_prefix": "bench",
+                    "http_filters": [{"name": "router", "typed_config": router}],
+                    "route_config": {
+                        "virtual_hosts": [
+                            {
+                                "name": "all",
+                                "domains": ["*"],
+                                "routes": [
+                                    {"match": {"prefix": "/"}, "route": {"cluster": "origin"}}
+                                ],
+                            }
+                        ]
+                    },
+                },
+            }
+        ],
+    }
+    endpoint = {"endpoint": {"address": {"pipe": {"path": str(upstream)}}}}
+    return {
+        "static_resources": {
+            "listeners": [
+                {
+                    "name": "https",
+                    "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
+                    "filter_chains": [chain],
+                }
+            ],
+            "clusters": [
+                {
+                    "name": "origin",
+                    "type": "STATIC",
+                    "load_assignment": {
+                        "cluster_name": "origin",
+                        "endpoints": [{"lb_endpoints": [endpoint]}],
+                    },
+                }
+            ],
+        }
+    }
