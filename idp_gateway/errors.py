@@ -1,0 +1,160 @@
+"""Errors of the gateway. Each carries a stable kebab-case ``reason`` and a sentence for people.
+
+GatewayError
+├── InvalidInput            input the caller has to mend; names the field where it can
+│   ├── BodyTooLarge
+│   ├── CodeInvalid         a one-time or device code that is unknown, used up or too old
+│   └── KeyRefused          a public key or signing request that is not accepted
+├── NotAuthenticated        no, or no valid, credentials
+│   ├── LoginFailed         wrong e-mail or password; says not which
+│   └── TokenInvalid        a token that does not verify
+├── Forbidden
+│   ├── AccessDenied        the policy said no; carries the decision's id
+│   └── SignupClosed
+├── NotFound                unknown, or somebody else's: the same answer for both
+├── Conflict
+│   ├── NameTaken
+│   └── EmailTaken
+├── TooManyAttempts         come back after ``retry_after`` seconds
+├── PortsExhausted          every port of the range is given away
+├── ProviderFailed          an identity provider did not answer as it must
+└── SettingsError           the gateway cannot start like this
+
+HTTP statuses are chosen in ``idp_gateway.problems`` and nowhere else.
+"""
+
+# ruff: noqa: N818 - the names are the tree above, read aloud in `except`
+
+
+class GatewayError(Exception):
+    """Base of every error the gateway raises on purpose."""
+
+    reason = "gateway-error"
+
+    def __init__(self, message: str, *, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        if reason is not None:
+            self.reason = reason
+
+
+class InvalidInput(GatewayError):
+    """Something the caller sent cannot be used."""
+
+    reason = "input-invalid"
+
+    def __init__(
+        self, message: str, *, field: str | None = None, reason: str | None = None
+    ) -> None:
+        super().__init__(message, reason=reason)
+        self.field = field
+
+
+class BodyTooLarge(InvalidInput):
+    """The request's body is longer than any call needs."""
+
+    reason = "body-too-large"
+
+
+class CodeInvalid(InvalidInput):
+    """A code that is unknown, was used before, or is too old."""
+
+    reason = "code-invalid"
+
+
+class KeyRefused(InvalidInput):
+    """A public key or certificate signing request that is not accepted."""
+
+    reason = "key-refused"
+
+
+class NotAuthenticated(GatewayError):
+    """The caller has to log in first."""
+
+    reason = "not-authenticated"
+
+
+class LoginFailed(NotAuthenticated):
+    """E-mail and password do not belong together; which of them is wrong is not said."""
+
+    reason = "login-failed"
+
+
+class TokenInvalid(NotAuthenticated):
+    """A token that is malformed, expired, for another purpose, or not ours."""
+
+    reason = "token-invalid"
+
+
+class Forbidden(GatewayError):
+    """The caller is known and may not do this."""
+
+    reason = "forbidden"
+
+
+class AccessDenied(Forbidden):
+    """A decision fell against the caller."""
+
+    reason = "access-denied"
+
+    def __init__(self, message: str, *, decision_id: str, reason: str | None = None) -> None:
+        super().__init__(message, reason=reason)
+        self.decision_id = decision_id
+
+
+class SignupClosed(Forbidden):
+    """This gateway lets nobody create an account of their own."""
+
+    reason = "signup-closed"
+
+
+class NotFound(GatewayError):
+    """There is no such thing, or it belongs to somebody else."""
+
+    reason = "not-found"
+
+
+class Conflict(GatewayError):
+    """The change contradicts what is stored."""
+
+    reason = "conflict"
+
+
+class NameTaken(Conflict):
+    """Another socket has this name."""
+
+    reason = "name-taken"
+
+
+class EmailTaken(Conflict):
+    """Another account has this e-mail address."""
+
+    reason = "email-taken"
+
+
+class TooManyAttempts(GatewayError):
+    """Too many failures lately from this address or on this account."""
+
+    reason = "too-many-attempts"
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class PortsExhausted(GatewayError):
+    """No port of the range is free."""
+
+    reason = "ports-exhausted"
+
+
+class ProviderFailed(GatewayError):
+    """An identity provider is out of reach or answered against its protocol."""
+
+    reason = "provider-failed"
+
+
+class SettingsError(GatewayError):
+    """The gateway cannot start with these settings or this state directory."""
+
+    reason = "settings-invalid"

@@ -1,0 +1,118 @@
+"""Errors as HTTP answers: the only place where a status code is chosen (RFC 9457)."""
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from ca.errors import CaError, CsrError, SubjectKeyError
+from idp_gateway import errors
+from policy.errors import PolicyError
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+_STATUS: Mapping[type[Exception], int] = {
+    errors.BodyTooLarge: 413,
+    errors.InvalidInput: 400,
+    errors.NotAuthenticated: 401,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.TooManyAttempts: 429,
+    errors.PortsExhausted: 503,
+    errors.ProviderFailed: 502,
+    PolicyError: 400,
+    SubjectKeyError: 400,
+    CsrError: 400,
+}
+
+
+def status_of(error: Exception) -> int:
+    """The HTTP status of one of our errors; 500 for one that has none."""
+    for kind in type(error).__mro__:
+        if kind in _STATUS:
+            return _STATUS[kind]
+    return 500
+
+
+def problem(
+    status: int,
+    reason: str,
+    detail: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    **members: Any,
+) -> JSONResponse:
+    """One problem document. ``error_message`` repeats ``detail`` for clients of 2022."""
+    body = {
+        "type": f"urn:mysocket:problem:{reason}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "reason": reason,
+        "error_message": detail,
+    }
+    return JSONResponse(body | members, status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def problem_of(error: errors.GatewayError | PolicyError | CaError) -> JSONResponse:
+    """The problem document of one of our own errors."""
+    status = status_of(error)
+    if status >= 500 and not isinstance(error, errors.GatewayError):
+        log.error("request failed", exc_info=error)
+        return problem(500, "internal-error", "something went wrong here; try again")
+    members: dict[str, Any] = {}
+    headers: dict[str, str] = {}
+    if isinstance(error, errors.AccessDenied):
+        members["decision_id"] = error.decision_id
+    if isinstance(error, errors.InvalidInput) and error.field:
+        members["field"] = error.field
+    if isinstance(error, errors.TooManyAttempts):
+        headers["retry-after"] = str(error.retry_after)
+    return problem(status, error.reason, str(error), headers=headers, **members)
+
+
+def install_problems(app: FastAPI) -> None:
+    """Answer every error of ``app`` with a problem document, never with a traceback."""
+    for kind in (errors.GatewayError, PolicyError, CaError):
+        app.add_exception_handler(kind, _ours)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def _ours(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, errors.GatewayError | PolicyError | CaError)  # noqa: S101
+    return problem_of(error)
+
+
+def _invalid(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"][1:] if isinstance(part, str)]
+    if first["type"] == "json_invalid":
+        return problem(400, "json-invalid", "the body is not valid JSON")
+    field = ".".join(place)
+    message = first["msg"].removeprefix("Value error, ")
+    # Nothing of the value itself: it may be a password.
+    detail = f"{field}: {message}" if field else message
+    return problem(400, "input-invalid", detail, field=field or "body")
+
+
+def _http(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101
+    phrase = HTTPStatus(error.status_code).phrase
+    reason = phrase.lower().replace(" ", "-").replace("'", "")
+    return problem(error.status_code, reason, str(error.detail or phrase), headers=error.headers)
+
+
+def _unexpected(_request: Request, error: Exception) -> JSONResponse:
+    log.error("request failed", exc_info=error)
+    return problem(500, "internal-error", "something went wrong here; try again")

@@ -1,0 +1,250 @@
+"""What the store keeps, as frozen values: one class per table, field names = column names.
+
+Times are aware UTC. Ids are UUID text with dashes unless said otherwise. Nothing secret is stored
+in the clear that could be a hash or sealed; what is left is kept out of ``repr``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from policy.types import Action, Assurance, Effect, SocketType
+
+
+class CertificateKind(StrEnum):
+    """What a certificate is for; no two purposes share a signing key."""
+
+    SSH_USER = "ssh-user"
+    SSH_TUNNEL = "ssh-tunnel"
+    X509_CLIENT = "x509-client"
+    X509_SERVER = "x509-server"
+
+
+class ChangeKind(StrEnum):
+    """What part of the edges' state a change touched."""
+
+    SOCKET = "socket"
+    TUNNEL = "tunnel"
+    TUNNEL_USER = "tunnel_user"
+    TRUST = "trust"
+
+
+class DeviceState(StrEnum):
+    """Where a device authorisation stands (RFC 8628 §3.5)."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    DENIED = "denied"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountRecord:
+    account_id: str
+    email: str
+    """``str(EmailAddress)``: lower case, A-label domain."""
+    email_verified: bool
+    name: str
+    password_hash: str = field(repr=False)
+    ssh_key: str
+    """One ``authorized_keys`` line without options, or empty."""
+    created_at: datetime
+    verified_at: datetime | None = None
+
+    @property
+    def user_name(self) -> str:
+        """The SSH login: the account id without dashes, 32 hex digits."""
+        return self.account_id.replace("-", "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityRecord:
+    """The first and last time somebody was seen; keyed by (issuer, subject)."""
+
+    issuer: str
+    subject: str
+    email: str | None
+    name: str
+    account_id: str | None
+    first_seen: datetime
+    last_seen: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginSessionRecord:
+    session_id: str
+    """SHA-256 (hex) of the cookie's secret, or a random id for logins without a browser."""
+    issuer: str
+    subject: str
+    email: str | None
+    """Only if the provider verified it."""
+    name: str
+    assurance: Assurance
+    groups: tuple[str, ...] = ()
+    authenticated_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None = None
+
+    def stands(self, now: datetime) -> bool:
+        """Whether the session is neither revoked nor over."""
+        return self.revoked_at is None and now < self.expires_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginAttemptRecord:
+    attempt_id: str
+    """SHA-256 (hex) of ``state``."""
+    provider: str
+    nonce: str = field(repr=False)
+    code_verifier: str = field(repr=False)
+    return_to: Mapping[str, Any]
+    created_at: datetime
+    expires_at: datetime
+    consumed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SocketSessionRecord:
+    """Ties one socket to one login session; its id is the ``sid`` of the session cookie."""
+
+    socket_session_id: str
+    socket_id: str
+    session_id: str
+    created_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneTimeCodeRecord:
+    code_hash: str
+    purpose: str
+    payload: Mapping[str, Any]
+    created_at: datetime
+    expires_at: datetime
+    consumed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceCodeRecord:
+    device_code_hash: str
+    user_code: str
+    payload: Mapping[str, Any]
+    state: DeviceState = DeviceState.PENDING
+    session_id: str | None = None
+    created_at: datetime
+    expires_at: datetime
+    last_polled_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SocketRecord:
+    socket_id: str
+    account_id: str
+    dns_name: str
+    name: str
+    socket_type: SocketType
+    port: int | None = None
+    """Own port of a TCP or TLS socket; the store gives it out."""
+    protected: bool = False
+    protected_username: str = ""
+    protected_password: str = field(default="", repr=False)
+    cloud_authentication_enabled: bool = False
+    emails: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+    description: str = ""
+    upstream_username: str = ""
+    upstream_password: str = field(default="", repr=False)
+    upstream_http_hostname: str = ""
+    upstream_type: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    private_socket: bool = False
+    epoch: int = 1
+    ssh_ca_public: str
+    """One ``authorized_keys`` line: the socket's own SSH user CA."""
+    ssh_ca_private_sealed: bytes = field(repr=False)
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelRecord:
+    tunnel_id: str
+    socket_id: str
+    local_port: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningKeyRecord:
+    purpose: str
+    key_id: str
+    public: Mapping[str, Any]
+    """Public JWK (or another public description of the key)."""
+    private_sealed: bytes = field(repr=False)
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateRecord:
+    """One issuance; written before the certificate leaves the gateway."""
+
+    serial: str
+    """Decimal for SSH, lower-case hex for X.509; unique over all kinds."""
+    kind: CertificateKind
+    ca_key_id: str
+    subject: str
+    """E-mail, host name or tunnel login."""
+    socket_id: str | None = None
+    epoch: int | None = None
+    grant_id: str | None = None
+    decision_id: str | None = None
+    public_key_fingerprint: str
+    not_before: datetime
+    not_after: datetime
+    issued_at: datetime
+    body: str
+    """The certificate as it was released: PEM or one SSH line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionRecord:
+    decision_id: str
+    at: datetime
+    effect: Effect
+    reasons: tuple[str, ...]
+    policy_ids: tuple[str, ...] = ()
+    issuer: str
+    subject: str
+    email: str | None
+    socket_id: str
+    action: Action
+    source_ip: str
+    country: str | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelReportRecord:
+    """A tunnel an edge says is connected."""
+
+    tunnel_id: str
+    edge_id: str
+    connected_at: datetime
+    peer: str
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeRecord:
+    edge_id: str
+    ssh_host_key: str
+    acked_revision: int
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeRecord:
+    revision: int
+    kind: ChangeKind
+    entity_id: str
+    at: datetime

@@ -1,0 +1,14 @@
+"""The database behind the gateway: every method is one short transaction and safe in any thread."""
+
+from idp_gateway.store.accounts import AccountStore
+from idp_gateway.store.database import Database
+from idp_gateway.store.edges import EdgeStore
+from idp_gateway.store.issuance import IssuanceStore
+from idp_gateway.store.logins import LoginStore
+from idp_gateway.store.sockets import SocketStore
+
+__all__ = ["Database", "Store"]
+
+
+class Store(AccountStore, LoginStore, SocketStore, IssuanceStore, EdgeStore):
+    """All of the gateway's tables. ``find_*`` answers ``None``, ``get_*`` raises ``NotFound``."""

@@ -1,0 +1,112 @@
+"""One engine, two kinds of transaction, for SQLite and PostgreSQL alike.
+
+Reading sees one consistent state of everything. Writing is durable when it returns: SQLite runs in
+WAL mode with ``synchronous=FULL`` (https://www.sqlite.org/pragma.html#pragma_synchronous).
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.pool import ConnectionPoolEntry
+
+_WRITE_OPTION = "mysocket_write"
+_CHANGE_LOCK = 0x6D79736F636B  # any fixed number of ours: "mysock"
+_BUSY_MILLISECONDS = 10_000
+
+
+class Database:
+    """The connection pool and the rules of its transactions."""
+
+    def __init__(self, url: str) -> None:
+        """Open a database by its SQLAlchemy address; nothing is connected or created yet.
+
+        ``sqlite:///path`` and ``postgresql://…`` (driver psycopg) are what is tested.
+        """
+        self.url = make_url(url)
+        if self.url.drivername == "postgresql":
+            self.url = self.url.set(drivername="postgresql+psycopg")
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._listeners: list[Callable[[], None]] = []
+        # SQLite waits for a lock by polling with growing pauses; our own threads queue here.
+        self._writers = threading.Lock()
+        self.engine = self._open_sqlite() if self.is_sqlite else self._open_postgresql()
+        self._writing = self.engine.execution_options(**{_WRITE_OPTION: True})
+        self._reading = (
+            self.engine
+            if self.is_sqlite
+            else self.engine.execution_options(isolation_level="REPEATABLE READ")
+        )
+
+    def _open_sqlite(self) -> Engine:
+        if self.url.database and self.url.database != ":memory:":
+            Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(self.url, pool_size=8, max_overflow=40)
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+
+    def _open_postgresql(self) -> Engine:
+        return create_engine(self.url, pool_size=8, max_overflow=40, pool_pre_ping=True)
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` after every commit that gave out a revision; it must not block."""
+        self._listeners.append(listener)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that sees one state of the database and changes nothing."""
+        with self._reading.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that is committed and durable on leaving the block without an error."""
+        if not self.is_sqlite:
+            with self._writing.begin() as connection:
+                yield connection
+            return
+        with self._writers, self._writing.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def changing(self) -> Iterator[Connection]:
+        """As ``writing``, for what edges must learn of: one such transaction at a time.
+
+        On PostgreSQL an advisory lock makes revisions appear in their order, so that a reader who
+        has seen revision n has seen all before it.
+        """
+        with self.writing() as connection:
+            if not self.is_sqlite:
+                connection.execute(
+                    text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CHANGE_LOCK}
+                )
+            yield connection
+        for listener in self._listeners:
+            listener()
+
+    def close(self) -> None:
+        """Give every connection back."""
+        self.engine.dispose()
+
+
+def _prepare_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
+    # The driver's own transaction control would begin too late; _begin_sqlite does it.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        f"busy_timeout={_BUSY_MILLISECONDS}",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(_WRITE_OPTION)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,206 @@
+"""What edges are told and what they tell: revisions, the feed's rows, reports."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
+
+from idp_gateway.records import (
+    ChangeKind,
+    ChangeRecord,
+    EdgeRecord,
+    SocketRecord,
+    TunnelRecord,
+    TunnelReportRecord,
+)
+from idp_gateway.store.accounts import ACCOUNTS
+from idp_gateway.store.base import (
+    CHANGES,
+    StorePart,
+    columns_for,
+    find_all,
+    find_one,
+    note_change,
+    values_of,
+)
+from idp_gateway.store.sockets import SOCKETS, TUNNELS
+from idp_gateway.tables import Edge, TunnelReport, table_of
+
+EDGES = table_of(Edge)
+REPORTS = table_of(TunnelReport)
+
+_LARGEST_SET = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedTunnel:
+    tunnel: TunnelRecord
+    account_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedAccount:
+    account_id: str
+    ssh_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedRows:
+    """One consistent look at what edges need; partial when ``complete`` is false."""
+
+    revision: int
+    complete: bool
+    changes: tuple[ChangeRecord, ...] = ()
+    """What changed after the revision asked for; an entity named here without a row is gone."""
+    sockets: tuple[SocketRecord, ...] = ()
+    tunnels: tuple[FeedTunnel, ...] = ()
+    accounts: tuple[FeedAccount, ...] = ()
+
+
+class EdgeStore(StorePart):
+    """Tables ``changes``, ``edges`` and ``tunnel_reports``, and the feed's view of the others."""
+
+    def revision(self) -> int:
+        """The newest revision given out; 0 before the first change."""
+        with self.database.reading() as connection:
+            return _revision(connection)
+
+    def changes_since(self, revision: int) -> tuple[ChangeRecord, ...]:
+        """Changes after ``revision``, oldest first."""
+        with self.database.reading() as connection:
+            return _changes_since(connection, revision)
+
+    def read_feed(self, since: int | None) -> FeedRows:
+        """Everything (``since`` is ``None``), or only what changed after a revision."""
+        with self.database.reading() as connection:
+            revision = _revision(connection)
+            if since is None:
+                return FeedRows(
+                    revision=revision,
+                    complete=True,
+                    sockets=find_all(connection, SocketRecord, SOCKETS),
+                    tunnels=_tunnels(connection),
+                    accounts=_accounts(connection),
+                )
+            changes = _changes_since(connection, since)
+            return FeedRows(
+                revision=revision,
+                complete=False,
+                changes=changes,
+                sockets=tuple(
+                    socket
+                    for where in _in_sets(SOCKETS.c.socket_id, changes, ChangeKind.SOCKET)
+                    for socket in find_all(connection, SocketRecord, SOCKETS, where)
+                ),
+                tunnels=tuple(
+                    tunnel
+                    for where in _in_sets(TUNNELS.c.tunnel_id, changes, ChangeKind.TUNNEL)
+                    for tunnel in _tunnels(connection, where)
+                ),
+                accounts=tuple(
+                    account
+                    for where in _in_sets(ACCOUNTS.c.account_id, changes, ChangeKind.TUNNEL_USER)
+                    for account in _accounts(connection, where)
+                ),
+            )
+
+    def note_trust(self, digest: str, now: datetime) -> None:
+        """Give out a revision if what edges verify with is not what it was."""
+        newest = (
+            select(CHANGES.c.entity_id)
+            .where(CHANGES.c.kind == ChangeKind.TRUST)
+            .order_by(CHANGES.c.revision.desc())
+            .limit(1)
+        )
+        with self.database.changing() as connection:
+            if connection.execute(newest).scalar_one_or_none() != digest:
+                note_change(connection, ChangeKind.TRUST, [digest], now)
+
+    def acknowledge(self, edge_id: str, revision: int, now: datetime) -> None:
+        """Note that an edge serves ``revision``."""
+        with self.database.writing() as connection:
+            if find_one(connection, EdgeRecord, EDGES, EDGES.c.edge_id == edge_id) is None:
+                connection.execute(
+                    insert(EDGES).values(
+                        edge_id=edge_id, ssh_host_key="", acked_revision=revision, seen_at=now
+                    )
+                )
+                return
+            connection.execute(
+                update(EDGES)
+                .where(EDGES.c.edge_id == edge_id)
+                .values(acked_revision=revision, seen_at=now)
+            )
+
+    def edges(self) -> tuple[EdgeRecord, ...]:
+        """Every edge that ever acknowledged a revision."""
+        with self.database.reading() as connection:
+            return find_all(connection, EdgeRecord, EDGES, order_by=[EDGES.c.edge_id])
+
+    def report_tunnels(self, edge_id: str, reports: Iterable[TunnelReportRecord]) -> None:
+        """Replace what an edge says of its tunnels; tunnels that are gone are left out."""
+        rows = [values_of(report) for report in reports]
+        with self.database.writing() as connection:
+            connection.execute(delete(REPORTS).where(REPORTS.c.edge_id == edge_id))
+            wanted = [row["tunnel_id"] for row in rows]
+            query = select(TUNNELS.c.tunnel_id).where(TUNNELS.c.tunnel_id.in_(wanted))
+            known = set(connection.execute(query).scalars())
+            kept = [row for row in rows if row["tunnel_id"] in known]
+            if kept:
+                connection.execute(insert(REPORTS), kept)
+
+    def tunnel_reports_of(self, socket_ids: Iterable[str]) -> tuple[TunnelReportRecord, ...]:
+        """The connected tunnels of some sockets, as the edges last said."""
+        query = (
+            select(*columns_for(TunnelReportRecord, REPORTS))
+            .join(TUNNELS, TUNNELS.c.tunnel_id == REPORTS.c.tunnel_id)
+            .where(TUNNELS.c.socket_id.in_(list(socket_ids)))
+        )
+        with self.database.reading() as connection:
+            return tuple(TunnelReportRecord(**row) for row in connection.execute(query).mappings())
+
+
+def _revision(connection: Connection) -> int:
+    return int(connection.execute(select(func.max(CHANGES.c.revision))).scalar() or 0)
+
+
+def _changes_since(connection: Connection, revision: int) -> tuple[ChangeRecord, ...]:
+    return find_all(
+        connection,
+        ChangeRecord,
+        CHANGES,
+        CHANGES.c.revision > revision,
+        order_by=[CHANGES.c.revision],
+    )
+
+
+def _in_sets(
+    column: ColumnElement[str], changes: Iterable[ChangeRecord], kind: ChangeKind
+) -> Iterable[ColumnElement[bool]]:
+    """``column IN (…)`` for the changed entities, in sets small enough for every database."""
+    ids = sorted({change.entity_id for change in changes if change.kind is kind})
+    for start in range(0, len(ids), _LARGEST_SET):
+        yield column.in_(ids[start : start + _LARGEST_SET])
+
+
+def _tunnels(connection: Connection, *where: ColumnElement[bool]) -> tuple[FeedTunnel, ...]:
+    query = (
+        select(*columns_for(TunnelRecord, TUNNELS), SOCKETS.c.account_id)
+        .join(SOCKETS, SOCKETS.c.socket_id == TUNNELS.c.socket_id)
+        .where(*where)
+    )
+    return tuple(
+        FeedTunnel(
+            account_id=row["account_id"],
+            tunnel=TunnelRecord(
+                **{name: value for name, value in row.items() if name != "account_id"}
+            ),
+        )
+        for row in connection.execute(query).mappings()
+    )
+
+
+def _accounts(connection: Connection, *where: ColumnElement[bool]) -> tuple[FeedAccount, ...]:
+    query = select(ACCOUNTS.c.account_id, ACCOUNTS.c.ssh_key).where(*where)
+    return tuple(FeedAccount(**row) for row in connection.execute(query).mappings())

@@ -1,0 +1,231 @@
+"""Sockets and their tunnels. Every write here is a change the edges learn of."""
+
+import random
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Table, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from idp_gateway.errors import Conflict, NameTaken, NotFound, PortsExhausted
+from idp_gateway.records import ChangeKind, SocketRecord, TunnelRecord
+from idp_gateway.store.base import StorePart, find_all, find_one, note_change, values_of
+from idp_gateway.tables import PublishedSocket, SocketTunnel, table_of
+from policy.types import SocketType
+
+SOCKETS = table_of(PublishedSocket)
+TUNNELS = table_of(SocketTunnel)
+
+LOCAL_PORTS = range(1024, 65536)
+"""What a tunnel's ``local_port`` is drawn from; nothing listens on these numbers."""
+
+_FIXED = frozenset({"socket_id", "account_id", "epoch", "port", "created_at"})
+_TRIES = 16
+
+
+class SocketStore(StorePart):
+    """Tables ``sockets`` and ``tunnels``."""
+
+    def add_socket(self, socket: SocketRecord, *, ports: range) -> SocketRecord:
+        """Keep a new socket; one whose type has an own port gets it here, out of ``ports``.
+
+        Raises:
+            NameTaken: try again with another name.
+            PortsExhausted: every port is given away.
+        """
+        values = values_of(socket)
+        with self.database.changing() as connection:
+            if _exists(connection, SOCKETS, SOCKETS.c.dns_name == socket.dns_name):
+                raise NameTaken(f"the name {socket.dns_name} is taken")
+            if socket.socket_type.has_own_port and socket.port is None:
+                values["port"] = _free_port(connection, SOCKETS.c.port, ports)
+            _insert(connection, SOCKETS, values)
+            note_change(connection, ChangeKind.SOCKET, [socket.socket_id], socket.created_at)
+        return SocketRecord(**values)
+
+    def sockets_of(self, account_id: str) -> tuple[SocketRecord, ...]:
+        """The account's sockets, oldest first."""
+        with self.database.reading() as connection:
+            return find_all(
+                connection,
+                SocketRecord,
+                SOCKETS,
+                SOCKETS.c.account_id == account_id,
+                order_by=[SOCKETS.c.created_at, SOCKETS.c.socket_id],
+            )
+
+    def get_socket(self, account_id: str, socket_id: str) -> SocketRecord:
+        """One of the account's sockets.
+
+        Raises:
+            NotFound: there is none, or it is another account's.
+        """
+        with self.database.reading() as connection:
+            return _get_socket(connection, account_id, socket_id)
+
+    def find_socket(self, socket_id: str) -> SocketRecord | None:
+        """Any account's socket by its id: for decisions, not for owners."""
+        with self.database.reading() as connection:
+            return find_one(connection, SocketRecord, SOCKETS, SOCKETS.c.socket_id == socket_id)
+
+    def find_socket_by_dns_name(self, dns_name: str) -> SocketRecord | None:
+        """Any account's socket by its public name (lower case)."""
+        with self.database.reading() as connection:
+            return find_one(connection, SocketRecord, SOCKETS, SOCKETS.c.dns_name == dns_name)
+
+    def update_socket(
+        self,
+        account_id: str,
+        socket_id: str,
+        changes: Mapping[str, Any],
+        *,
+        bump_epoch: bool,
+        ports: range,
+        now: datetime,
+    ) -> SocketRecord:
+        """Change fields of a socket; a new epoch ends every grant given before.
+
+        A change of ``socket_type`` gives a port out or takes it back as the new type needs.
+
+        Raises:
+            NotFound: there is none, or it is another account's.
+        """
+        unknown = changes.keys() & _FIXED
+        if unknown:
+            raise ValueError(f"these fields cannot be changed: {sorted(unknown)}")
+        with self.database.changing() as connection:
+            before = _get_socket(connection, account_id, socket_id)
+            values = values_of(before) | dict(changes)
+            values["epoch"] = before.epoch + (1 if bump_epoch else 0)
+            if not SocketType(values["socket_type"]).has_own_port:
+                values["port"] = None
+            elif before.port is None:
+                values["port"] = _free_port(connection, SOCKETS.c.port, ports)
+            connection.execute(
+                update(SOCKETS).where(SOCKETS.c.socket_id == socket_id).values(values)
+            )
+            note_change(connection, ChangeKind.SOCKET, [socket_id], now)
+        return SocketRecord(**values)
+
+    def delete_socket(self, account_id: str, socket_id: str, now: datetime) -> None:
+        """Remove a socket with its tunnels and sessions.
+
+        Raises:
+            NotFound: there is none, or it is another account's.
+        """
+        with self.database.changing() as connection:
+            _get_socket(connection, account_id, socket_id)
+            query = select(TUNNELS.c.tunnel_id).where(TUNNELS.c.socket_id == socket_id)
+            tunnel_ids = list(connection.execute(query).scalars())
+            connection.execute(delete(SOCKETS).where(SOCKETS.c.socket_id == socket_id))
+            note_change(connection, ChangeKind.TUNNEL, tunnel_ids, now)
+            note_change(connection, ChangeKind.SOCKET, [socket_id], now)
+
+    def add_tunnel(
+        self, account_id: str, socket_id: str, *, tunnel_id: str, now: datetime
+    ) -> TunnelRecord:
+        """Give a socket of the account one more tunnel, with a local port nobody else has.
+
+        Raises:
+            NotFound: there is no such socket, or it is another account's.
+            PortsExhausted: every number is given away.
+        """
+        with self.database.changing() as connection:
+            _get_socket(connection, account_id, socket_id)
+            tunnel = TunnelRecord(
+                tunnel_id=tunnel_id,
+                socket_id=socket_id,
+                local_port=_free_port(connection, TUNNELS.c.local_port, LOCAL_PORTS),
+                created_at=now,
+            )
+            _insert(connection, TUNNELS, values_of(tunnel))
+            note_change(connection, ChangeKind.TUNNEL, [tunnel_id], now)
+        return tunnel
+
+    def tunnels_of(self, *socket_ids: str) -> tuple[TunnelRecord, ...]:
+        """The tunnels of one or more sockets, oldest first."""
+        with self.database.reading() as connection:
+            return find_all(
+                connection,
+                TunnelRecord,
+                TUNNELS,
+                TUNNELS.c.socket_id.in_(socket_ids),
+                order_by=[TUNNELS.c.created_at, TUNNELS.c.tunnel_id],
+            )
+
+    def get_tunnel(self, account_id: str, socket_id: str, tunnel_id: str) -> TunnelRecord:
+        """One tunnel of one of the account's sockets.
+
+        Raises:
+            NotFound: there is none, or it is another account's.
+        """
+        with self.database.reading() as connection:
+            return _get_tunnel(connection, account_id, socket_id, tunnel_id)
+
+    def delete_tunnel(self, account_id: str, socket_id: str, tunnel_id: str, now: datetime) -> None:
+        """Remove a tunnel.
+
+        Raises:
+            NotFound: there is none, or it is another account's.
+        """
+        with self.database.changing() as connection:
+            _get_tunnel(connection, account_id, socket_id, tunnel_id)
+            connection.execute(delete(TUNNELS).where(TUNNELS.c.tunnel_id == tunnel_id))
+            note_change(connection, ChangeKind.TUNNEL, [tunnel_id], now)
+
+
+def _insert(connection: Connection, table: Table, values: Mapping[str, Any]) -> None:
+    try:
+        connection.execute(insert(table).values(values))
+    except IntegrityError as error:
+        raise Conflict("this contradicts what is stored") from error
+
+
+def _exists(connection: Connection, table: Table, where: ColumnElement[bool]) -> bool:
+    return connection.execute(select(1).select_from(table).where(where)).first() is not None
+
+
+def _get_socket(connection: Connection, account_id: str, socket_id: str) -> SocketRecord:
+    found = find_one(
+        connection,
+        SocketRecord,
+        SOCKETS,
+        SOCKETS.c.socket_id == socket_id,
+        SOCKETS.c.account_id == account_id,
+    )
+    if found is None:
+        raise NotFound("no such socket", reason="socket-unknown")
+    return found
+
+
+def _get_tunnel(
+    connection: Connection, account_id: str, socket_id: str, tunnel_id: str
+) -> TunnelRecord:
+    _get_socket(connection, account_id, socket_id)
+    found = find_one(
+        connection,
+        TunnelRecord,
+        TUNNELS,
+        TUNNELS.c.tunnel_id == tunnel_id,
+        TUNNELS.c.socket_id == socket_id,
+    )
+    if found is None:
+        raise NotFound("no such tunnel", reason="tunnel-unknown")
+    return found
+
+
+def _free_port(connection: Connection, column: ColumnElement[Any], ports: range) -> int:
+    """A port nobody has, at random so that one just given back rests a while."""
+    draw = random.SystemRandom()
+    for _ in range(2):
+        candidates = draw.sample(ports, min(_TRIES, len(ports)))
+        query = select(column).where(column.in_(candidates))
+        free = set(candidates) - set(connection.execute(query).scalars())
+        if free:
+            return draw.choice(sorted(free))
+    taken = set(connection.execute(select(column).where(column.is_not(None))).scalars())
+    left = [port for port in ports if port not in taken]
+    if not left:
+        raise PortsExhausted("every port is given away")
+    return draw.choice(left)
