@@ -1,1 +1,1 @@
-"""Pages and the configuration snippets that people copy."""
+"""HTML pages, and the configuration snippets people copy; no Python but the loader."""

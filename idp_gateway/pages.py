@@ -1,0 +1,95 @@
+"""HTML answers: rendered templates under headers that leave a page nothing to be abused with."""
+
+from collections.abc import Iterable, Mapping
+
+from starlette.responses import RedirectResponse, Response
+
+from templates.loader import render_page
+
+
+def content_security_policy(*, assets: str = "", form_targets: Iterable[str] = ()) -> str:
+    """The policy of a page: no scripts, no frames, one style sheet, forms to us alone.
+
+    Chromium applies ``form-action`` to the redirects that follow a submitted form as well, so the
+    place a form ends up at has to be named in ``form_targets``.
+    """
+    own = f"'self' {assets}".rstrip()
+    forms = " ".join(["'self'", *form_targets])
+    return (
+        f"default-src 'none'; style-src {own}; img-src {own}; form-action {forms}; "
+        "base-uri 'none'; frame-ancestors 'none'"
+    )
+
+
+def page(
+    name: str,
+    values: Mapping[str, object],
+    *,
+    status: int = 200,
+    assets: str = "",
+    form_targets: Iterable[str] = (),
+    cookies: Iterable[str] = (),
+) -> Response:
+    """A rendered page.
+
+    ``assets`` is the gateway's base address where the page is shown on another host, else empty.
+    """
+    response = Response(
+        render_page(name, {"assets": assets, **values}),
+        status_code=status,
+        media_type="text/html",
+        headers={
+            "content-security-policy": content_security_policy(
+                assets=assets, form_targets=form_targets
+            ),
+            **_QUIET,
+        },
+    )
+    return with_cookies(response, cookies)
+
+
+def message_page(
+    title: str,
+    text: str,
+    *,
+    status: int = 200,
+    badge: str = "",
+    tone: str = "",
+    reason: str = "",
+    link: tuple[str, str] | None = None,
+    assets: str = "",
+    cookies: Iterable[str] = (),
+) -> Response:
+    """A page that says one thing; ``link`` is (address, label) of the one way on."""
+    values: dict[str, object] = {
+        "title": title,
+        "text": text,
+        "badge": badge,
+        "tone": tone,
+        "reason": reason,
+        "link": {"href": link[0], "label": link[1]} if link else None,
+    }
+    return page("message", values, status=status, assets=assets, cookies=cookies)
+
+
+def redirect(location: str, *, status: int = 302, cookies: Iterable[str] = ()) -> Response:
+    """Send the browser on; 303 after a form, so that the form is not sent again (RFC 9110)."""
+    response = RedirectResponse(location, status_code=status, headers=_QUIET)
+    # RedirectResponse quotes anew what is quoted already; the address here is built, not taken.
+    response.headers["location"] = location
+    return with_cookies(response, cookies)
+
+
+def with_cookies(response: Response, cookies: Iterable[str]) -> Response:
+    """Add ``Set-Cookie`` headers to ``response`` and give it back."""
+    for cookie in cookies:
+        response.headers.append("set-cookie", cookie)
+    return response
+
+
+_QUIET = {
+    "cache-control": "no-store",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "cross-origin-opener-policy": "same-origin",
+}

@@ -1,0 +1,77 @@
+"""Login sessions: what a browser's cookie stands for, and how one begins and ends.
+
+The cookie is 256 random bits; the database holds its SHA-256, so a stolen database opens nothing.
+Every login makes a new session and ends the one the browser had (session fixation); ending one ends
+the renewals of every socket session made under it.
+"""
+
+import hashlib
+import logging
+import secrets
+from datetime import datetime, timedelta
+
+from idp_gateway.cookies import LOGIN
+from idp_gateway.records import LoginSessionRecord
+from idp_gateway.store import Store
+from policy.types import Identity
+
+_log = logging.getLogger(__name__)
+
+
+def new_secret() -> str:
+    """256 random bits as 43 characters of base64url."""
+    return secrets.token_urlsafe(32)
+
+
+def secret_digest(secret: str) -> str:
+    """What the database keeps of a random secret: its SHA-256 in hex."""
+    return hashlib.sha256(secret.encode("utf-8")).hexdigest()
+
+
+def begin_session(
+    store: Store, identity: Identity, *, life: timedelta, now: datetime
+) -> tuple[str, LoginSessionRecord]:
+    """Start a login session; the first value is for the cookie and kept nowhere else."""
+    secret = new_secret()
+    record = LoginSessionRecord(
+        session_id=secret_digest(secret),
+        issuer=identity.issuer,
+        subject=identity.subject,
+        email=str(identity.email) if identity.email is not None else None,
+        name=identity.name,
+        assurance=identity.assurance,
+        groups=tuple(sorted(identity.groups)),
+        authenticated_at=identity.authenticated_at,
+        expires_at=now + life,
+    )
+    note_identity(store, identity, now=now)
+    store.add_login_session(record)
+    return secret, record
+
+
+def find_session(
+    store: Store, cookies: dict[str, str], *, now: datetime
+) -> LoginSessionRecord | None:
+    """The login session of a request's cookies, if it still stands."""
+    secret = cookies.get(LOGIN, "")
+    if not secret:
+        return None
+    record = store.find_login_session(secret_digest(secret))
+    return record if record is not None and record.stands(now) else None
+
+
+def note_identity(store: Store, identity: Identity, *, now: datetime) -> None:
+    """Remember that somebody was seen; say so when an address has become somebody else's.
+
+    A lapsed domain that is registered again brings back old addresses under new subjects: nothing
+    but this notices (identities are keyed by issuer and subject, never by e-mail).
+    """
+    email = str(identity.email) if identity.email is not None else None
+    key = (identity.issuer, identity.subject)
+    if email is not None and store.find_identity(*key) is None:
+        known = store.identities_with_email(email)
+        if any(record.issuer == identity.issuer for record in known):
+            _log.warning("e-mail-changed-hands", extra={"issuer": identity.issuer, "email": email})
+    store.upsert_identity(
+        issuer=identity.issuer, subject=identity.subject, email=email, name=identity.name, now=now
+    )
