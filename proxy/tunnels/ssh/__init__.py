@@ -1,0 +1,1 @@
+"""The SSH tunnel server: ``ssh -R`` of any client, on asyncssh."""

@@ -1,0 +1,148 @@
+"""Who a tunnel client is: an account's registered key, or a certificate of the gateway's CA.
+
+Everything is decided from the edge's state. An account that does not exist and a key that is not
+registered take the same path and get the same answer.
+"""
+
+import base64
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Self
+
+import asyncssh
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    SSHCertificate,
+    SSHCertificateType,
+    load_ssh_public_identity,
+)
+
+from proxy.errors import TunnelRefused
+from proxy.state import EdgeState
+
+CERTIFICATE_SUFFIX = b"-cert-v01@openssh.com"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """A proven login: which account, by which key, and for which socket it was made out."""
+
+    user_name: str
+    key: bytes
+    """Public key blob (RFC 4253 §6.6) that proved it: the account's own, or the CA's."""
+    by_certificate: bool
+    socket_id: str | None = None
+    """Only this socket, if the certificate names one."""
+    tunnel_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginKeys:
+    """The keys of a state, decoded once: per account, and the trusted CAs."""
+
+    accounts: Mapping[str, frozenset[bytes]]
+    authorities: frozenset[bytes]
+
+    @classmethod
+    def of(cls, state: EdgeState | None) -> Self:
+        """Keys that cannot be decoded are left out: nobody can log in with them."""
+        if state is None:
+            return cls(accounts={}, authorities=frozenset())
+        accounts = {
+            user.user_name: _blobs(user.public_keys) for user in state.tunnel_users.values()
+        }
+        return cls(accounts=accounts, authorities=_blobs(state.trust.tunnel_user_ca))
+
+    def knows(self, user_name: str, key: bytes) -> bool:
+        """Whether the account registered this public key blob."""
+        return key in self.accounts.get(user_name, frozenset())
+
+    def still_allow(self, login: Login) -> bool:
+        """Whether a login made earlier could still be made, times of certificates apart."""
+        if login.by_certificate:
+            return login.key in self.authorities
+        return self.knows(login.user_name, login.key)
+
+
+def _blobs(lines: tuple[str, ...]) -> frozenset[bytes]:
+    blobs = set()
+    for line in lines:
+        try:
+            blobs.add(asyncssh.import_public_key(line).public_data)
+        except (asyncssh.KeyImportError, ValueError):
+            continue
+    return frozenset(blobs)
+
+
+def is_certificate(blob: bytes) -> bool:
+    """Whether a public key blob is an OpenSSH certificate, by its type string."""
+    return _type_of(blob).endswith(CERTIFICATE_SUFFIX)
+
+
+def read_certificate(blob: bytes, user_name: str, keys: LoginKeys, now: datetime) -> Login:
+    """Check a user certificate (PROTOCOL.certkeys) made out for a tunnel of ``user_name``.
+
+    Possession of the certified key is not checked here; the SSH server does that.
+
+    Raises:
+        TunnelRefused: with the reason; no client is told which.
+    """
+    certificate = _decoded(blob)
+    authority = _authority_blob(certificate)
+    if authority not in keys.authorities:
+        raise TunnelRefused("unknown-authority", "the certificate's CA is not trusted here")
+    if certificate.type is not SSHCertificateType.USER:
+        raise TunnelRefused("not-a-user-certificate", "a host certificate is no login")
+    if certificate.valid_principals != [user_name.encode()]:
+        raise TunnelRefused("wrong-principal", "the certificate is for another account")
+    if certificate.critical_options:
+        raise TunnelRefused("unknown-option", "the certificate has a critical option")
+    if not certificate.valid_after <= now.timestamp() < certificate.valid_before:
+        until = datetime.fromtimestamp(min(certificate.valid_before, 2**33), UTC)
+        raise TunnelRefused("certificate-expired", f"the certificate is not valid now ({until})")
+    socket_id, tunnel_id = _purpose(certificate.key_id, user_name)
+    return Login(
+        user_name=user_name,
+        key=authority,
+        by_certificate=True,
+        socket_id=socket_id,
+        tunnel_id=tunnel_id,
+    )
+
+
+def _decoded(blob: bytes) -> SSHCertificate:
+    try:
+        line = _type_of(blob) + b" " + base64.b64encode(blob)
+        certificate = load_ssh_public_identity(line)
+        if not isinstance(certificate, SSHCertificate):
+            raise TunnelRefused("not-a-certificate", "a plain key where a certificate is due")
+        certificate.verify_cert_signature()
+    except (ValueError, UnsupportedAlgorithm, InvalidSignature) as error:
+        raise TunnelRefused("bad-certificate", "the certificate cannot be read") from error
+    return certificate
+
+
+def _authority_blob(certificate: SSHCertificate) -> bytes:
+    line = certificate.signature_key().public_bytes(
+        encoding=Encoding.OpenSSH, format=PublicFormat.OpenSSH
+    )
+    return base64.b64decode(line.split()[1])
+
+
+def _purpose(key_id: bytes, user_name: str) -> tuple[str, str | None]:
+    parts = key_id.decode("ascii", errors="replace").split(":")
+    if len(parts) not in {2, 3} or parts[0] != user_name or not all(parts):
+        raise TunnelRefused("wrong-purpose", "the certificate is not for a tunnel")
+    return parts[1], parts[2] if len(parts) == 3 else None
+
+
+def _type_of(blob: bytes) -> bytes:
+    """The first string of a blob (RFC 4251 §5), or nothing."""
+    if len(blob) < 4:
+        return b""
+    (length,) = struct.unpack(">I", blob[:4])
+    return blob[4 : 4 + length] if length <= 64 else b""
