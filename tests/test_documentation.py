@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from idp_gateway.settings import ProviderSettings, Settings
+from proxy.settings import EdgeSettings
 from tests.support.documentation import ROOT, anchors, markdown_files, shell_blocks
 
 PROGRAMS = {
@@ -77,3 +79,23 @@ def _help(program: str, subcommand: list[str]) -> str:
     )
     assert outcome.returncode == 0, outcome.stderr
     return outcome.stdout
+
+
+def test_every_setting_is_documented() -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text("utf-8")
+    gateway, edge = page.split("## Edge")
+    for model, section in (
+        (Settings, gateway),
+        (ProviderSettings, gateway),
+        (EdgeSettings, edge),
+    ):
+        documented = set(re.findall(r"`(\w+)`", section))
+        assert set(model.model_fields) <= documented
+
+
+def test_documented_settings_exist() -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text("utf-8")
+    rows = re.findall(r"^\| ([`\w, ]+) \|", page, re.MULTILINE)
+    documented = {key for row in rows for key in re.findall(r"`(\w+)`", row)}
+    known = {*Settings.model_fields, *ProviderSettings.model_fields, *EdgeSettings.model_fields}
+    assert documented <= known

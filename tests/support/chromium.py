@@ -12,7 +12,7 @@ from pathlib import Path
 from playwright.sync_api import BrowserContext, sync_playwright
 
 EXECUTABLE = "/usr/bin/chromium"
-_FLAGS = (
+FLAGS = (
     "--no-sandbox",  # tests run as root, in containers without user namespaces
     "--disable-dev-shm-usage",
     "--disable-gpu",
@@ -39,7 +39,7 @@ def chromium(home: Path, authority: Path) -> Iterator[BrowserContext]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=EXECUTABLE,
-            args=list(_FLAGS),
+            args=list(FLAGS),
             env={"PATH": os.environ["PATH"], "HOME": str(home)},
         )
         try:

@@ -1,0 +1,45 @@
+"""A person at a real browser: ``python -m tests.support.at_browser ADDRESS``, usable as ``BROWSER``.
+
+Opens the address in headless Chromium and signs in as the person of the environment does:
+``PERSON_EMAIL`` and ``PERSON_PASSWORD`` at the gateway's own form. The browser's profile (and so the
+login session) is kept below ``HOME``.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+from tests.support.chromium import EXECUTABLE, FLAGS, trust
+
+
+def sign_in(page: Page, email: str, password: str) -> None:
+    """Fill in the gateway's login form."""
+    page.locator("input[name=email]").fill(email)
+    page.locator("input[name=password]").fill(password)
+    page.locator("form:has(input[name=password]) [type=submit]").click()
+
+
+def main(address: str) -> None:
+    """Follow ``address`` to the program that waits for the login on loopback."""
+    home = Path(os.environ["HOME"])
+    if not (home / ".pki").exists():
+        trust(home, Path(os.environ["MYSOCKET_CA_FILE"]))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch_persistent_context(
+            home / "chromium", executable_path=EXECUTABLE, args=list(FLAGS)
+        )
+        page = browser.new_page()
+        page.goto(address)
+        if page.locator("input[name=password]").count():
+            sign_in(page, os.environ["PERSON_EMAIL"], os.environ["PERSON_PASSWORD"])
+        approve = page.locator("button[name=approve], button[value=allow]")
+        if approve.count():
+            approve.first.click()
+        page.wait_for_url("http://127.0.0.1:*/**", timeout=15_000)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

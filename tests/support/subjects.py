@@ -1,0 +1,116 @@
+"""Keys, key lines, CSRs and specs of people who want a certificate."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from cryptography import x509 as cryptography_x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
+
+from ca.serials import ssh_serial, x509_serial
+from ca.specs import ClientCertSpec, ServerCertSpec, UserCertSpec
+from ca.subject_keys import SshPublicKey, TlsPublicKey, parse_csr, parse_ssh_public_key
+
+EMAIL = "alice@example.com"
+DRIFT = timedelta(minutes=5)
+
+
+def ec_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def public_line(key: Any, comment: str = "") -> str:
+    """``authorized_keys`` line of a private key's public half."""
+    line = key.public_key().public_bytes(
+        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+    )
+    return f"{line.decode('ascii')} {comment}".rstrip()
+
+
+def private_openssh(key: Any) -> bytes:
+    """The private key as ``ssh -i`` reads it."""
+    encoded: bytes = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.OpenSSH,
+        serialization.NoEncryption(),
+    )
+    return encoded
+
+
+def private_pem(key: Any) -> bytes:
+    """The private key as ``openssl`` reads it."""
+    encoded: bytes = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return encoded
+
+
+def csr(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, *, asked: str = EMAIL) -> bytes:
+    """A request as the original client writes it: claims a name and a DNS name."""
+    return (
+        cryptography_x509.CertificateSigningRequestBuilder()
+        .subject_name(
+            cryptography_x509.Name([cryptography_x509.NameAttribute(NameOID.COMMON_NAME, asked)])
+        )
+        .add_extension(
+            cryptography_x509.SubjectAlternativeName(
+                [cryptography_x509.DNSName("somebody-else.example")]
+            ),
+            critical=False,
+        )
+        .sign(key, hashes.SHA256())
+        .public_bytes(serialization.Encoding.PEM)
+    )
+
+
+def ssh_subject() -> SshPublicKey:
+    return parse_ssh_public_key(public_line(ec_key()))
+
+
+def tls_subject() -> TlsPublicKey:
+    return parse_csr(csr(ec_key()))
+
+
+def user_spec(now: datetime, **changes: Any) -> UserCertSpec:
+    """The certificate of the original service, ten minutes around ``now``."""
+    values: dict[str, Any] = {
+        "key_id": EMAIL,
+        "principals": (EMAIL, "mysocket_ssh_signed"),
+        "serial": ssh_serial(),
+        "not_before": now - DRIFT,
+        "not_after": now + DRIFT,
+    } | changes
+    if "public_key" not in values:
+        values["public_key"] = ssh_subject()
+    return UserCertSpec(**values)
+
+
+def client_spec(now: datetime, **changes: Any) -> ClientCertSpec:
+    """A client certificate for one socket, ten minutes around ``now``."""
+    values: dict[str, Any] = {
+        "email": EMAIL,
+        "socket_id": "7d2b8a90-7f62-4b61-8a5d-1c3a2f6f1f11",
+        "epoch": 3,
+        "serial": x509_serial(),
+        "not_before": now - DRIFT,
+        "not_after": now + DRIFT,
+    } | changes
+    if "public_key" not in values:
+        values["public_key"] = tls_subject()
+    return ClientCertSpec(**values)
+
+
+def server_spec(now: datetime, **changes: Any) -> ServerCertSpec:
+    """A server certificate of the edge, valid a day."""
+    values: dict[str, Any] = {
+        "dns_names": ("gateway.localhost", "*.edge.localhost"),
+        "serial": x509_serial(),
+        "not_before": now - DRIFT,
+        "not_after": now + timedelta(days=1),
+    } | changes
+    if "public_key" not in values:
+        values["public_key"] = tls_subject()
+    return ServerCertSpec(**values)

@@ -1,0 +1,39 @@
+"""An HTTP client that visits the product's names on this machine and trusts its authority only."""
+
+import ssl
+from pathlib import Path
+from typing import Self
+
+import httpx
+
+
+class _Loopback(httpx.BaseTransport):
+    """Connects every name to 127.0.0.1 and tells the server the name it was asked for."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._transport = httpx.HTTPTransport(verify=context)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """The same request, to loopback, with SNI and Host as they were."""
+        return self._transport.handle_request(
+            httpx.Request(
+                request.method,
+                request.url.copy_with(host="127.0.0.1"),
+                headers=request.headers,
+                stream=request.stream,
+                extensions=request.extensions | {"sni_hostname": request.url.host},
+            )
+        )
+
+    def close(self) -> None:
+        self._transport.close()
+
+
+class Visitor(httpx.Client):
+    """Cookies are kept, redirects are not followed, the certificate is verified."""
+
+    @classmethod
+    def trusting(cls, authority: Path, **options: str) -> Self:
+        """A visitor who trusts ``authority`` (PEM) and nothing else; ``options`` as for httpx."""
+        context = ssl.create_default_context(cafile=str(authority))
+        return cls(transport=_Loopback(context), timeout=15, trust_env=False, **options)
