@@ -1,8 +1,8 @@
 """The choke point: the one place where a decision is asked for, recorded, and becomes a grant.
 
-``authorize`` is the only caller of ``policy.evaluate`` in the gateway and ``grant`` the only maker of
-a ``Grant``; a test reads the syntax trees of all other modules to keep it so. Tokens, certificates
-and cookies that open a socket are made from a ``Grant`` and from nothing else.
+``authorize`` is the only caller of ``policy.evaluate`` in the gateway and ``grant`` the only maker
+of a ``Grant``; a test reads the syntax trees of all other modules to keep it so. Tokens,
+certificates and cookies that open a socket are made from a ``Grant`` and from nothing else.
 """
 
 import uuid

@@ -8,8 +8,7 @@ from collections.abc import Callable
 
 Below = Callable[[int], int]
 
-ADJECTIVES: tuple[str, ...] = tuple(
-    """
+_ADJECTIVES = """
     able agile amber ample apt azure balmy bold brave breezy bright brisk calm candid careful
     cheerful chief civil clear clever coral cosy crisp curious daring dazzling deft eager early
     earnest easy elegant famous fancy fast festive fine fond frank free fresh friendly gentle
@@ -19,12 +18,11 @@ ADJECTIVES: tuple[str, ...] = tuple(
     quiet radiant ready rosy royal sharp shiny silent silver simple sincere smart smooth snug
     solar solid spry stable steady still sturdy sunny super swift tidy tranquil trusty upbeat
     vivid warm wise witty young zesty
-    """.split()
-)
+"""
+ADJECTIVES = tuple(_ADJECTIVES.split())
 """First words; every one is kind, so that no name needs an apology."""
 
-NOUNS: tuple[str, ...] = tuple(
-    """
+_NOUNS = """
     acorn anchor apple arrow aspen badger bamboo basil beacon beaver birch bison blossom bridge
     brook canyon castle cedar cherry cliff cloud clover comet compass cricket crystal daisy delta
     dolphin dune eagle echo ember falcon fern finch fjord forest fountain fox galaxy garden
@@ -34,8 +32,8 @@ NOUNS: tuple[str, ...] = tuple(
     plum pond poplar prairie puffin quartz rabbit rainbow reef ridge river robin rocket sage
     salmon sequoia sparrow spring spruce squirrel star stream sunrise swan thistle tiger topaz
     trail tulip turtle valley violet walnut wave willow wren zebra
-    """.split()
-)
+"""
+NOUNS = tuple(_NOUNS.split())
 """Second words: animals, plants, landscapes."""
 
 _FIRST_NUMBER = 1000

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
 from idp_gateway.errors import Conflict
 from idp_gateway.records import CertificateRecord, DecisionRecord, SigningKeyRecord
-from idp_gateway.store.base import StorePart, find_all, find_one, values_of
+from idp_gateway.store.base import StorePart, columns_for, find_all, find_one, values_of
 from idp_gateway.tables import DecisionMade, IssuedCertificate, SigningKey, table_of
 
 KEYS = table_of(SigningKey)
@@ -77,3 +77,31 @@ class IssuanceStore(StorePart):
             return find_one(
                 connection, DecisionRecord, DECISIONS, DECISIONS.c.decision_id == decision_id
             )
+
+    def decisions_page(
+        self, socket_id: str, *, offset: int, limit: int
+    ) -> tuple[DecisionRecord, ...]:
+        """Some decisions about a socket, newest first."""
+        query = (
+            select(*columns_for(DecisionRecord, DECISIONS))
+            .where(DECISIONS.c.socket_id == socket_id)
+            .order_by(DECISIONS.c.at.desc(), DECISIONS.c.decision_id)
+            .offset(offset)
+            .limit(limit)
+        )
+        with self.database.reading() as connection:
+            return tuple(DecisionRecord(**row) for row in connection.execute(query).mappings())
+
+    def certificates_page(
+        self, socket_id: str, *, offset: int, limit: int
+    ) -> tuple[CertificateRecord, ...]:
+        """Some certificates issued for a socket, newest first."""
+        query = (
+            select(*columns_for(CertificateRecord, CERTIFICATES))
+            .where(CERTIFICATES.c.socket_id == socket_id)
+            .order_by(CERTIFICATES.c.issued_at.desc(), CERTIFICATES.c.serial)
+            .offset(offset)
+            .limit(limit)
+        )
+        with self.database.reading() as connection:
+            return tuple(CertificateRecord(**row) for row in connection.execute(query).mappings())

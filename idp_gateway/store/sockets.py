@@ -27,8 +27,12 @@ _TRIES = 16
 class SocketStore(StorePart):
     """Tables ``sockets`` and ``tunnels``."""
 
-    def add_socket(self, socket: SocketRecord, *, ports: range) -> SocketRecord:
+    def add_socket(
+        self, socket: SocketRecord, *, ports: range, tunnel_id: str | None = None
+    ) -> SocketRecord:
         """Keep a new socket; one whose type has an own port gets it here, out of ``ports``.
+
+        With ``tunnel_id`` its first tunnel is made with it: both are kept, or neither.
 
         Raises:
             NameTaken: try again with another name.
@@ -42,6 +46,8 @@ class SocketStore(StorePart):
                 values["port"] = _free_port(connection, SOCKETS.c.port, ports)
             _insert(connection, SOCKETS, values)
             note_change(connection, ChangeKind.SOCKET, [socket.socket_id], socket.created_at)
+            if tunnel_id is not None:
+                _add_tunnel(connection, socket.socket_id, tunnel_id, socket.created_at)
         return SocketRecord(**values)
 
     def sockets_of(self, account_id: str) -> tuple[SocketRecord, ...]:
@@ -133,15 +139,7 @@ class SocketStore(StorePart):
         """
         with self.database.changing() as connection:
             _get_socket(connection, account_id, socket_id)
-            tunnel = TunnelRecord(
-                tunnel_id=tunnel_id,
-                socket_id=socket_id,
-                local_port=_free_port(connection, TUNNELS.c.local_port, LOCAL_PORTS),
-                created_at=now,
-            )
-            _insert(connection, TUNNELS, values_of(tunnel))
-            note_change(connection, ChangeKind.TUNNEL, [tunnel_id], now)
-        return tunnel
+            return _add_tunnel(connection, socket_id, tunnel_id, now)
 
     def tunnels_of(self, *socket_ids: str) -> tuple[TunnelRecord, ...]:
         """The tunnels of one or more sockets, oldest first."""
@@ -213,6 +211,20 @@ def _get_tunnel(
     if found is None:
         raise NotFound("no such tunnel", reason="tunnel-unknown")
     return found
+
+
+def _add_tunnel(
+    connection: Connection, socket_id: str, tunnel_id: str, now: datetime
+) -> TunnelRecord:
+    tunnel = TunnelRecord(
+        tunnel_id=tunnel_id,
+        socket_id=socket_id,
+        local_port=_free_port(connection, TUNNELS.c.local_port, LOCAL_PORTS),
+        created_at=now,
+    )
+    _insert(connection, TUNNELS, values_of(tunnel))
+    note_change(connection, ChangeKind.TUNNEL, [tunnel_id], now)
+    return tunnel
 
 
 def _free_port(connection: Connection, column: ColumnElement[Any], ports: range) -> int:

@@ -1,0 +1,70 @@
+"""Who calls the API: the account behind an API token, from the header ``x-access-token``."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends
+from fastapi.security import APIKeyHeader
+
+from idp_gateway.composition import Gateway
+from idp_gateway.dependencies import GatewayDep
+from idp_gateway.errors import NotAuthenticated, TokenInvalid
+from idp_gateway.records import AccountRecord, LoginSessionRecord
+
+_header = APIKeyHeader(
+    name="x-access-token",
+    scheme_name="x-access-token",
+    description="The token of `POST /login` (or, for certificates, of the browser login).",
+    auto_error=False,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """An account that has logged in, and the login session its token rests on."""
+
+    account: AccountRecord
+    session: LoginSessionRecord
+
+
+def presented_token(token: Annotated[str | None, Depends(_header)]) -> str:
+    """The request's token, not looked at yet.
+
+    Raises:
+        NotAuthenticated: there is none.
+    """
+    if not token:
+        raise NotAuthenticated("log in first: the header x-access-token is missing")
+    return token
+
+
+PresentedToken = Annotated[str, Depends(presented_token)]
+
+
+def standing_session(gateway: Gateway, session_id: str) -> LoginSessionRecord:
+    """The login session a token rests on.
+
+    Raises:
+        TokenInvalid: it was revoked or is over.
+    """
+    session = gateway.store.find_login_session(session_id)
+    if session is None or not session.stands(gateway.clock()):
+        raise TokenInvalid("this login has ended; log in again", reason="login-ended")
+    return session
+
+
+def caller(gateway: GatewayDep, token: PresentedToken) -> Caller:
+    """The caller of an API request.
+
+    Raises:
+        TokenInvalid: the token is no valid API token, its login has ended, or the account is gone.
+    """
+    claims = gateway.tokens.verify_api_token(token)
+    session = standing_session(gateway, claims.session_id)
+    account = gateway.store.find_account(claims.account_id)
+    if account is None:
+        raise TokenInvalid("this account is gone")
+    return Caller(account=account, session=session)
+
+
+CallerDep = Annotated[Caller, Depends(caller)]

@@ -1,0 +1,140 @@
+"""Making, changing and removing sockets: what the routes of ``/socket`` and ``/connect`` share."""
+
+import secrets
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from idp_gateway import socket_rules
+from idp_gateway.composition import Gateway
+from idp_gateway.errors import Conflict, InvalidInput
+from idp_gateway.names import random_name
+from idp_gateway.records import AccountRecord, SocketRecord
+from idp_gateway.schemas.sockets import NewSocketForm, SocketChangeForm, SocketFields
+from idp_gateway.socket_rules import SocketColumns
+from policy.types import SocketType
+
+NAME_TRIES = 20
+"""Clashes in a row after which something else than chance is wrong."""
+
+_COLUMN_OF_FIELD = {
+    "protected_socket": "protected",
+    "cloud_authentication_email_allowed_addressses": "emails",
+    "cloud_authentication_email_allowed_domains": "domains",
+}
+_NOT_COLUMNS = {"socket_type", "custom_domains", "policy_names", "policies"}
+
+
+def create_socket(
+    gateway: Gateway, account: AccountRecord, form: NewSocketForm, *, with_tunnel: bool = False
+) -> SocketRecord:
+    """A new socket of ``account``, with a name of its own and, if asked, its first tunnel.
+
+    Socket and tunnel come into being in one transaction, or not at all.
+
+    Raises:
+        InvalidInput: the fields make no sensible socket together; nothing was kept.
+    """
+    socket_type = form.socket_type or SocketType.HTTP
+    columns = SocketColumns().with_said(_said(form))
+    socket_rules.check(socket_type, SocketColumns(), columns)
+    record = _new_record(gateway, account, socket_type, columns)
+    tunnel_id = str(uuid.uuid4()) if with_tunnel else None
+    for tries_left in reversed(range(NAME_TRIES)):
+        try:
+            record = gateway.store.add_socket(
+                record, ports=gateway.settings.ports, tunnel_id=tunnel_id
+            )
+            break
+        except Conflict:
+            if not tries_left:
+                raise
+            record = replace(record, dns_name=_new_name(gateway))
+    gateway.feed.settle()
+    return record
+
+
+def change_socket(
+    gateway: Gateway,
+    account: AccountRecord,
+    socket_id: str,
+    form: SocketChangeForm,
+    *,
+    replaces: bool,
+) -> SocketRecord:
+    """Change what ``form`` says and nothing else; end older grants if it touches who gets in.
+
+    With ``replaces``, a form that is a whole socket also empties the lists it leaves out.
+    Returns when the edges serve the change, or after the feed's own patience.
+
+    Raises:
+        NotFound: no such socket of this account.
+        InvalidInput: the result would make no sensible socket; nothing was changed.
+    """
+    socket = gateway.store.get_socket(account.account_id, socket_id)
+    if form.socket_type not in {None, socket.socket_type}:
+        raise InvalidInput(
+            f"this is a {socket.socket_type} socket; the type of a socket never changes",
+            field="socket_type",
+            reason="socket-type-fixed",
+        )
+    said = _said(form)
+    if replaces and form.is_whole:
+        said = {"emails": (), "domains": ()} | said
+    before = SocketColumns.of(socket)
+    after = before.with_said(said)
+    socket_rules.check(socket.socket_type, before, after)
+    changes = socket_rules.changes_between(before, after)
+    if not changes:
+        return socket
+    changed = gateway.store.update_socket(
+        account.account_id,
+        socket_id,
+        changes,
+        bump_epoch=socket_rules.ends_grants(changes),
+        ports=gateway.settings.ports,
+        now=gateway.clock(),
+    )
+    gateway.feed.settle()
+    return changed
+
+
+def delete_socket(gateway: Gateway, account: AccountRecord, socket_id: str) -> None:
+    """Remove a socket with its tunnels; returns when the edges know.
+
+    Raises:
+        NotFound: no such socket of this account.
+    """
+    gateway.store.delete_socket(account.account_id, socket_id, gateway.clock())
+    gateway.feed.settle()
+
+
+def _said(form: SocketFields) -> dict[str, Any]:
+    """The columns a client named, under the store's names; ``null`` is not said."""
+    said: Mapping[str, Any] = form.model_dump(exclude_none=True, exclude=_NOT_COLUMNS)
+    return {
+        _COLUMN_OF_FIELD.get(name, name): tuple(value) if isinstance(value, list) else value
+        for name, value in said.items()
+    }
+
+
+def _new_record(
+    gateway: Gateway, account: AccountRecord, socket_type: SocketType, columns: SocketColumns
+) -> SocketRecord:
+    socket_id = str(uuid.uuid4())
+    user_ca = gateway.authority.new_user_ca(socket_id)
+    return SocketRecord(
+        socket_id=socket_id,
+        account_id=account.account_id,
+        dns_name=_new_name(gateway),
+        socket_type=socket_type,
+        ssh_ca_public=user_ca.public_line,
+        ssh_ca_private_sealed=user_ca.sealed,
+        created_at=gateway.clock(),
+        **{name: getattr(columns, name) for name in SocketColumns.__dataclass_fields__},
+    )
+
+
+def _new_name(gateway: Gateway) -> str:
+    return f"{random_name(secrets.randbelow)}.{gateway.settings.edge_domain}"

@@ -1,0 +1,77 @@
+"""``/audit``: what an owner can see of who came to a socket."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from idp_gateway.callers import CallerDep
+from idp_gateway.dependencies import GatewayDep
+from idp_gateway.records import CertificateRecord, DecisionRecord
+from idp_gateway.routes.documented import problems
+from idp_gateway.schemas.audit import CertificateReply, DecisionReply
+
+router = APIRouter(prefix="/audit", tags=["audit"])
+
+SocketId = Annotated[str, Query(max_length=64, description="One of one's own sockets.")]
+Page = Annotated[int, Query(ge=1, le=1_000_000, description="Counts from 1.")]
+PageSize = Annotated[int, Query(ge=1, le=500)]
+
+
+@router.get("/decisions", responses=problems(400, 401, 404))
+def list_decisions(
+    gateway: GatewayDep,
+    caller: CallerDep,
+    socket_id: SocketId,
+    page: Page = 1,
+    page_size: PageSize = 100,
+) -> list[DecisionReply]:
+    """Decisions about one's socket, newest first: who asked for what, and what was decided."""
+    gateway.store.get_socket(caller.account.account_id, socket_id)
+    found = gateway.store.decisions_page(socket_id, offset=(page - 1) * page_size, limit=page_size)
+    return [_decision(record) for record in found]
+
+
+@router.get("/certificates", responses=problems(400, 401, 404))
+def list_certificates(
+    gateway: GatewayDep,
+    caller: CallerDep,
+    socket_id: SocketId,
+    page: Page = 1,
+    page_size: PageSize = 100,
+) -> list[CertificateReply]:
+    """Certificates issued for one's socket, newest first."""
+    gateway.store.get_socket(caller.account.account_id, socket_id)
+    found = gateway.store.certificates_page(
+        socket_id, offset=(page - 1) * page_size, limit=page_size
+    )
+    return [_certificate(record) for record in found]
+
+
+def _decision(record: DecisionRecord) -> DecisionReply:
+    return DecisionReply(
+        decision_id=record.decision_id,
+        at=record.at,
+        effect=record.effect,
+        reasons=list(record.reasons),
+        policy_ids=list(record.policy_ids),
+        email=record.email,
+        issuer=record.issuer,
+        subject=record.subject,
+        action=record.action,
+        source_ip=record.source_ip,
+        country=record.country,
+    )
+
+
+def _certificate(record: CertificateRecord) -> CertificateReply:
+    return CertificateReply(
+        serial=record.serial,
+        kind=record.kind,
+        subject=record.subject,
+        epoch=record.epoch,
+        decision_id=record.decision_id,
+        public_key_fingerprint=record.public_key_fingerprint,
+        not_before=record.not_before,
+        not_after=record.not_after,
+        issued_at=record.issued_at,
+    )

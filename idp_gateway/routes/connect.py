@@ -1,0 +1,26 @@
+"""``/connect``: a socket and its first tunnel in one call, as ``mysocketctl connect`` wants it."""
+
+from fastapi import APIRouter
+
+from idp_gateway import publishing
+from idp_gateway.callers import CallerDep
+from idp_gateway.dependencies import GatewayDep
+from idp_gateway.replies import socket_replies, socket_reply
+from idp_gateway.routes.documented import problems
+from idp_gateway.schemas.sockets import NewSocketForm, SocketReply
+
+router = APIRouter(prefix="/connect", tags=["sockets"])
+
+
+@router.get("", responses=problems(401))
+def list_sockets(gateway: GatewayDep, caller: CallerDep) -> list[SocketReply]:
+    """All sockets of one's account with their tunnels."""
+    sockets = gateway.store.sockets_of(caller.account.account_id)
+    return socket_replies(gateway, caller.account, sockets)
+
+
+@router.post("", responses=problems(400, 401, 503))
+def connect(gateway: GatewayDep, caller: CallerDep, form: NewSocketForm) -> SocketReply:
+    """Create a socket and its first tunnel, both or neither."""
+    socket = publishing.create_socket(gateway, caller.account, form, with_tunnel=True)
+    return socket_reply(gateway, caller.account, socket)
