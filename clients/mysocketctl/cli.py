@@ -1,0 +1,104 @@
+"""The command line: groups are imported when they are called, errors are one line each."""
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+
+import click
+
+from clients.mysocketctl.errors import ClientError
+from clients.mysocketctl.names import printable
+from clients.mysocketctl.quick import BROKEN_PIPE, Leftover
+from clients.mysocketctl.settings import read_settings
+
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "account": ("account", "Create an account, or show yours."),
+    "audit": ("audit", "See who was let in where, and why not."),
+    "client": ("client", "Reach a socket by who you are: TLS, SSH."),
+    "connect": ("connect", "Publish a local port: socket and tunnel in one."),
+    "login": ("login", "Log in and keep the token."),
+    "logout": ("login", "Forget the kept token."),
+    "socket": ("socket", "Create and change sockets."),
+    "tunnel": ("tunnel", "Create tunnels and connect them."),
+    "version": ("version", "Show the version."),
+}
+INTERNAL_ERROR = 70
+"""EX_SOFTWARE of sysexits.h: a fault of ours."""
+
+
+class LazyGroup(click.Group):
+    """Knows its commands by name and one line; imports one only to run it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"clients.mysocketctl.commands.{COMMANDS[cmd_name][0]}")
+        command = getattr(module, cmd_name)
+        assert isinstance(command, click.Command)  # noqa: S101 - our own table
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in sorted(COMMANDS)])
+
+
+@click.group(cls=LazyGroup, name="mysocketctl")
+@click.option("--api", "api_url", metavar="URL", help="Gateway; else MYSOCKET_API.")
+@click.option(
+    "--ca-file", metavar="FILE", help="Further roots to trust, PEM; else MYSOCKET_CA_FILE."
+)
+@click.pass_context
+def root(context: click.Context, api_url: str | None, ca_file: str | None) -> None:
+    """Reach private services by identity, and publish your own."""
+    settings = read_settings(os.environ, api_url=api_url, ca_file=ca_file)
+    context.obj = (settings, context.obj or Leftover())
+
+
+def run(arguments: Sequence[str], *, leftover: Leftover | None = None) -> int:
+    """Run one command line; its exit code. Every failure is one line on standard error."""
+    try:
+        return _invoke(arguments, leftover or Leftover())
+    except click.ClickException as error:
+        return _fail(error.format_message(), error.exit_code)
+    except ClientError as error:
+        _debug_trace()
+        return _fail(str(error), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:
+        _silence_stdout()
+        return BROKEN_PIPE
+    except Exception as error:  # noqa: BLE001 - a person must never see a traceback unasked
+        _debug_trace()
+        what = printable(f"{type(error).__name__}: {error}")
+        return _fail(f"internal error, {what} (MYSOCKET_DEBUG=TRUE shows more)", INTERNAL_ERROR)
+
+
+def _invoke(arguments: Sequence[str], leftover: Leftover) -> int:
+    outcome = root.main(
+        list(arguments), prog_name="mysocketctl", standalone_mode=False, obj=leftover
+    )
+    sys.stdout.flush()
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _fail(message: str, code: int) -> int:
+    click.echo(f"mysocketctl: {printable(message, 1000)}", err=True)
+    return code
+
+
+def _debug_trace() -> None:
+    if os.environ.get("MYSOCKET_DEBUG") == "TRUE":
+        traceback.print_exc()
+
+
+def _silence_stdout() -> None:
+    """The interpreter flushes standard output at exit and would complain again."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)

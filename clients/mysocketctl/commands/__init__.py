@@ -1,0 +1,1 @@
+"""One file per group of commands; ``clients.mysocketctl.cli`` imports the one that is called."""

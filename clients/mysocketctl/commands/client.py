@@ -1,0 +1,91 @@
+"""``mysocketctl client``: reaching a socket as a person."""
+
+import time
+
+import click
+
+from clients.mysocketctl.api import GatewayApi
+from clients.mysocketctl.certificates import ClientIdentity
+from clients.mysocketctl.commands.options import (
+    HOST_NAME,
+    PORT,
+    leftover_of,
+    login_way_options,
+    settings_of,
+)
+from clients.mysocketctl.ssh_config import recipe
+from clients.mysocketctl.ssh_keys import SshIdentity
+from clients.mysocketctl.tls_session import SocketDialer, run_listener, run_standard_streams
+from clients.mysocketctl.tokens import read_claims
+
+_HOST = click.option("--host", required=True, type=HOST_NAME, help="Name of the socket.")
+
+
+@click.group()
+def client() -> None:
+    """Reach a socket by who you are: TLS, SSH."""
+
+
+@client.command()
+@_HOST
+@click.option("--port", type=PORT, help="Port of the socket; the gateway knows it.")
+@click.option(
+    "--listener", type=click.IntRange(0, 65535), help="Listen on this local port; 0 picks one."
+)
+@login_way_options
+@click.pass_context
+def tls(
+    context: click.Context, host: str, port: int | None, listener: int | None, way: str | None
+) -> None:
+    """Connect standard input and output, or a local port, to a TLS socket."""
+    settings = settings_of(context)
+    dial = SocketDialer(settings, ClientIdentity(settings, host, way=way), port)
+    if listener is None:
+        run_standard_streams(dial, leftover_of(context))
+    else:
+        run_listener(dial, listener, lambda line: click.echo(line, err=True))
+
+
+@client.command("ssh-keysign")
+@_HOST
+@login_way_options
+@click.pass_context
+def ssh_keysign(context: click.Context, host: str, way: str | None) -> None:
+    """Get an SSH certificate for a socket, on disk and in the running agent."""
+    identity = SshIdentity(ClientIdentity(settings_of(context), host, way=way))
+    ends = identity.sign()
+    left = max(0, int(ends - time.time()))
+    click.echo(
+        f"SSH certificate for {host}: {identity.certificate_path}, good for {left} s", err=True
+    )
+
+
+@client.command("ssh-config")
+@click.option("--host", required=True, help="Name of the socket, or *.domain with --modern.")
+@click.option("--modern", is_flag=True, help="One block that works for everything ssh does.")
+@click.pass_context
+def ssh_config(context: click.Context, host: str, *, modern: bool) -> None:
+    """Print what belongs into ~/.ssh/config for a socket."""
+    click.echo(recipe(settings_of(context), host, modern=modern), nl=False)
+
+
+@client.command()
+@_HOST
+@login_way_options
+@click.pass_context
+def login(context: click.Context, host: str, way: str | None) -> None:
+    """Log in for a socket and keep the token."""
+    settings = settings_of(context)
+    with GatewayApi(settings) as api:
+        token = ClientIdentity(settings, host, way=way).log_in(api)
+    email = read_claims(token).email
+    click.echo(f"Logged in to {host}" + (f" as {email}" if email else ""))
+
+
+@client.command()
+@_HOST
+@click.pass_context
+def logout(context: click.Context, host: str) -> None:
+    """Forget token and certificates for a socket."""
+    there = ClientIdentity(settings_of(context), host).log_out()
+    click.echo(f"Logged out of {host}." if there else f"You were not logged in to {host}.")

@@ -1,0 +1,84 @@
+"""What can go wrong for a person at the command line.
+
+    ClientError
+    ├── InvalidInput          an option, a setting or a file makes no sense (exit 2)
+    ├── GatewayUnreachable    no answer from the gateway
+    ├── GatewayRefused        the gateway answered with a problem document
+    │   └── NotLoggedIn       … with 401, or there is no token at all
+    ├── ProtocolViolation     an answer that does not follow the contract
+    ├── LoginFailed           browser or device login ended without a token
+    ├── EdgeUnreachable       no TCP or TLS connection to a socket
+    │   └── ServerNotTrusted  the edge's certificate does not verify
+    ├── CertificateRefused    the edge refused our client certificate
+    └── TunnelFailed          a tunnel that cannot be established by trying again
+
+Each carries a stable ``reason`` and a sentence; none is ever shown as a traceback.
+"""
+
+
+class ClientError(Exception):
+    """Base of all; ``str()`` is one sentence for the person."""
+
+    reason = "client-error"
+    exit_code = 1
+
+
+class InvalidInput(ClientError):
+    reason = "invalid-input"
+    exit_code = 2
+
+
+class GatewayUnreachable(ClientError):
+    reason = "gateway-unreachable"
+
+
+class GatewayRefused(ClientError):
+    """A problem document (RFC 9457); ``reason`` is the gateway's own word where it gave one."""
+
+    reason = "gateway-refused"
+
+    def __init__(self, message: str, *, status: int, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        if reason:
+            self.reason = reason
+
+
+class NotLoggedIn(GatewayRefused):
+    reason = "not-logged-in"
+
+    def __init__(self, message: str = "not logged in; run: mysocketctl login") -> None:
+        super().__init__(message, status=401, reason="not-logged-in")
+
+
+class ProtocolViolation(ClientError):
+    reason = "protocol-violation"
+
+
+class LoginFailed(ClientError):
+    reason = "login-failed"
+
+
+class EdgeUnreachable(ClientError):
+    reason = "edge-unreachable"
+
+
+class ServerNotTrusted(EdgeUnreachable):
+    reason = "server-not-trusted"
+
+
+class CertificateRefused(ClientError):
+    """The edge refused our certificate; nothing of what was sent reached the origin.
+
+    ``unsent`` is what had been read from the source so far, or ``None`` if that was too much to keep.
+    """
+
+    reason = "certificate-refused"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the edge refused the certificate: {why}")
+        self.unsent: bytes | None = b""
+
+
+class TunnelFailed(ClientError):
+    reason = "tunnel-failed"

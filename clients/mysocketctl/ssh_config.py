@@ -1,0 +1,69 @@
+"""What to put into ``~/.ssh/config`` so that plain ``ssh`` reaches a socket by identity.
+
+Two forms. The original service's has two blocks: the outer ``ssh`` only signs and starts an inner one, so it needs a
+terminal. The one-block form signs in ``Match exec`` before the connection, and works for everything ``ssh`` does.
+"""
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+from clients.mysocketctl.errors import InvalidInput
+from clients.mysocketctl.names import DUMMY_SUFFIX, parse_host_name
+from clients.mysocketctl.settings import DEFAULT_API, Settings
+
+_MODERN = """\
+Match host {host} exec "{program} client ssh-keysign --host %n"
+    ProxyCommand {program} client tls --host %n
+    IdentityFile {ssh}/%n
+    CertificateFile {ssh}/%n-cert.pub
+    IdentitiesOnly yes
+"""
+
+_ORIGINAL = """\
+Host {host}
+    ProxyCommand bash -c '{program} client ssh-keysign --host %h && exec ssh -tt %r@%h{dummy} >&2 <&1'
+Host {host}{dummy}
+    ProxyCommand {program} client tls --host %h
+    IdentityFile {ssh}/{name}
+    CertificateFile {ssh}/{name}-cert.pub
+    IdentitiesOnly yes
+{alias}"""
+
+
+def recipe(settings: Settings, host: str, *, modern: bool) -> str:
+    """The block or blocks for ``host``, a name or ``*.domain``. Raises InvalidInput."""
+    wildcard = host.startswith("*.")
+    name = parse_host_name(host.removeprefix("*."))
+    if wildcard and not modern:
+        raise InvalidInput("the two-block form is for one host; use --modern for a whole domain")
+    return (_MODERN if modern else _ORIGINAL).format(
+        host=f"*.{name}" if wildcard else name,
+        name=name,
+        program=_program(settings),
+        ssh=_quoted_path(settings.home / ".ssh"),
+        dummy=DUMMY_SUFFIX,
+        alias=f"    HostKeyAlias {name}\n",
+    )
+
+
+def _program(settings: Settings) -> str:
+    """This program with the options it was given, as a shell command inside ``ssh_config``."""
+    found = shutil.which("mysocketctl") or str(Path(sys.argv[0]).absolute())
+    words = [found]
+    if settings.api_url != DEFAULT_API:
+        words += ["--api", settings.api_url]
+    if settings.ca_file is not None:
+        words += ["--ca-file", str(Path(settings.ca_file).absolute())]
+    # Quoting differs between ssh_config, sh and the two nested; plain words mean the same in all.
+    if any(shlex.quote(word) != word or "%" in word for word in words):
+        raise InvalidInput("a path with blanks or quotes does not fit into ssh_config")
+    return " ".join(words)
+
+
+def _quoted_path(path: Path) -> str:
+    text = str(path)
+    if set(text) & set("\"' \n%"):
+        raise InvalidInput(f"{text!r} does not fit into ssh_config")
+    return text
