@@ -5,7 +5,7 @@ Read once, frozen, checked whole; an unknown key stops the start. Secrets are pa
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -38,11 +38,14 @@ class ProviderSettings(BaseModel):
     """Short word in addresses, e.g. the callback's."""
     title: str = ""
     """What the login page calls it; the name if empty."""
-    kind: Literal["oidc"] = "oidc"
+    kind: str = "oidc"
+    """A built-in kind, or one that an installed package registers as an entry point."""
     issuer: str
     client_id: str
     client_secret: SecretStr | None = None
     client_secret_file: Path | None = None
+    endpoint_origins: tuple[str, ...] = ()
+    """Origins beside the issuer's own at which its endpoints may lie; Google's are known."""
 
     @field_validator("issuer")
     @classmethod
@@ -92,7 +95,7 @@ class Settings(BaseSettings):
     clock_drift_minutes: float = Field(default=5, ge=0, le=60)
     """How far back a certificate's start is put, for clocks that are slow."""
     edge_key_file: Path = Path()
-    """What edges prove themselves with; ``secrets/edge.key`` in the state directory if not given."""
+    """What edges prove themselves with; ``secrets/edge.key`` in the state directory by default."""
     master_key_file: Path = Path()
     """What every stored private key is sealed under; ``secrets/master.key`` likewise."""
     providers: tuple[ProviderSettings, ...] = ()

@@ -1,4 +1,4 @@
-"""The conditions a policy is made of: one small pure function each, total, no regular expression."""
+"""The conditions a policy is made of: one small total function each, no regular expression."""
 
 from policy.addresses import EmailAddress
 from policy.types import Action, Policy, SocketType

@@ -42,7 +42,7 @@ class Database:
         )
 
     def _open_sqlite(self) -> Engine:
-        if self.url.database and self.url.database != ":memory:":
+        if self.url.database:
             Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(self.url, pool_size=8, max_overflow=40)
         event.listen(engine, "connect", _prepare_sqlite)

@@ -1,0 +1,49 @@
+"""The gateway as one ASGI application: middleware, routes and errors, in plain sight."""
+
+from fastapi import APIRouter, FastAPI
+
+from idp_gateway.bounds import BodyLimit, SecurityHeaders
+from idp_gateway.composition import Gateway
+from idp_gateway.problems import install_problems
+from idp_gateway.routes import accounts, connect, health, internal, keys, login, sockets, tunnels
+
+API_PREFIXES = ("", "/api/v1")
+"""Where the API is served: the clients of 2021 call the first, those of 2022 the second."""
+
+API_ROUTERS: tuple[APIRouter, ...] = (
+    accounts.router,
+    login.router,
+    sockets.router,
+    tunnels.router,
+    connect.router,
+    keys.router,
+)
+"""Served below every one of ``API_PREFIXES``."""
+
+PAGE_ROUTERS: tuple[APIRouter, ...] = (
+    health.router,
+    internal.router,
+)
+"""Served once."""
+
+
+def create_app(gateway: Gateway) -> FastAPI:
+    """The application that serves ``gateway``."""
+    app = FastAPI(
+        title="mysocket",
+        summary="Reach private services by identity, not by network",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    app.state.gateway = gateway
+    for prefix in API_PREFIXES:
+        for router in API_ROUTERS:
+            app.include_router(router, prefix=prefix, include_in_schema=prefix != "")
+    for router in PAGE_ROUTERS:
+        app.include_router(router)
+    app.add_middleware(SecurityHeaders)
+    app.add_middleware(BodyLimit)
+    install_problems(app)
+    return app

@@ -1,0 +1,78 @@
+"""The one place where the gateway's parts are put together."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ca.keybox import KeyBox
+from idp_gateway.authority import Authority
+from idp_gateway.clock import Clock, system_clock
+from idp_gateway.feed import Feed
+from idp_gateway.forms import Signer, browser_signer
+from idp_gateway.migrate import migrate
+from idp_gateway.providers import build_providers
+from idp_gateway.providers.base import IdentityProvider
+from idp_gateway.secret_files import load_or_make_secret
+from idp_gateway.settings import Settings
+from idp_gateway.store import Database, Store
+from idp_gateway.tokens import Purpose, Tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """Everything a request may need; made once, shared by all threads."""
+
+    settings: Settings
+    clock: Clock
+    store: Store
+    tokens: Tokens
+    authority: Authority
+    feed: Feed
+    providers: Mapping[str, IdentityProvider]
+    """Places to sign in at beside local accounts, by name."""
+    signer: Signer
+    """Signs what browsers carry for the gateway: forms, return addresses, attempts."""
+    edge_key: bytes = field(repr=False)
+    """What edges prove themselves with: the text of the edge key file."""
+
+    def close(self) -> None:
+        """Let streams end and give the database back."""
+        self.feed.close()
+        self.store.database.close()
+
+
+def build_gateway(settings: Settings, *, clock: Clock = system_clock) -> Gateway:
+    """Bring the database up to date, load or make every key, and connect the parts.
+
+    Raises:
+        SettingsError: a secret or setting that cannot be used.
+        ca.errors.KeyStoreError: a key that cannot be opened with this master key.
+    """
+    migrate(settings)
+    store = Store(Database(settings.database_url))
+    master_key = load_or_make_secret(settings.master_key_file)
+    box = KeyBox(master_key)
+    tokens = Tokens(store=store, box=box, issuer=settings.base_url, clock=clock)
+    authority = Authority(settings=settings, store=store, box=box, clock=clock)
+    trust = {
+        "issuer": settings.base_url,
+        "session_jwks": tokens.public_keys(Purpose.SESSION),
+        "client_ca": authority.trust_pem,
+        "tunnel_user_ca": list(authority.tunnel_user_ca),
+    }
+    load_or_make_secret(settings.edge_key_file)
+    return Gateway(
+        settings=settings,
+        clock=clock,
+        store=store,
+        tokens=tokens,
+        authority=authority,
+        feed=Feed(
+            store=store,
+            trust=trust,
+            http_ports=(settings.http_port, settings.https_port),
+            clock=clock,
+        ),
+        providers=build_providers(settings.providers, clock),
+        signer=browser_signer(master_key),
+        edge_key=settings.edge_key_file.read_bytes().strip(),
+    )

@@ -1,0 +1,173 @@
+"""Tells the edges what changed, at once, and knows what they have put into effect.
+
+One ``Feed`` per gateway. Threads that write announce themselves through the store; each open stream
+is an async iterator that wakes up, brings the shared state up to date and sends what its edge lacks.
+Changes made by other gateways are found by looking at the newest revision twice a second.
+"""
+
+import asyncio
+import hashlib
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Any
+
+from idp_gateway.clock import Clock
+from idp_gateway.feed_state import FeedState, canonical
+from idp_gateway.records import ChangeRecord
+from idp_gateway.store import Store
+
+POLL_SECONDS = 0.5
+HEARTBEAT_SECONDS = 5.0
+ACKNOWLEDGE_SECONDS = 2.0
+
+_REMEMBERED_CHANGES = 5000
+
+
+class _Stream:
+    """One open feed: which edge, and how to wake it from any thread."""
+
+    def __init__(self, edge_id: str | None) -> None:
+        self.edge_id = edge_id
+        self._loop = asyncio.get_running_loop()
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._woken.set)
+
+    async def wait(self, seconds: float) -> None:
+        """Until woken or the time is over."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        except TimeoutError:
+            return
+        self._woken.clear()
+
+
+class Feed:
+    """State for edges, and their acknowledgements."""
+
+    def __init__(
+        self, *, store: Store, trust: dict[str, Any], http_ports: tuple[int, ...], clock: Clock
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._state = FeedState(trust=canonical(trust), http_ports=http_ports)
+        self._loaded = False
+        self._changes: deque[ChangeRecord] = deque(maxlen=_REMEMBERED_CHANGES)
+        self._oldest = 0
+        self._digest = ""
+        self._lines: dict[int, bytes] = {}
+        self._refreshing = threading.Lock()
+        self._acknowledged = threading.Condition()
+        self._acks: dict[str, int] = {}
+        self._streams: set[_Stream] = set()
+        self._closed = False
+        digest = hashlib.sha256(self._state.trust.encode()).hexdigest()
+        store.note_trust(digest, clock())
+        store.database.on_change(self.wake)
+
+    def wake(self) -> None:
+        """Let every stream look for changes now; any thread may call it."""
+        with self._acknowledged:
+            streams = list(self._streams)
+        for stream in streams:
+            stream.wake()
+
+    def close(self) -> None:
+        """End every stream and every wait; the gateway is stopping."""
+        with self._acknowledged:
+            self._closed = True
+            self._acknowledged.notify_all()
+        self.wake()
+
+    async def stream(self, since: int, edge_id: str | None) -> AsyncIterator[bytes]:
+        """Lines for one edge that has revision ``since``; runs until closed or cancelled."""
+        stream = _Stream(edge_id)
+        with self._acknowledged:
+            self._streams.add(stream)
+        try:
+            last_line = 0.0
+            has: int | None = since
+            while not self._closed:
+                line, has = await asyncio.to_thread(self._next_line, has)
+                if line is None and time.monotonic() - last_line >= HEARTBEAT_SECONDS:
+                    line = self._state.heartbeat()
+                if line is not None:
+                    yield line
+                    last_line = time.monotonic()
+                await stream.wait(POLL_SECONDS)
+        finally:
+            with self._acknowledged:
+                self._streams.discard(stream)
+                self._acknowledged.notify_all()
+
+    def acknowledge(self, edge_id: str, revision: int) -> None:
+        """An edge's proxy serves ``revision``."""
+        with self._acknowledged:
+            self._acks[edge_id] = max(revision, 0)
+            self._acknowledged.notify_all()
+        self._store.acknowledge(edge_id, revision, self._clock())
+
+    def wait_until_acknowledged(
+        self, revision: int, timeout_seconds: float = ACKNOWLEDGE_SECONDS
+    ) -> bool:
+        """Wait for every edge connected now to serve ``revision``; whether all do.
+
+        Blocks: call it from a thread, never on the event loop.
+        """
+        with self._acknowledged:
+            waited_for = {stream.edge_id for stream in self._streams if stream.edge_id}
+            return self._acknowledged.wait_for(
+                lambda: self._closed or self._all_serve(waited_for, revision), timeout_seconds
+            )
+
+    def settle(self, timeout_seconds: float = ACKNOWLEDGE_SECONDS) -> bool:
+        """As ``wait_until_acknowledged``, for everything stored by now."""
+        return self.wait_until_acknowledged(self._store.revision(), timeout_seconds)
+
+    def _all_serve(self, edge_ids: set[str | None], revision: int) -> bool:
+        connected = {stream.edge_id for stream in self._streams}
+        return all(self._acks.get(edge_id or "", 0) >= revision for edge_id in edge_ids & connected)
+
+    def _next_line(self, has: int | None) -> tuple[bytes | None, int]:
+        """What an edge at revision ``has`` lacks, and the revision it then has."""
+        with self._refreshing:
+            self._refresh()
+            revision = self._state.revision
+            if has == revision:
+                return None, revision
+            if has is None or not self._oldest <= has < revision:
+                return self._state.snapshot(), revision
+            if has not in self._lines:
+                changed = [
+                    (change.kind, change.entity_id)
+                    for change in self._changes
+                    if change.revision > has
+                ]
+                self._lines[has] = self._state.delta(has, changed, self._digest)
+            return self._lines[has], revision
+
+    def _refresh(self) -> None:
+        if not self._loaded:
+            rows = self._store.read_feed(None)
+            self._state.apply(rows)
+            self._oldest = rows.revision
+            self._loaded = True
+        elif self._store.revision() == self._state.revision:
+            return
+        else:
+            rows = self._store.read_feed(self._state.revision)
+            self._state.apply(rows)
+            self._remember(rows.changes)
+        self._digest = self._state.digest()
+        self._lines.clear()
+
+    def _remember(self, changes: tuple[ChangeRecord, ...]) -> None:
+        for change in changes:
+            if len(self._changes) == _REMEMBERED_CHANGES:
+                self._oldest = self._changes[0].revision
+            self._changes.append(change)

@@ -1,0 +1,144 @@
+"""The state edges are told, kept as canonical JSON so that its digest is cheap after every change.
+
+Format: ``docs/internals.md``, "Feed". Each entity is encoded once, when it changes; the digest hashes
+the pieces joined, which is the canonical JSON of the whole without encoding the whole.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from idp_gateway.records import ChangeKind, SocketRecord
+from idp_gateway.store.edges import FeedAccount, FeedRows, FeedTunnel
+from policy.types import SocketType
+
+SECTIONS: Mapping[ChangeKind, str] = {
+    ChangeKind.SOCKET: "sockets",
+    ChangeKind.TUNNEL: "tunnels",
+    ChangeKind.TUNNEL_USER: "tunnel_users",
+}
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys, no blanks, and characters as they are."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+@dataclass(slots=True)
+class FeedState:
+    """Every entity by section and id, each as its canonical JSON text."""
+
+    trust: str
+    http_ports: tuple[int, ...]
+    revision: int = 0
+    entities: dict[str, dict[str, str]] = field(
+        default_factory=lambda: {section: {} for section in SECTIONS.values()}
+    )
+
+    def apply(self, rows: FeedRows) -> None:
+        """Take over one look at the store, whole or partial."""
+        if rows.complete:
+            self.entities = {section: {} for section in SECTIONS.values()}
+        for change in rows.changes:
+            if change.kind in SECTIONS:
+                self.entities[SECTIONS[change.kind]].pop(_key(change.kind, change.entity_id), None)
+        for socket in rows.sockets:
+            self.entities["sockets"][socket.socket_id] = canonical(self._socket(socket))
+        for tunnel in rows.tunnels:
+            self.entities["tunnels"][tunnel.tunnel.tunnel_id] = canonical(_tunnel(tunnel))
+        for account in rows.accounts:
+            user_name = _user_name(account.account_id)
+            self.entities["tunnel_users"][user_name] = canonical(_tunnel_user(account))
+        self.revision = rows.revision
+
+    def body(self) -> str:
+        """Canonical JSON of the whole STATE."""
+        sections = [
+            '"%s":{%s}'
+            % (name, ",".join(f"{json.dumps(key)}:{known[key]}" for key in sorted(known)))
+            for name, known in sorted(self.entities.items())
+        ]
+        # Keys in sorted order: sockets, trust, tunnel_users, tunnels.
+        sections.insert(1, f'"trust":{self.trust}')
+        return "{" + ",".join(sections) + "}"
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of the whole STATE's canonical JSON."""
+        return hashlib.sha256(self.body().encode()).hexdigest()
+
+    def snapshot(self) -> bytes:
+        """The line that tells an edge everything."""
+        body = self.body()
+        digest = hashlib.sha256(body.encode()).hexdigest()
+        return (
+            f'{{"type":"snapshot","revision":{self.revision},"digest":"{digest}","state":{body}}}\n'
+        ).encode()
+
+    def delta(self, base: int, changed: Iterable[tuple[ChangeKind, str]], digest: str) -> bytes:
+        """The line that takes an edge from ``base`` to this state, given what changed since."""
+        upsert: dict[str, list[str]] = {section: [] for section in SECTIONS.values()}
+        remove: dict[str, list[str]] = {section: [] for section in SECTIONS.values()}
+        trust = "null"
+        for kind, entity_id in sorted(set(changed)):
+            if kind is ChangeKind.TRUST:
+                trust = self.trust
+                continue
+            section, key = SECTIONS[kind], _key(kind, entity_id)
+            text = self.entities[section].get(key)
+            if text is None:
+                remove[section].append(key)
+            else:
+                upsert[section].append(text)
+        upserts = ",".join(f'"{name}":[{",".join(texts)}]' for name, texts in upsert.items())
+        return (
+            f'{{"type":"delta","base":{base},"revision":{self.revision},"digest":"{digest}",'
+            f'"upsert":{{{upserts}}},"remove":{canonical(remove)},"trust":{trust}}}\n'
+        ).encode()
+
+    def heartbeat(self) -> bytes:
+        """The line that says that nothing happened."""
+        return f'{{"type":"heartbeat","revision":{self.revision}}}\n'.encode()
+
+    def _socket(self, socket: SocketRecord) -> dict[str, Any]:
+        own_port = SocketType(socket.socket_type).has_own_port
+        basic_auth = {
+            "username": socket.protected_username,
+            "password": socket.protected_password,
+        }
+        return {
+            "socket_id": socket.socket_id,
+            "dns_name": socket.dns_name,
+            "name": socket.name,
+            "socket_type": socket.socket_type.value,
+            "ports": [socket.port] if own_port else list(self.http_ports),
+            "epoch": socket.epoch,
+            "identity_required": socket.cloud_authentication_enabled,
+            "basic_auth": basic_auth if socket.protected else None,
+            "upstream_http_hostname": socket.upstream_http_hostname or None,
+        }
+
+
+def _user_name(account_id: str) -> str:
+    return account_id.replace("-", "")
+
+
+def _key(kind: ChangeKind, entity_id: str) -> str:
+    return _user_name(entity_id) if kind is ChangeKind.TUNNEL_USER else entity_id
+
+
+def _tunnel(found: FeedTunnel) -> dict[str, Any]:
+    return {
+        "tunnel_id": found.tunnel.tunnel_id,
+        "socket_id": found.tunnel.socket_id,
+        "local_port": found.tunnel.local_port,
+        "user_name": _user_name(found.account_id),
+    }
+
+
+def _tunnel_user(account: FeedAccount) -> dict[str, Any]:
+    return {
+        "user_name": _user_name(account.account_id),
+        "public_keys": [account.ssh_key] if account.ssh_key else [],
+    }

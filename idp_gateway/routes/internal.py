@@ -1,0 +1,97 @@
+"""What edges call: the feed, acknowledgements, their server certificate, their reports."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import Response, StreamingResponse
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from idp_gateway.dependencies import GatewayDep, require_edge
+from idp_gateway.records import TunnelReportRecord
+
+router = APIRouter(prefix="/internal", tags=["edges"], dependencies=[Depends(require_edge)])
+
+EdgeId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+"""What an edge calls itself."""
+
+_LARGEST_REVISION = 2**53
+
+
+class AcknowledgementForm(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    edge_id: EdgeId
+    revision: int = Field(ge=0, le=_LARGEST_REVISION)
+
+
+class CsrForm(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    csr: str = Field(max_length=16 * 1024)
+
+
+class ServerCertificateReply(BaseModel):
+    certificate_chain: str
+    not_after: datetime
+
+
+class TunnelReportForm(BaseModel):
+    tunnel_id: str = Field(max_length=64)
+    connected_at: AwareDatetime
+    peer: str = Field(max_length=128)
+
+
+class ReportForm(BaseModel):
+    edge_id: EdgeId
+    tunnels: list[TunnelReportForm] = Field(max_length=100_000)
+
+
+@router.get("/feed", response_class=StreamingResponse)
+async def follow_feed(
+    gateway: GatewayDep,
+    since: Annotated[int, Query(ge=0, le=_LARGEST_REVISION)] = 0,
+    edge: Annotated[EdgeId | None, Query()] = None,
+) -> StreamingResponse:
+    """Everything an edge needs, then every change, one JSON object a line, without end."""
+    lines: AsyncIterator[bytes] = gateway.feed.stream(since, edge)
+    return StreamingResponse(
+        lines, media_type="application/x-ndjson", headers={"cache-control": "no-store"}
+    )
+
+
+@router.post("/feed/ack", status_code=204)
+def acknowledge(form: AcknowledgementForm, gateway: GatewayDep) -> Response:
+    """An edge's proxy serves this revision."""
+    gateway.feed.acknowledge(form.edge_id, form.revision)
+    return Response(status_code=204)
+
+
+@router.post("/server-certificate")
+def server_certificate(form: CsrForm, gateway: GatewayDep) -> ServerCertificateReply:
+    """A certificate for the product's own names, with the chain to send along."""
+    issued = gateway.authority.issue_server_certificate(form.csr)
+    return ServerCertificateReply(
+        certificate_chain=issued.chain_pem.decode("ascii"), not_after=issued.not_after
+    )
+
+
+@router.post("/report", status_code=204)
+def report(form: ReportForm, gateway: GatewayDep) -> Response:
+    """Which tunnels are connected at this edge now; replaces its last report."""
+    now = gateway.clock()
+    gateway.store.report_tunnels(
+        form.edge_id,
+        [
+            TunnelReportRecord(
+                tunnel_id=tunnel.tunnel_id,
+                edge_id=form.edge_id,
+                connected_at=tunnel.connected_at,
+                peer=tunnel.peer,
+                seen_at=now,
+            )
+            for tunnel in form.tunnels
+        ],
+    )
+    return Response(status_code=204)
