@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from itsdangerous import BadSignature, URLSafeSerializer
 
 from idp_gateway.errors import Forbidden, InvalidInput
@@ -110,6 +112,12 @@ class Signer:
             salt=f"mysocket.{purpose}",
             signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
         )
+
+
+def browser_signer(master_key: bytes) -> Signer:
+    """The signer of every gateway that has this master key (HKDF, RFC 5869)."""
+    derive = HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=b"mysocket browser 1")
+    return Signer(derive.derive(master_key))
 
 
 def _digest(text: str) -> str:

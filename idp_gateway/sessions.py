@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from idp_gateway.cookies import LOGIN
 from idp_gateway.records import LoginSessionRecord
+from idp_gateway.settings import Settings
 from idp_gateway.store import Store
 from policy.types import Identity
 
@@ -75,3 +76,8 @@ def note_identity(store: Store, identity: Identity, *, now: datetime) -> None:
     store.upsert_identity(
         issuer=identity.issuer, subject=identity.subject, email=email, name=identity.name, now=now
     )
+
+
+def login_life(settings: Settings) -> timedelta:
+    """How long a login lasts."""
+    return timedelta(hours=settings.login_session_hours)

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Self
-from urllib.parse import SplitResult, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 from idp_gateway.errors import InvalidInput
 
@@ -113,6 +113,16 @@ class ReturnTo:
     def build(cls, path: str, **query: str) -> Self:
         """A path with its query, encoded."""
         return cls.parse(f"{path}?{urlencode(query)}" if query else path)
+
+    def query(self) -> dict[str, str]:
+        """The parameters of the path's query."""
+        return dict(parse_qsl(self.path.partition("?")[2]))
+
+    @property
+    def destination(self) -> str:
+        """What the login leads to, for the login page; empty for the start page."""
+        words = {"/oauth/authorize": "mysocketctl", "/device": "your device"}
+        return words.get(self.path.partition("?")[0], "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,13 +12,22 @@ from idp_gateway.clock import Clock
 from idp_gateway.errors import SettingsError
 from idp_gateway.providers.base import IdentityProvider
 from idp_gateway.providers.oidc import OpenIDProvider, OpenIDRegistration
+from idp_gateway.settings import ProviderSettings
 
 ENTRY_POINTS = "mysocket.identity_providers"
 
-ProviderFactory = Callable[[OpenIDRegistration, Clock], IdentityProvider]
+ProviderFactory = Callable[[ProviderSettings, Clock], IdentityProvider]
 
 
-def _openid(registration: OpenIDRegistration, clock: Clock) -> IdentityProvider:
+def _openid(settings: ProviderSettings, clock: Clock) -> IdentityProvider:
+    registration = OpenIDRegistration(
+        name=settings.name,
+        label=settings.title or settings.name,
+        issuer=settings.issuer,
+        client_id=settings.client_id,
+        client_secret=settings.secret(),
+        endpoint_origins=frozenset(settings.endpoint_origins),
+    )
     return OpenIDProvider(registration, clock=clock)
 
 
@@ -30,23 +39,23 @@ RESERVED_NAMES = frozenset({"local", "socket"})
 
 
 def build_providers(
-    registrations: Iterable[tuple[str, OpenIDRegistration]], clock: Clock
+    configured: Iterable[ProviderSettings], clock: Clock
 ) -> Mapping[str, IdentityProvider]:
-    """Providers by name, from (kind, registration) pairs, in that order.
+    """The configured providers by name, in their order.
 
     Raises:
-        SettingsError: a kind nobody knows, a name twice or one that is reserved, or two providers
-            that claim one issuer.
+        SettingsError: a kind nobody knows, a name that is reserved, or two providers that claim
+            one issuer (identities are keyed by it).
     """
     providers: dict[str, IdentityProvider] = {}
     issuers: set[str] = set()
-    for kind, registration in registrations:
-        if registration.name in providers or registration.name in RESERVED_NAMES:
-            raise SettingsError(f"The provider name {registration.name!r} is taken.")
-        if registration.issuer in issuers:
-            raise SettingsError(f"Two providers claim the issuer {registration.issuer!r}.")
-        issuers.add(registration.issuer)
-        providers[registration.name] = _factory(kind)(registration, clock)
+    for settings in configured:
+        if settings.name in RESERVED_NAMES or settings.name in providers:
+            raise SettingsError(f"the provider name {settings.name!r} is taken")
+        if settings.issuer in issuers:
+            raise SettingsError(f"two providers claim the issuer {settings.issuer!r}")
+        issuers.add(settings.issuer)
+        providers[settings.name] = _factory(settings.kind)(settings, clock)
     return MappingProxyType(providers)
 
 
@@ -56,4 +65,4 @@ def _factory(kind: str) -> ProviderFactory:
     for entry in entry_points(group=ENTRY_POINTS, name=kind):
         factory: ProviderFactory = entry.load()
         return factory
-    raise SettingsError(f"No identity provider of the kind {kind!r} is installed.")
+    raise SettingsError(f"no identity provider of the kind {kind!r} is installed")
