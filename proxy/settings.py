@@ -64,6 +64,8 @@ class EdgeSettings(BaseSettings):
     https_port: Port = 8443
     http_port: Port = 8080
     tunnel_port: Port = 2222
+    public_https_port: Port | None = None
+    """HTTPS port as browsers see it, if something in front maps it; ``https_port`` when absent."""
 
     tunnel_ciphers: CipherChoice = CipherChoice.DEFAULT
     tunnel_keepalive: Annotated[float, Field(gt=0, le=600)] = 10.0

@@ -14,11 +14,10 @@ from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 
+from proxy.clock import Clock
 from proxy.state import EdgeTunnel
 
 BACKLOG = 512
-
-Clock = Callable[[], datetime]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,13 +14,14 @@ from typing import Protocol
 
 import asyncssh
 
+from proxy.clock import Clock
 from proxy.errors import TunnelRefused
 from proxy.state import EdgeState, EdgeTunnel
 from proxy.tunnels.ssh.forward import Forward
 from proxy.tunnels.ssh.login import Login, LoginKeys, is_certificate, read_certificate
 from proxy.tunnels.ssh.requests import requested_tunnel
 from proxy.tunnels.ssh.screen import LogScreen
-from proxy.tunnels.table import Clock, TunnelTable
+from proxy.tunnels.table import TunnelTable
 
 MAX_KEY_OFFERS = 20
 """Keys a client may try in one connection; an agent full of keys tries them all."""

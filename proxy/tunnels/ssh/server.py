@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import asyncssh
 
 from policy.types import SocketType
+from proxy.clock import Clock
 from proxy.settings import CipherChoice
 from proxy.state import EdgeSocket, EdgeState, EdgeTunnel
 from proxy.tunnels.ssh.connection import ClientOfTunnel, TunnelConnection
 from proxy.tunnels.ssh.login import LoginKeys
 from proxy.tunnels.ssh.screen import RULE
-from proxy.tunnels.table import Clock, TunnelTable
+from proxy.tunnels.table import TunnelTable
 
 GCM = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com"]
 OTHER_CIPHERS = ["chacha20-poly1305@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr"]

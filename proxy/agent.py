@@ -1,0 +1,322 @@
+"""The edge's one loop: what the gateway says and which tunnels are connected, turned into Envoy's
+configuration.
+
+State, tunnels and certificate each wake the loop; it builds, publishes and goes back to sleep. A
+second task waits for Envoy's acknowledgement and passes it on to the gateway. None of this is in
+the way of a request: Envoy serves what it was last told, whatever happens here.
+"""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Coroutine, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from proxy.clock import Clock
+from proxy.envoy.access_log import AccessLog
+from proxy.envoy.build import build
+from proxy.envoy.discovery import DiscoveryServer
+from proxy.envoy.errors import DiscoveryRejectedError, DiscoveryTimeoutError
+from proxy.envoy.resources import Resources
+from proxy.envoy.settings import EnvoySettings
+from proxy.envoy.supervisor import EnvoySupervisor
+from proxy.envoy.tls import ServerCertificate
+from proxy.errors import GatewayUnavailable
+from proxy.feed_client import FeedFollower, load_snapshot, save_snapshot
+from proxy.files import write_private
+from proxy.gateway import post
+from proxy.request_log import render_flow
+from proxy.server_certificate import CertificateKeeper, KeyAndChain
+from proxy.settings import EdgeSettings
+from proxy.state import EdgeSocket, EdgeState
+from proxy.tunnels.base import TunnelBackend
+from proxy.tunnels.table import ConnectedTunnel, TunnelTable
+
+SNAPSHOT_NAME = "snapshot.json"
+READY_NAME = "edge.ready"
+ACK_WAIT = 5.0
+REPORT_RETRY = 2.0
+
+log = logging.getLogger(__name__)
+
+Endpoints = Mapping[str, tuple[str, ...]]
+
+
+def endpoints_of(state: EdgeState, connected: Mapping[str, ConnectedTunnel]) -> Endpoints:
+    """Unix socket paths by socket id, in the order of the tunnels' ids."""
+    paths: dict[str, tuple[str, ...]] = {}
+    for tunnel_id in sorted(connected):
+        tunnel = state.tunnels.get(tunnel_id)
+        if tunnel is not None:
+            earlier = paths.get(tunnel.socket_id, ())
+            paths[tunnel.socket_id] = (*earlier, str(connected[tunnel_id].path))
+    return paths
+
+
+def changed_sockets(
+    before: Mapping[str, EdgeSocket],
+    after: Mapping[str, EdgeSocket],
+    old_endpoints: Endpoints,
+    new_endpoints: Endpoints,
+) -> frozenset[str]:
+    """Ids of the sockets whose settings or endpoints differ, those that are gone included."""
+    settings = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+    keys = old_endpoints.keys() | new_endpoints.keys()
+    paths = {key for key in keys if old_endpoints.get(key) != new_endpoints.get(key)}
+    return frozenset(settings | paths)
+
+
+class Agent:
+    """One edge."""
+
+    def __init__(
+        self,
+        settings: EdgeSettings,
+        envoy: EnvoySettings,
+        client: httpx.AsyncClient,
+        clock: Clock,
+    ) -> None:
+        """Reads what an earlier run kept; starts nothing."""
+        self._settings = settings
+        self._envoy = envoy
+        self._client = client
+        self._wake = asyncio.Event()
+        self._published_event = asyncio.Event()
+        self._something_to_serve = asyncio.Event()
+        self._tunnels_changed = asyncio.Event()
+        self._unsaved = asyncio.Event()
+
+        self._state = load_snapshot(self._snapshot_path)
+        self._by_name = _ids_by_name(self._state)
+        self.table = TunnelTable(settings.endpoint_dir, clock, self._on_tunnels)
+        self._backends: list[TunnelBackend] = []
+        self._ssh_host_key = ""
+        self._follower = FeedFollower(client, self._state, self._on_state)
+        names = (*settings.gateway_names, f"*.{settings.edge_domain}")
+        self._keeper = CertificateKeeper(
+            client, settings.state_dir, names, clock, self._on_certificate
+        )
+        self._discovery = DiscoveryServer(envoy.discovery_socket)
+        self._access_log = AccessLog()
+        self._supervisor = EnvoySupervisor(envoy, access_log=self._access_log)
+
+        self._resources: Resources | None = None
+        self._built_from: tuple[Mapping[str, EdgeSocket], Endpoints] = ({}, {})
+        self._publication = 0
+        self._published_revision = 0
+
+    def add_backend(self, backend: TunnelBackend, ssh_host_key: str = "") -> None:
+        """Before ``run``: one more kind of tunnel. ``ssh_host_key`` is reported to the gateway."""
+        self._backends.append(backend)
+        self._ssh_host_key = ssh_host_key or self._ssh_host_key
+
+    @property
+    def _snapshot_path(self) -> Path:
+        return self._settings.state_dir / SNAPSHOT_NAME
+
+    @property
+    def _ready_path(self) -> Path:
+        return self._settings.run_dir / READY_NAME
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until ``stop`` is set.
+
+        Raises:
+            OSError: a port or a file cannot be had.
+            Exception: a part ended on its own; the edge is then to be started again.
+        """
+        self._ready_path.unlink(missing_ok=True)
+        self.table.prepare()
+        await self._discovery.start()
+        try:
+            for backend in self._backends:
+                if self._state is not None:
+                    backend.apply(self._state)
+                await backend.start()
+            await _until_first_ends(
+                stop.wait(),
+                self._loop(),
+                self._acknowledge(),
+                self._supervise(),
+                self._follower.run(),
+                self._keeper.run(),
+                self._report(),
+                self._keep_snapshot(),
+                self._show_flows(),
+            )
+        finally:
+            await self._end()
+
+    async def _end(self) -> None:
+        self._ready_path.unlink(missing_ok=True)
+        for backend in self._backends:
+            await backend.close()
+        await self._discovery.stop()
+        if self._unsaved.is_set() and self._state is not None:
+            save_snapshot(self._snapshot_path, self._state)
+
+    # What wakes the loop.
+
+    def _on_state(self, state: EdgeState) -> None:
+        self._state = state
+        self._by_name = _ids_by_name(state)
+        for backend in self._backends:
+            backend.apply(state)
+        self._unsaved.set()
+        self._wake.set()
+
+    def _on_tunnels(self) -> None:
+        self._tunnels_changed.set()
+        self._wake.set()
+
+    def _on_certificate(self, pair: KeyAndChain) -> None:  # noqa: ARG002 - the keeper has it
+        self._wake.set()
+
+    async def _loop(self) -> None:
+        self._wake.set()
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            self._publish()
+
+    def _publish(self) -> None:
+        state, pair = self._state, self._keeper.pair
+        if state is None or pair is None:
+            return
+        endpoints = endpoints_of(state, self.table.connected())
+        resources = build(
+            state,
+            endpoints,
+            self._envoy,
+            ServerCertificate(chain_pem=pair.chain_pem, key_pem=pair.key_pem),
+            previous=self._resources,
+            changed=changed_sockets(
+                self._built_from[0], state.sockets, self._built_from[1], endpoints
+            ),
+        )
+        for socket_id, reason in resources.refused.items():
+            if self._resources is None or socket_id not in self._resources.refused:
+                log.warning("socket %s is not served: %s", socket_id, reason)
+        self._resources = resources
+        self._built_from = (state.sockets, endpoints)
+        self._publication += 1
+        self._published_revision = state.revision
+        self._discovery.publish(resources, self._publication)
+        self._published_event.set()
+        self._something_to_serve.set()
+
+    async def _supervise(self) -> None:
+        """Envoy, from the moment there is something to serve: ports stay closed until then."""
+        await self._something_to_serve.wait()
+        await self._supervisor.run()
+
+    # What happens after a publication.
+
+    async def _acknowledge(self) -> None:
+        told: int | None = None
+        ready = False
+        while True:
+            await self._published_event.wait()
+            self._published_event.clear()
+            revision = self._published_revision
+            if not await self._in_force(self._publication):
+                self._published_event.set()
+                continue
+            if not ready:
+                self._announce_ready()
+                ready = True
+            if revision != told and await self._tell_revision(revision):
+                told = revision
+
+    async def _in_force(self, publication: int) -> bool:
+        try:
+            await self._discovery.wait_acked(publication, ACK_WAIT)
+        except DiscoveryTimeoutError:
+            log.warning("Envoy does not answer")
+            return False
+        except DiscoveryRejectedError as error:
+            # The rest is in force; one socket's trouble must not hold up everybody's changes.
+            log.error("Envoy refuses a part of the configuration: %s", error)  # noqa: TRY400
+        return True
+
+    async def _tell_revision(self, revision: int) -> bool:
+        body = {"edge_id": self._settings.edge_id, "revision": revision}
+        try:
+            await post(self._client, "/internal/feed/ack", body)
+        except GatewayUnavailable as error:
+            log.info("the gateway is not told of revision %d: %s", revision, error)
+            return False
+        return True
+
+    def _announce_ready(self) -> None:
+        write_private(self._ready_path, b"edge ready\n")
+        sys.stdout.write("edge ready\n")
+        sys.stdout.flush()
+
+    async def _report(self) -> None:
+        while True:
+            self._tunnels_changed.clear()
+            tunnels = [
+                {
+                    "tunnel_id": item.tunnel_id,
+                    "connected_at": item.connected_at.isoformat(),
+                    "peer": item.peer,
+                }
+                for item in self.table.connected().values()
+            ]
+            body = {
+                "edge_id": self._settings.edge_id,
+                "ssh_host_key": self._ssh_host_key,
+                "tunnels": tunnels,
+            }
+            pause = self._settings.report_interval
+            try:
+                await post(self._client, "/internal/report", body)
+            except GatewayUnavailable as error:
+                log.info("no report: %s", error)
+                pause = min(pause, REPORT_RETRY)
+            try:
+                async with asyncio.timeout(pause):
+                    await self._tunnels_changed.wait()
+            except TimeoutError:
+                continue
+
+    async def _keep_snapshot(self) -> None:
+        while True:
+            await self._unsaved.wait()
+            self._unsaved.clear()
+            if self._state is None:
+                continue
+            try:
+                await asyncio.to_thread(save_snapshot, self._snapshot_path, self._state)
+            except OSError as error:
+                log.warning("the state cannot be kept on disk: %s", error)
+
+    async def _show_flows(self) -> None:
+        async for record in self._access_log.records():
+            socket_id = record.socket_id or self._by_name.get(record.host, "")
+            if socket_id:
+                line = render_flow(record)
+                for backend in self._backends:
+                    backend.log(socket_id, line)
+
+
+def _ids_by_name(state: EdgeState | None) -> Mapping[str, str]:
+    sockets = () if state is None else state.sockets.values()
+    return {socket.dns_name: socket.socket_id for socket in sockets}
+
+
+async def _until_first_ends(*parts: Coroutine[Any, Any, object]) -> None:
+    """Run all until one ends, which ends the others; an error of that one is raised."""
+    tasks = [asyncio.ensure_future(part) for part in parts]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()

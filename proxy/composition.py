@@ -1,0 +1,80 @@
+"""How an edge is put together from its settings: the one place where the parts are chosen."""
+
+import os
+
+import httpx
+
+from proxy.agent import Agent
+from proxy.clock import Clock
+from proxy.envoy.settings import EnvoySettings, GatewayUpstream
+from proxy.errors import SettingsError
+from proxy.gateway import connect, read_edge_key
+from proxy.settings import EdgeSettings
+from proxy.tunnels.ssh.host_key import load_host_key, public_line
+from proxy.tunnels.ssh.server import SshTunnelOptions, SshTunnels
+
+
+def build_agent(settings: EdgeSettings, clock: Clock) -> tuple[Agent, httpx.AsyncClient]:
+    """An agent with its SSH tunnel server, and the client to close after it.
+
+    Raises:
+        SettingsError: a file the settings name cannot be used.
+        OSError: the state directory cannot be written.
+    """
+    edge_key = read_edge_key(settings.edge_key_file)
+    for folder in (settings.state_dir, settings.run_dir):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    client = connect(settings, edge_key)
+    agent = Agent(settings, envoy_settings(settings, edge_key), client, clock)
+    try:
+        host_key = load_host_key(settings.state_dir)
+    except ValueError as error:
+        raise SettingsError("bad-host-key", f"the tunnel server's key: {error}") from error
+    backend = SshTunnels(tunnel_options(settings), host_key, agent.table, clock)
+    agent.add_backend(backend, public_line(host_key))
+    return agent, client
+
+
+def envoy_settings(settings: EdgeSettings, edge_key: str) -> EnvoySettings:
+    """What Envoy's builders need of the edge's settings."""
+    return EnvoySettings(
+        run_dir=settings.run_dir,
+        gateway_names=settings.gateway_names,
+        gateway=gateway_upstream(settings),
+        edge_domain=settings.edge_domain,
+        edge_key=edge_key,
+        listen_address=settings.listen_address,
+        https_port=settings.https_port,
+        http_port=settings.http_port,
+        public_https_port=settings.public_https_port,
+        concurrency=settings.envoy_concurrency or os.cpu_count() or 1,
+    )
+
+
+def gateway_upstream(settings: EdgeSettings) -> GatewayUpstream:
+    """Where Envoy sends requests for the gateway's pages and for ``ext_authz``."""
+    if settings.gateway_socket is not None:
+        return GatewayUpstream(unix_path=settings.gateway_socket)
+    url = httpx.URL(settings.gateway)
+    secure = url.scheme == "https"
+    return GatewayUpstream(
+        host=url.host,
+        port=url.port or (443 if secure else 80),
+        tls_server_name=url.host if secure else "",
+        tls_ca_file=settings.gateway_ca_file,
+    )
+
+
+def tunnel_options(settings: EdgeSettings) -> SshTunnelOptions:
+    """What the SSH tunnel server needs of the edge's settings."""
+    return SshTunnelOptions(
+        address=settings.listen_address,
+        port=settings.tunnel_port,
+        https_port=settings.public_https_port or settings.https_port,
+        ciphers=settings.tunnel_ciphers,
+        keepalive=settings.tunnel_keepalive,
+        keepalive_count=settings.tunnel_keepalive_count,
+        login_grace=settings.tunnel_login_grace,
+        max_unauthenticated=settings.tunnel_max_unauthenticated,
+        open_deadline=settings.tunnel_open_deadline,
+    )

@@ -1,0 +1,134 @@
+"""Follows the gateway's feed for ever, and keeps the last state on disk.
+
+An edge without a gateway serves what it knows: the state on disk is the snapshot message that leads
+to it, so a start without a gateway and one with it go the same way.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import httpx
+
+from proxy.backoff import Backoff
+from proxy.errors import FeedError, GatewayUnavailable
+from proxy.feed import (
+    MAX_MESSAGE_BYTES,
+    Heartbeat,
+    Snapshot,
+    apply,
+    parse_message,
+    snapshot_line,
+)
+from proxy.files import write_private
+from proxy.state import EdgeState
+
+FEED_PATH = "/internal/feed"
+SILENCE = httpx.Timeout(10.0, read=15.0)
+"""Three heartbeats missed: the connection is dead even if nobody closed it."""
+
+log = logging.getLogger(__name__)
+
+
+def load_snapshot(path: Path) -> EdgeState | None:
+    """The state an earlier run kept; ``None`` if there is none, or what is there is damaged."""
+    try:
+        message = parse_message(path.read_bytes())
+        if isinstance(message, Snapshot):
+            return apply(None, message)
+    except FileNotFoundError:
+        return None
+    except (OSError, FeedError) as error:
+        log.warning("the snapshot on disk is not used: %s", error)
+    return None
+
+
+def save_snapshot(path: Path, state: EdgeState) -> None:
+    """Keep ``state``, for its owner only: it holds the passwords of protected sockets.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    write_private(path, snapshot_line(state))
+
+
+class FeedFollower:
+    """The one reader of the feed."""
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        state: EdgeState | None,
+        on_state: Callable[[EdgeState], None],
+    ) -> None:
+        """``on_state`` is told every new state; ``state`` is what is known already."""
+        self._client = client
+        self._state = state
+        self._on_state = on_state
+        self._backoff = Backoff()
+        self._needs_snapshot = state is None
+        self._heartbeats_apart = 0
+
+    async def run(self) -> None:
+        """Follow until cancelled; a lost feed is asked for again, a wrong one from the start."""
+        while True:
+            try:
+                await self._follow()
+            except FeedError as error:
+                log.warning("the feed is taken up anew: %s (%s)", error, error.reason)
+                self._needs_snapshot = True
+            except (httpx.HTTPError, GatewayUnavailable) as error:
+                log.info("the gateway's feed is away: %r", error)
+            await asyncio.sleep(self._backoff.next())
+
+    async def _follow(self) -> None:
+        since = 0 if self._state is None or self._needs_snapshot else self._state.revision
+        async with self._client.stream(
+            "GET", FEED_PATH, params={"since": since}, timeout=SILENCE
+        ) as response:
+            if response.status_code != httpx.codes.OK:
+                message = f"the gateway answers {response.status_code} to the feed"
+                raise GatewayUnavailable("refused", message)
+            async for line in split_lines(response.aiter_bytes()):
+                self._take(line)
+
+    def _take(self, line: bytes) -> None:
+        message = parse_message(line)
+        if isinstance(message, Heartbeat):
+            self._check_heartbeat(message)
+            self._backoff.reset()
+            return
+        self._state = apply(self._state, message)
+        self._needs_snapshot = False
+        self._heartbeats_apart = 0
+        self._backoff.reset()
+        self._on_state(self._state)
+
+    def _check_heartbeat(self, heartbeat: Heartbeat) -> None:
+        """One heartbeat may overtake a change that is still on its way; a second one does not."""
+        known = None if self._state is None else self._state.revision
+        self._heartbeats_apart = 0 if heartbeat.revision == known else self._heartbeats_apart + 1
+        if self._heartbeats_apart > 1:
+            raise FeedError("gap", f"the gateway is at {heartbeat.revision}, this edge at {known}")
+
+
+async def split_lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The non-empty lines of a byte stream; what follows the last newline is dropped.
+
+    Raises:
+        FeedError: ``malformed``, a line longer than ``MAX_MESSAGE_BYTES``.
+    """
+    parts: list[bytes] = []
+    size = 0
+    async for chunk in chunks:
+        *complete, rest = chunk.split(b"\n")
+        for end in complete:
+            line = b"".join([*parts, end])
+            parts, size = [], 0
+            if line:
+                yield line
+        parts.append(rest)
+        size += len(rest)
+        if size > MAX_MESSAGE_BYTES:
+            raise FeedError("malformed", "a feed message does not end")
