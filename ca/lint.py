@@ -20,6 +20,8 @@ _ENDLESS = 2**64 - 1
 _SHA1_SIGNATURE = b"ssh-rsa"
 _FORWARDING = {b"permit-X11-forwarding", b"permit-agent-forwarding", b"permit-port-forwarding"}
 _SEPARATORS = set(b",*?") | set(range(0x21)) | set(range(0x7F, 0x100))
+_UNREADABLE = (ValueError, TypeError, AssertionError, NotImplementedError, UnsupportedAlgorithm)
+"""What the parser raises on bytes it cannot read; found by fuzzing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +42,7 @@ def lint_ssh(line: bytes) -> tuple[Finding, ...]:
         certificate.verify_cert_signature()
     except InvalidSignature:
         return (_finding("signature-invalid", "the CA's signature does not fit"),)
-    except (ValueError, TypeError, AssertionError, UnsupportedAlgorithm) as error:
+    except _UNREADABLE as error:
         return (_finding("certificate-malformed", str(error)),)
     return (
         *_lint_ssh_names(certificate),
@@ -57,7 +59,7 @@ def lint_x509(certificate: x509.Certificate) -> tuple[Finding, ...]:
             *_lint_x509_window(certificate),
             *_lint_x509_extensions(certificate.extensions),
         )
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
         return (_finding("certificate-malformed", str(error)),)
 
 

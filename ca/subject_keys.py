@@ -6,7 +6,7 @@ from what was sent; comments, names and requested extensions are dropped.
 
 import binascii
 import re
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -172,6 +172,8 @@ def _decode_blob(key_type: str, encoded: str) -> bytes:
         blob = b64decode(encoded, validate=True)
     except (binascii.Error, ValueError) as error:
         raise errors.KeyMalformedError("the middle part of a public key is base64") from error
+    if b64encode(blob).decode("ascii") != encoded:
+        raise errors.KeyMalformedError("the key is not in its one canonical form")
     length = int.from_bytes(blob[:4])
     inner = blob[4 : 4 + length]
     if inner.endswith(_CERTIFICATE_SUFFIX.encode("ascii")):
@@ -198,7 +200,7 @@ def _load_ssh_key(key_type: str, blob: bytes) -> SshKey:
         canonical = ssh.serialize_ssh_public_key(key)
     except errors.CaError:
         raise
-    except (ValueError, TypeError, OverflowError, UnsupportedAlgorithm) as error:
+    except (ValueError, TypeError, NotImplementedError, UnsupportedAlgorithm) as error:
         raise errors.KeyMalformedError("the key does not follow its type's format") from error
     if canonical != line:
         raise errors.KeyMalformedError("the key is not in its one canonical form")
@@ -227,7 +229,7 @@ def _load_csr(raw: bytes) -> x509.CertificateSigningRequest:
         raise errors.CsrMalformedError("send exactly one CERTIFICATE REQUEST in PEM form")
     try:
         return x509.load_der_x509_csr(b64decode(b"".join(match["body"].split()), validate=True))
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise errors.CsrMalformedError("the certificate signing request is not DER") from error
 
 

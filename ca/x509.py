@@ -26,6 +26,16 @@ MAX_COMMON_NAME = 64
 """ub-common-name (RFC 5280 appendix A.1); e-mail addresses may be longer."""
 
 _MAX_CHAIN_BYTES = 64 * 1024
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    InvalidSignature,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+)
+"""What the parser raises on a certificate that is none of ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +127,11 @@ def make_issuing_ca(root: Issuer, signer: Signer, spec: CaCertSpec) -> Issuer:
 
     Raises:
         ValidityError: it would outlive the root.
-        IssuanceError: the root's signer failed.
+        IssuanceError: the root's signer failed, or ``root`` may not have a CA below it.
     """
+    constraints = root.certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+    if not constraints.value.path_length:
+        raise errors.IssuanceError("only a root signs a CA")
     _check_end(root, spec.not_after)
     purposes = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
     builder = (
@@ -144,7 +157,7 @@ def load_issuer(chain_pem: bytes, signer: Signer) -> Issuer:
         for child, parent in zip((certificate, *parents), parents, strict=False):
             child.verify_directly_issued_by(parent)
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
-    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound) as error:
+    except _UNREADABLE as error:
         raise errors.KeyStoreError("the stored CA chain does not hold together") from error
     if not constraints.value.ca:
         raise errors.KeyStoreError("the stored certificate is no CA's")

@@ -1,0 +1,244 @@
+"""A spec that exists may be signed: everything that must not be signed cannot be made."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ca import errors
+from ca.specs import (
+    MAX_GRANT_LIFE,
+    MAX_PRINCIPALS,
+    ORIGINAL_EXTENSIONS,
+    ROOT_LIFE,
+    TUNNEL_EXTENSIONS,
+    CaCertSpec,
+)
+from tests.support.subjects import (
+    EMAIL,
+    client_spec,
+    server_spec,
+    ssh_subject,
+    tls_subject,
+    user_spec,
+)
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+SSH_KEY = ssh_subject()
+TLS_KEY = tls_subject()
+
+
+def _user(**changes: Any) -> object:
+    return user_spec(NOW, public_key=SSH_KEY, **changes)
+
+
+def test_the_original_certificate_can_be_specified() -> None:
+    spec = user_spec(NOW, public_key=SSH_KEY)
+    assert spec.not_after - spec.not_before == timedelta(minutes=10)
+    assert spec.extensions == ORIGINAL_EXTENSIONS
+    assert not spec.critical_options
+
+
+def test_a_tunnel_login_can_be_specified() -> None:
+    account = "0123456789abcdef0123456789abcdef"
+    spec = user_spec(
+        NOW,
+        public_key=SSH_KEY,
+        principals=(account,),
+        key_id=f"{account}:7d2b8a90-7f62:1c3a",
+        extensions=TUNNEL_EXTENSIONS,
+    )
+    assert spec.principals == (account,)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"principals": ()}, "principal-invalid"),
+        ({"principals": ("",)}, "principal-invalid"),
+        ({"principals": ("bob,root",)}, "principal-invalid"),
+        ({"principals": ("*",)}, "principal-invalid"),
+        ({"principals": ("roo?",)}, "principal-invalid"),
+        ({"principals": ("root\n",)}, "principal-invalid"),
+        ({"principals": ("ro\0ot",)}, "principal-invalid"),
+        ({"principals": ("two words",)}, "principal-invalid"),
+        ({"principals": ('a"b',)}, "principal-invalid"),
+        ({"principals": ("ärger",)}, "principal-invalid"),
+        ({"principals": ("root", "root")}, "principal-invalid"),
+        ({"principals": ("x" * 256,)}, "principal-invalid"),
+        ({"principals": tuple(f"p{n}" for n in range(MAX_PRINCIPALS + 1))}, "principal-invalid"),
+        ({"key_id": ""}, "key-id-invalid"),
+        ({"key_id": "a b"}, "key-id-invalid"),
+        ({"key_id": "a\nb"}, "key-id-invalid"),
+        ({"key_id": "ü"}, "key-id-invalid"),
+        ({"key_id": "x" * 256}, "key-id-invalid"),
+        ({"serial": 0}, "serial-invalid"),
+        ({"serial": -1}, "serial-invalid"),
+        ({"serial": True}, "serial-invalid"),
+        ({"serial": 2**64}, "serial-invalid"),
+        ({"extensions": {"permit-everything": ""}}, "option-invalid"),
+        ({"extensions": {"permit-pty": "yes"}}, "option-invalid"),
+        ({"extensions": {"decision@mysocket.example": "ü"}}, "option-invalid"),
+        ({"critical_options": {"unheard-of": "x"}}, "option-invalid"),
+        ({"critical_options": {"source-address": "everywhere"}}, "option-invalid"),
+        ({"critical_options": {"source-address": ""}}, "option-invalid"),
+        ({"critical_options": {"source-address": "10.0.0.1/8"}}, "option-invalid"),
+        ({"critical_options": {"verify-required": "x"}}, "option-invalid"),
+        ({"critical_options": {"force-command": "id"}}, "option-invalid"),
+        ({"critical_options": {"force-command": ""}, "extensions": {}}, "option-invalid"),
+        ({"not_before": NOW.replace(tzinfo=None)}, "validity-invalid"),
+        ({"not_after": NOW.replace(tzinfo=None)}, "validity-invalid"),
+        ({"not_after": NOW - timedelta(minutes=5)}, "validity-invalid"),
+        ({"not_after": NOW + MAX_GRANT_LIFE}, "validity-invalid"),
+        ({"not_before": datetime(1969, 12, 31, tzinfo=UTC)}, "validity-invalid"),
+    ],
+)
+def test_no_such_user_certificate(changes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(errors.SpecError) as caught:
+        _user(**changes)
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"critical_options": {"source-address": "192.0.2.7/32,2001:db8::/32"}},
+        {"critical_options": {"force-command": "id"}, "extensions": {"permit-pty": ""}},
+        {"critical_options": {"verify-required": ""}},
+        {"extensions": {"decision@mysocket.example": "0b1e"}},
+        {"extensions": {}},
+        {"principals": tuple(f"p{n}" for n in range(MAX_PRINCIPALS))},
+    ],
+)
+def test_such_a_user_certificate(changes: dict[str, Any]) -> None:
+    _user(**changes)
+
+
+def test_a_spec_cannot_be_changed_through_what_it_was_made_from() -> None:
+    options = {"source-address": "192.0.2.7/32"}
+    spec = user_spec(NOW, public_key=SSH_KEY, critical_options=options)
+    options["source-address"] = "0.0.0.0/0"
+    assert spec.critical_options == {"source-address": "192.0.2.7/32"}
+    with pytest.raises(TypeError):
+        spec.critical_options["force-command"] = "id"  # type: ignore[index]
+
+
+def test_times_are_kept_in_whole_seconds_of_utc() -> None:
+    elsewhere = timezone(timedelta(hours=5, minutes=30))
+    start = NOW.astimezone(elsewhere).replace(microsecond=999_999)
+    spec = user_spec(NOW, public_key=SSH_KEY, not_before=start)
+    assert spec.not_before == NOW
+    assert spec.not_before.tzinfo is UTC
+
+
+@given(st.text(max_size=40))
+def test_a_principal_that_passes_is_one_harmless_word(text: str) -> None:
+    try:
+        _user(principals=(text,))
+    except errors.PrincipalError:
+        return
+    assert text.isascii()
+    assert text.isprintable()
+    assert not set(text) & set(",*? \"'\\()<>;") - {"'"}
+
+
+@given(
+    st.one_of(st.text(), st.emails()), st.text(max_size=70), st.integers(), st.integers(), st.data()
+)
+def test_client_specs_are_total(
+    email: str, socket_id: str, epoch: int, serial: int, data: st.DataObject
+) -> None:
+    changes = {"email": email, "socket_id": socket_id, "epoch": epoch, "serial": serial}
+    chosen = data.draw(st.sets(st.sampled_from(sorted(changes)), min_size=1))
+    try:
+        spec = client_spec(NOW, public_key=TLS_KEY, **{name: changes[name] for name in chosen})
+    except errors.SpecError:
+        return
+    assert spec.email.count("@") == 1
+    assert spec.socket_uri.count(":") == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"email": "alice"}, "name-invalid"),
+        ({"email": "a@b@example.com"}, "name-invalid"),
+        ({"email": "a lice@example.com"}, "name-invalid"),
+        ({"email": "alice@example.com\n"}, "name-invalid"),
+        ({"email": "älice@example.com"}, "name-invalid"),
+        ({"email": f"{'a' * 250}@example.com"}, "name-invalid"),
+        ({"socket_id": ""}, "name-invalid"),
+        ({"socket_id": "a:1"}, "name-invalid"),
+        ({"socket_id": "x" * 65}, "name-invalid"),
+        ({"epoch": 0}, "name-invalid"),
+        ({"epoch": True}, "name-invalid"),
+        ({"serial": 0}, "serial-invalid"),
+        ({"serial": 2**159}, "serial-invalid"),
+        ({"not_after": NOW + timedelta(days=2)}, "validity-invalid"),
+    ],
+)
+def test_no_such_client_certificate(changes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(errors.SpecError) as caught:
+        client_spec(NOW, public_key=TLS_KEY, **changes)
+    assert caught.value.reason == reason
+
+
+def test_a_client_certificate_names_socket_and_epoch() -> None:
+    spec = client_spec(NOW, public_key=TLS_KEY, socket_id="s-1", epoch=7)
+    assert (spec.email, spec.socket_uri) == (EMAIL, "urn:mysocket:socket:s-1:7")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        (),
+        ("a.example", "a.example"),
+        ("A.example",),
+        ("a..example",),
+        ("a_b.example",),
+        ("-a.example",),
+        ("*.localhost",),
+        ("*",),
+        ("a.*.example",),
+        ("é.example",),
+        ("a.example\n",),
+        (".".join(["x" * 60] * 5),),
+    ],
+)
+def test_no_such_server_names(names: tuple[str, ...]) -> None:
+    with pytest.raises(errors.SubjectNameError):
+        server_spec(NOW, public_key=TLS_KEY, dns_names=names)
+
+
+@pytest.mark.parametrize("names", [("localhost",), ("gateway.localhost", "*.edge.localhost")])
+def test_such_server_names(names: tuple[str, ...]) -> None:
+    assert server_spec(NOW, public_key=TLS_KEY, dns_names=names).dns_names == names
+
+
+def test_a_server_certificate_lives_a_month_at_most() -> None:
+    with pytest.raises(errors.ValidityError):
+        server_spec(NOW, public_key=TLS_KEY, not_after=NOW + timedelta(days=32))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"common_name": ""}, "name-invalid"),
+        ({"common_name": "x" * 65}, "name-invalid"),
+        ({"common_name": "root\n"}, "name-invalid"),
+        ({"serial": 0}, "serial-invalid"),
+        ({"not_after": NOW + ROOT_LIFE + timedelta(seconds=1)}, "validity-invalid"),
+    ],
+)
+def test_no_such_ca(changes: dict[str, Any], reason: str) -> None:
+    values: dict[str, Any] = {
+        "common_name": "root",
+        "serial": 1,
+        "not_before": NOW,
+        "not_after": NOW + ROOT_LIFE,
+    } | changes
+    with pytest.raises(errors.SpecError) as caught:
+        CaCertSpec(**values)
+    assert caught.value.reason == reason

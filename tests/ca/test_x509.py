@@ -1,0 +1,247 @@
+"""X.509 certificates say what their spec says, end within their CA's life, or are not released."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from cryptography import x509 as cryptography_x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ca import errors, x509
+from ca.serials import x509_serial
+from ca.signers import MemorySigner
+from ca.specs import ISSUING_LIFE, ROOT_LIFE, SERVER_LIFE, CaCertSpec, ServerCertSpec
+from tests.support.subjects import EMAIL, client_spec, ec_key, server_spec, tls_subject
+
+SUBJECT = tls_subject()
+
+
+def extension(certificate: cryptography_x509.Certificate, kind: Any) -> Any:
+    return certificate.extensions.get_extension_for_class(kind)
+
+
+def ca_spec(now: datetime, name: str = "another ca", **changes: Any) -> CaCertSpec:
+    values: dict[str, Any] = {
+        "common_name": name,
+        "serial": x509_serial(),
+        "not_before": now,
+        "not_after": now + ISSUING_LIFE,
+    }
+    return CaCertSpec(**(values | changes))
+
+
+def test_the_root_may_have_one_level_below_it(root: x509.Issuer, now: datetime) -> None:
+    constraints = extension(root.certificate, cryptography_x509.BasicConstraints)
+    assert constraints.critical
+    assert (constraints.value.ca, constraints.value.path_length) == (True, 1)
+    assert root.certificate.subject == root.certificate.issuer
+    assert root.not_after == now + ROOT_LIFE
+    assert root.trust_pem == root.pem
+
+
+def test_the_issuing_ca_signs_leaves_only(issuing: x509.Issuer, root: x509.Issuer) -> None:
+    certificate = issuing.certificate
+    constraints = extension(certificate, cryptography_x509.BasicConstraints)
+    usage = extension(certificate, cryptography_x509.KeyUsage)
+    assert constraints.critical
+    assert usage.critical
+    assert (constraints.value.ca, constraints.value.path_length) == (True, 0)
+    assert (usage.value.key_cert_sign, usage.value.digital_signature) == (True, False)
+    assert set(extension(certificate, cryptography_x509.ExtendedKeyUsage).value) == {
+        ExtendedKeyUsageOID.CLIENT_AUTH,
+        ExtendedKeyUsageOID.SERVER_AUTH,
+    }
+    authority = extension(certificate, cryptography_x509.AuthorityKeyIdentifier).value
+    above = extension(root.certificate, cryptography_x509.SubjectKeyIdentifier).value
+    assert authority.key_identifier == above.digest
+    assert issuing.trust_pem == issuing.pem + root.pem
+
+
+def test_the_issuing_ca_signs_no_ca(issuing: x509.Issuer, now: datetime) -> None:
+    with pytest.raises(errors.IssuanceError, match="only a root"):
+        x509.make_issuing_ca(issuing, issuing.signer, ca_spec(now))
+
+
+def test_an_issuing_ca_ends_with_its_root(root: x509.Issuer, now: datetime) -> None:
+    with pytest.raises(errors.ValidityError):
+        x509.make_issuing_ca(
+            root,
+            MemorySigner(name="late", signing_key=x509.make_ca_key()),
+            ca_spec(
+                now,
+                not_before=now + timedelta(days=1),
+                not_after=root.not_after + timedelta(seconds=1),
+            ),
+        )
+
+
+def test_a_client_certificate_opens_one_socket(issuing: x509.Issuer, now: datetime) -> None:
+    issued = x509.issue_client_certificate(issuing, client_spec(now, socket_id="s-1", epoch=9))
+    certificate = cryptography_x509.load_pem_x509_certificate(issued.pem)
+    assert certificate.subject.rfc4514_string() == f"CN={EMAIL}"
+    names = extension(certificate, cryptography_x509.SubjectAlternativeName)
+    assert not names.critical
+    assert list(names.value) == [
+        cryptography_x509.UniformResourceIdentifier("urn:mysocket:socket:s-1:9"),
+        cryptography_x509.RFC822Name(EMAIL),
+    ]
+    purposes = extension(certificate, cryptography_x509.ExtendedKeyUsage).value
+    assert list(purposes) == [ExtendedKeyUsageOID.CLIENT_AUTH]
+    constraints = extension(certificate, cryptography_x509.BasicConstraints)
+    assert (constraints.value.ca, constraints.critical) == (False, True)
+    assert issued.not_after - issued.not_before == timedelta(minutes=10)
+    assert issued.serial == certificate.serial_number
+    assert issued.chain_pem == issued.pem + issuing.pem
+    assert len(issued.fingerprint) == 64
+
+
+def test_nothing_of_the_request_but_its_key_is_signed(issuing: x509.Issuer, now: datetime) -> None:
+    """The CSR of ``tests.support`` asks for a DNS name of somebody else."""
+    issued = x509.issue_client_certificate(issuing, client_spec(now, public_key=SUBJECT))
+    names = extension(issued.certificate, cryptography_x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(cryptography_x509.DNSName) == []
+    assert issued.certificate.public_key() == SUBJECT.key
+
+
+def test_a_long_address_is_a_critical_alternative_name(issuing: x509.Issuer, now: datetime) -> None:
+    email = f"{'a' * 64}@example.com"
+    issued = x509.issue_client_certificate(issuing, client_spec(now, email=email))
+    names = extension(issued.certificate, cryptography_x509.SubjectAlternativeName)
+    assert names.critical
+    assert not list(issued.certificate.subject)
+    assert names.value.get_values_for_type(cryptography_x509.RFC822Name) == [email]
+
+
+def test_a_server_certificate_names_hosts(issuing: x509.Issuer, now: datetime) -> None:
+    spec = server_spec(now, not_before=now, not_after=now + SERVER_LIFE)
+    issued = x509.issue_server_certificate(issuing, spec)
+    names = extension(issued.certificate, cryptography_x509.SubjectAlternativeName)
+    assert names.critical
+    assert tuple(names.value.get_values_for_type(cryptography_x509.DNSName)) == spec.dns_names
+    purposes = extension(issued.certificate, cryptography_x509.ExtendedKeyUsage).value
+    assert list(purposes) == [ExtendedKeyUsageOID.SERVER_AUTH]
+
+
+def test_no_leaf_outlives_its_ca(issuing: x509.Issuer) -> None:
+    almost_over = issuing.not_after - timedelta(minutes=3)
+    spec = client_spec(almost_over, public_key=SUBJECT)
+    with pytest.raises(errors.ValidityError) as caught:
+        x509.issue_client_certificate(issuing, spec)
+    assert caught.value.reason == "validity-invalid"
+    shorter = client_spec(almost_over, public_key=SUBJECT, not_after=issuing.not_after)
+    assert x509.issue_client_certificate(issuing, shorter).not_after == issuing.not_after
+
+
+@given(
+    st.from_regex(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,64}", fullmatch=True),
+    st.from_regex(r"[A-Za-z0-9-]{1,64}", fullmatch=True),
+    st.integers(1, 2**63 - 1),
+    st.integers(2**64, 2**159 - 1),
+)
+def test_every_spec_can_be_signed(local: str, socket_id: str, epoch: int, serial: int) -> None:
+    now = datetime.fromisoformat("2026-11-23T12:00:00Z")
+    spec = client_spec(
+        now,
+        public_key=SUBJECT,
+        email=f"{local}@example.com",
+        socket_id=socket_id,
+        epoch=epoch,
+        serial=serial,
+    )
+    issued = x509.issue_client_certificate(ISSUER, spec)
+    names = extension(issued.certificate, cryptography_x509.SubjectAlternativeName).value
+    kind = cryptography_x509.UniformResourceIdentifier
+    assert names.get_values_for_type(kind) == [spec.socket_uri]
+    assert issued.serial == serial
+
+
+def _fixed_issuer() -> x509.Issuer:
+    now = datetime.fromisoformat("2026-11-23T12:00:00Z")
+    signer = MemorySigner(name="fixed", signing_key=x509.make_ca_key())
+    return x509.make_issuing_ca(x509.make_root(signer, ca_spec(now, "r")), signer, ca_spec(now))
+
+
+ISSUER = _fixed_issuer()
+
+
+@pytest.mark.parametrize("field", ["subject", "public key", "serial", "start", "end", "extensions"])
+def test_a_certificate_that_differs_is_not_released(
+    field: str, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes: dict[str, Any] = {
+        "subject": {"email": "mallory@example.com"},
+        "public key": {"public_key": tls_subject()},
+        "serial": {"serial": (1 << 100) + 1},
+        "start": {"not_before": now - timedelta(minutes=6)},
+        "end": {"not_after": now + timedelta(minutes=6)},
+        "extensions": {"epoch": 4},
+    }
+    wanted = {"public_key": SUBJECT, "serial": 1 << 100}
+    other = x509.issue_client_certificate(ISSUER, client_spec(now, **(wanted | changes[field])))
+    monkeypatch.setattr(x509, "_sign", lambda *_: other.certificate)
+    with pytest.raises(errors.SelfCheckError, match=f"not as specified: .*{field}"):
+        x509.issue_client_certificate(ISSUER, client_spec(now, **wanted))
+
+
+def test_a_certificate_of_another_ca_is_not_released(
+    now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Same names and same key identifier, another signature."""
+    spec = client_spec(now, public_key=SUBJECT)
+    impostor = MemorySigner(name="impostor", signing_key=x509.make_ca_key())
+    honest = x509._sign
+    monkeypatch.setattr(x509, "_sign", lambda builder, name, _: honest(builder, name, impostor))
+    with pytest.raises(errors.SelfCheckError, match="signature"):
+        x509.issue_client_certificate(ISSUER, spec)
+
+
+def test_what_the_linter_refuses_is_not_released(now: datetime) -> None:
+    with pytest.raises(errors.SelfCheckError, match="serial-short"):
+        x509.issue_client_certificate(ISSUER, client_spec(now, public_key=SUBJECT, serial=1))
+
+
+def test_a_signer_that_fails_is_a_typed_error(root: x509.Issuer, now: datetime) -> None:
+    class Empty:
+        name = "empty"
+        public_key = root.signer.public_key
+        signing_key = None
+
+    broken = x509.Issuer(certificate=root.certificate, signer=Empty())  # type: ignore[arg-type]
+    with pytest.raises(errors.IssuanceError, match="empty did not sign"):
+        x509.issue_server_certificate(broken, server_spec(now))
+
+
+def test_a_stored_ca_is_put_together_again(issuing: x509.Issuer) -> None:
+    loaded = x509.load_issuer(issuing.trust_pem, issuing.signer)
+    assert loaded == issuing
+
+
+@pytest.mark.parametrize("key", [ec.SECP384R1(), None], ids=["p384", "ed25519"])
+def test_other_ca_keys_sign_too(key: ec.EllipticCurve | None, now: datetime) -> None:
+    private = ec.generate_private_key(key) if key else ed25519.Ed25519PrivateKey.generate()
+    root = x509.make_root(MemorySigner(name="other", signing_key=private), ca_spec(now))
+    issued = x509.issue_server_certificate(root, server_spec(now))
+    issued.certificate.verify_directly_issued_by(root.certificate)
+
+
+def test_a_chain_that_is_not_ours_is_refused(issuing: x509.Issuer, root: x509.Issuer) -> None:
+    leaf = x509.issue_server_certificate(issuing, _server(issuing))
+    own_key = MemorySigner(name="leaf", signing_key=ec_key())
+    stranger = MemorySigner(name="stranger", signing_key=x509.make_ca_key())
+    for chain, signer in (
+        (b"", issuing.signer),
+        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", issuing.signer),
+        (issuing.pem * 200, issuing.signer),
+        (root.pem + issuing.pem, root.signer),
+        (issuing.trust_pem, stranger),
+        (leaf.chain_pem, own_key),
+    ):
+        with pytest.raises(errors.KeyStoreError):
+            x509.load_issuer(chain, signer)
+
+
+def _server(issuing: x509.Issuer) -> ServerCertSpec:
+    return server_spec(issuing.certificate.not_valid_before_utc)

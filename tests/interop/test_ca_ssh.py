@@ -1,0 +1,209 @@
+"""OpenSSH's own opinion of our SSH certificates: ``ssh-keygen -L`` and a real ``sshd``."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+from ca import ssh
+from ca.signers import MemorySigner
+from ca.specs import UserCertSpec
+from ca.subject_keys import parse_ssh_public_key
+from tests.support.sshd import Sshd, running_sshd
+from tests.support.subjects import (
+    EMAIL,
+    ec_key,
+    private_openssh,
+    public_line,
+    user_spec,
+)
+
+CA = MemorySigner(name="trusted", signing_key=ssh.make_user_ca_key())
+
+
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    directory = tmp_path_factory.mktemp("sshd")
+    with running_sshd(directory, [ssh.ca_public_line(CA)], ["mysocket_ssh_signed"]) as server:
+        yield server
+
+
+def _write_identity(
+    directory: Path, key: Any, signer: MemorySigner = CA, **changes: Any
+) -> tuple[Path, UserCertSpec]:
+    spec = user_spec(
+        datetime.now(UTC), public_key=parse_ssh_public_key(public_line(key)), **changes
+    )
+    identity = directory / "id"
+    identity.touch(mode=0o600)
+    identity.write_bytes(private_openssh(key))
+    certificate = ssh.issue_user_certificate(signer, spec)
+    (directory / "id-cert.pub").write_text(f"{certificate.line}\n")
+    return identity, spec
+
+
+def _login(sshd: Sshd, identity: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    known_hosts = identity.parent / "known_hosts"
+    known_hosts.write_text(f"[127.0.0.1]:{sshd.port} {sshd.host_key}\n")
+    options = {
+        "IdentitiesOnly": "yes",
+        "IdentityAgent": "none",
+        "BatchMode": "yes",
+        "UserKnownHostsFile": str(known_hosts),
+        "GlobalKnownHostsFile": "/dev/null",
+        "StrictHostKeyChecking": "yes",
+        "CertificateFile": f"{identity}-cert.pub",
+    }
+    words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+    target = ["-i", str(identity), "-p", str(sshd.port), f"{sshd.login}@127.0.0.1"]
+    return subprocess.run(
+        ["ssh", "-F", "none", *words, *target, *(command or ("echo", "in"))],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_ssh_keygen_shows_what_the_original_service_issued(tmp_path: Path) -> None:
+    _, spec = _write_identity(tmp_path, ec_key())
+    shown = subprocess.run(
+        ["ssh-keygen", "-L", "-f", tmp_path / "id-cert.pub"],
+        env={"TZ": "UTC", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    lines = [line.strip() for line in shown.splitlines()]
+    assert "Type: ecdsa-sha2-nistp256-cert-v01@openssh.com user certificate" in lines
+    assert f'Key ID: "{EMAIL}"' in lines
+    assert f"Serial: {spec.serial}" in lines
+    principals = lines.index("Principals:")
+    assert lines[principals + 1 : principals + 4] == [
+        EMAIL,
+        "mysocket_ssh_signed",
+        "Critical Options: (none)",
+    ]
+    assert lines[lines.index("Extensions:") + 1 :] == [
+        "permit-X11-forwarding",
+        "permit-agent-forwarding",
+        "permit-port-forwarding",
+        "permit-pty",
+        "permit-user-rc",
+    ]
+    [window] = [line for line in lines if line.startswith("Valid: from ")]
+    start, end = window.removeprefix("Valid: from ").split(" to ")
+    assert datetime.fromisoformat(end) - datetime.fromisoformat(start) == timedelta(minutes=10)
+
+
+SUBJECTS: dict[str, Callable[[], Any]] = {
+    "ed25519": ed25519.Ed25519PrivateKey.generate,
+    "p256": ec_key,
+    "p384": lambda: ec.generate_private_key(ec.SECP384R1()),
+    "p521": lambda: ec.generate_private_key(ec.SECP521R1()),
+    "rsa2048": lambda: rsa.generate_private_key(65537, 2048),
+}
+
+
+@pytest.mark.parametrize("make_key", SUBJECTS.values(), ids=SUBJECTS.keys())
+def test_sshd_accepts_every_kind_of_subject_key(
+    sshd: Sshd, tmp_path: Path, make_key: Callable[[], Any]
+) -> None:
+    identity, spec = _write_identity(tmp_path, make_key())
+    result = _login(sshd, identity)
+    assert (result.returncode, result.stdout) == (0, "in\n"), result.stderr + sshd.log()
+    assert f"ID {EMAIL} (serial {spec.serial}) CA ED25519" in sshd.log()
+
+
+AUTHORITIES: dict[str, Callable[[], Any]] = {
+    "p256": ec_key,
+    "p384": lambda: ec.generate_private_key(ec.SECP384R1()),
+    "rsa3072": lambda: rsa.generate_private_key(65537, 3072),
+}
+
+
+@pytest.mark.parametrize("make_key", AUTHORITIES.values(), ids=AUTHORITIES.keys())
+def test_sshd_accepts_every_kind_of_ca_key(tmp_path: Path, make_key: Callable[[], Any]) -> None:
+    signer = MemorySigner(name="other kind", signing_key=make_key())
+    directory = tmp_path / "sshd"
+    directory.mkdir()
+    with running_sshd(directory, [ssh.ca_public_line(signer)], [EMAIL]) as sshd:
+        identity, _ = _write_identity(tmp_path, ec_key(), signer)
+        result = _login(sshd, identity)
+        assert result.returncode == 0, result.stderr + sshd.log()
+
+
+def _refused(sshd: Sshd, identity: Path) -> str:
+    """Try to log in, expect to fail, and return what sshd said about it."""
+    before = len(sshd.log())
+    result = _login(sshd, identity)
+    assert result.returncode == 255
+    assert "Permission denied (publickey)" in result.stderr
+    return sshd.log()[before:]
+
+
+def test_sshd_refuses_an_expired_certificate(sshd: Sshd, tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    identity, _ = _write_identity(
+        tmp_path,
+        ec_key(),
+        not_before=now - timedelta(minutes=10),
+        not_after=now - timedelta(seconds=1),
+    )
+    assert "Certificate invalid: expired" in _refused(sshd, identity)
+
+
+def test_sshd_refuses_a_certificate_of_the_future(sshd: Sshd, tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    identity, _ = _write_identity(
+        tmp_path,
+        ec_key(),
+        not_before=now + timedelta(minutes=5),
+        not_after=now + timedelta(minutes=10),
+    )
+    assert "Certificate invalid: not yet valid" in _refused(sshd, identity)
+
+
+def test_sshd_refuses_the_ca_of_another_socket(sshd: Sshd, tmp_path: Path) -> None:
+    other = MemorySigner(name="other", signing_key=ssh.make_user_ca_key())
+    identity, _ = _write_identity(tmp_path, ec_key(), other)
+    _refused(sshd, identity)
+
+
+def test_sshd_refuses_principals_that_are_not_listed(sshd: Sshd, tmp_path: Path) -> None:
+    identity, _ = _write_identity(tmp_path, ec_key(), principals=(EMAIL,))
+    assert "Certificate does not contain an authorized principal" in _refused(sshd, identity)
+
+
+def test_sshd_refuses_the_bare_key(sshd: Sshd, tmp_path: Path) -> None:
+    identity, _ = _write_identity(tmp_path, ec_key())
+    (tmp_path / "id-cert.pub").unlink()
+    _refused(sshd, identity)
+
+
+def test_sshd_refuses_the_certificate_with_somebody_elses_key(sshd: Sshd, tmp_path: Path) -> None:
+    identity, _ = _write_identity(tmp_path, ec_key())
+    identity.write_bytes(private_openssh(ec_key()))
+    _refused(sshd, identity)
+
+
+def test_sshd_obeys_a_forced_command(sshd: Sshd, tmp_path: Path) -> None:
+    identity, _ = _write_identity(
+        tmp_path,
+        ec_key(),
+        extensions={"permit-pty": ""},
+        critical_options={"force-command": "echo forced"},
+    )
+    assert _login(sshd, identity, "echo", "in").stdout == "forced\n"
+
+
+@pytest.mark.parametrize(("network", "accepted"), [("127.0.0.0/8", True), ("192.0.2.1/32", False)])
+def test_sshd_obeys_the_source_address(
+    sshd: Sshd, tmp_path: Path, network: str, *, accepted: bool
+) -> None:
+    identity, _ = _write_identity(tmp_path, ec_key(), critical_options={"source-address": network})
+    assert (_login(sshd, identity).returncode == 0) is accepted
