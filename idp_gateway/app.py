@@ -5,7 +5,21 @@ from fastapi import APIRouter, FastAPI
 from idp_gateway.bounds import BodyLimit, SecurityHeaders
 from idp_gateway.composition import Gateway
 from idp_gateway.problems import install_problems
-from idp_gateway.routes import accounts, connect, health, internal, keys, login, sockets, tunnels
+from idp_gateway.routes import (
+    accounts,
+    audit,
+    authorize,
+    browser,
+    connect,
+    documentation,
+    health,
+    internal,
+    keys,
+    login,
+    sockets,
+    tunnels,
+    version,
+)
 
 API_PREFIXES = ("", "/api/v1")
 """Where the API is served: the clients of 2021 call the first, those of 2022 the second."""
@@ -17,18 +31,30 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     tunnels.router,
     connect.router,
     keys.router,
+    audit.router,
+    version.router,
 )
 """Served below every one of ``API_PREFIXES``."""
 
 PAGE_ROUTERS: tuple[APIRouter, ...] = (
     health.router,
     internal.router,
+    documentation.router,
+    authorize.router,
+    browser.router,
 )
 """Served once."""
 
 
 def create_app(gateway: Gateway) -> FastAPI:
     """The application that serves ``gateway``."""
+    app = application()
+    app.state.gateway = gateway
+    return app
+
+
+def application() -> FastAPI:
+    """The application without a gateway behind it: enough to describe the API."""
     app = FastAPI(
         title="mysocket",
         summary="Reach private services by identity, not by network",
@@ -37,7 +63,6 @@ def create_app(gateway: Gateway) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
     )
-    app.state.gateway = gateway
     for prefix in API_PREFIXES:
         for router in API_ROUTERS:
             app.include_router(router, prefix=prefix, include_in_schema=prefix != "")

@@ -1,0 +1,139 @@
+"""People who use the API, and what they hold."""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from idp_gateway import sessions
+from idp_gateway.composition import Gateway
+from idp_gateway.providers.local import local_identity
+from idp_gateway.records import AccountRecord, LoginSessionRecord
+from idp_gateway.tokens import API_TOKEN_LIFE
+from policy.addresses import EmailAddress
+from policy.types import Assurance, Identity
+from tests.support.subjects import ec_key, public_line
+
+FIELDS = {
+    "protected_socket": False,
+    "protected_username": "",
+    "protected_password": "",
+    "cloud_authentication_enabled": False,
+    "cloud_authentication_email_allowed_addressses": [],
+    "cloud_authentication_email_allowed_domains": [],
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """Somebody with an account and an API token."""
+
+    account: AccountRecord
+    session: LoginSessionRecord
+    token: str
+    client: httpx.Client
+
+    def call(self, method: str, path: str, **extra: Any) -> httpx.Response:
+        """One request of theirs."""
+        headers = {"x-access-token": self.token} | extra.pop("headers", {})
+        return self.client.request(method, path, headers=headers, **extra)
+
+    def socket(self, **fields: Any) -> dict[str, Any]:
+        """A new socket of theirs."""
+        reply = self.call("POST", "/socket", json={"name": "s", "socket_type": "http"} | fields)
+        assert reply.status_code == 200, reply.text
+        found: dict[str, Any] = reply.json()
+        return found
+
+
+PersonMaker = Callable[[], Person]
+ClientTokenMaker = Callable[..., str]
+
+
+@pytest.fixture
+def new_person(gateway: Gateway, api: httpx.Client) -> PersonMaker:
+    """Makes people without the cost of a password hash."""
+    numbers = itertools.count(1)
+
+    def make() -> Person:
+        number, now = next(numbers), gateway.clock()
+        account = AccountRecord(
+            account_id=f"00000000-0000-4000-8000-{number:012d}",
+            email=f"owner{number}@lab.test",
+            email_verified=False,
+            name=f"Owner {number}",
+            password_hash="",
+            ssh_key="",
+            created_at=now,
+        )
+        gateway.store.add_account(account)
+        identity = local_identity(account, issuer=gateway.settings.base_url, now=now)
+        _, session = sessions.begin_session(gateway.store, identity, life=API_TOKEN_LIFE, now=now)
+        token = gateway.tokens.api_token(
+            account_id=account.account_id,
+            email=account.email,
+            session_id=session.session_id,
+            expires_at=session.expires_at,
+        )
+        return Person(account=account, session=session, token=token, client=api)
+
+    return make
+
+
+@pytest.fixture
+def owner(new_person: PersonMaker) -> Person:
+    return new_person()
+
+
+@pytest.fixture
+def stranger(new_person: PersonMaker, owner: Person) -> Person:
+    """Somebody else with an account."""
+    return new_person()
+
+
+@pytest.fixture
+def client_token(gateway: Gateway) -> ClientTokenMaker:
+    """Makes the token a browser login ends with, for somebody an OpenID provider vouched for."""
+
+    def make(
+        dns_name: str, *, email: str | None = "alice@lab.test", port: int = 20000, hours: int = 8
+    ) -> str:
+        now = gateway.clock()
+        identity = Identity(
+            issuer="https://idp.lab.test",
+            subject=f"subject of {email}",
+            email=EmailAddress.parse(email) if email else None,
+            name="Alice",
+            assurance=Assurance.PROVIDER_VERIFIED,
+            authenticated_at=now,
+        )
+        _, session = sessions.begin_session(gateway.store, identity, life=API_TOKEN_LIFE, now=now)
+        return gateway.tokens.client_token(
+            subject=identity.subject,
+            email=email or "",
+            dns_name=dns_name,
+            port=port,
+            session_id=session.session_id,
+            expires_at=session.expires_at,
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def ssh_key() -> str:
+    """One public key line of the kind the original Go client makes."""
+    return public_line(ec_key())
+
+
+@pytest.fixture
+def tls_socket(owner: Person) -> dict[str, Any]:
+    """A TLS socket that admits alice@lab.test."""
+    return owner.socket(
+        socket_type="tls",
+        cloud_authentication_enabled=True,
+        cloud_authentication_email_allowed_addressses=["alice@lab.test"],
+    )
