@@ -1,7 +1,7 @@
 """Tells the edges what changed, at once, and knows what they have put into effect.
 
 One ``Feed`` per gateway. Threads that write announce themselves through the store; each open stream
-is an async iterator that wakes up, brings the shared state up to date and sends what its edge lacks.
+is an async iterator that wakes, brings the shared state up to date and sends what its edge lacks.
 Changes made by other gateways are found by looking at the newest revision twice a second.
 """
 
@@ -129,9 +129,11 @@ class Feed:
         """As ``wait_until_acknowledged``, for everything stored by now."""
         return self.wait_until_acknowledged(self._store.revision(), timeout_seconds)
 
-    def _all_serve(self, edge_ids: set[str | None], revision: int) -> bool:
+    def _all_serve(self, edge_ids: set[str], revision: int) -> bool:
         connected = {stream.edge_id for stream in self._streams}
-        return all(self._acks.get(edge_id or "", 0) >= revision for edge_id in edge_ids & connected)
+        return all(
+            self._acks.get(edge_id, 0) >= revision for edge_id in edge_ids if edge_id in connected
+        )
 
     def _next_line(self, has: int | None) -> tuple[bytes | None, int]:
         """What an edge at revision ``has`` lacks, and the revision it then has."""

@@ -56,8 +56,7 @@ class FeedState:
     def body(self) -> str:
         """Canonical JSON of the whole STATE."""
         sections = [
-            '"%s":{%s}'
-            % (name, ",".join(f"{json.dumps(key)}:{known[key]}" for key in sorted(known)))
+            f'"{name}":' + "{" + ",".join(f'"{key}":{known[key]}' for key in sorted(known)) + "}"
             for name, known in sorted(self.entities.items())
         ]
         # Keys in sorted order: sockets, trust, tunnel_users, tunnels.

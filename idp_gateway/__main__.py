@@ -1,0 +1,133 @@
+"""``python -m idp_gateway``: run the gateway, set a machine up, look after accounts."""
+
+import json
+import logging
+import secrets
+import sys
+from pathlib import Path
+
+import click
+
+from ca.errors import CaError
+from idp_gateway.accounts import register
+from idp_gateway.app import application
+from idp_gateway.bootstrap import DEFAULT_EMAIL, bootstrap
+from idp_gateway.composition import Gateway, build_gateway
+from idp_gateway.errors import GatewayError, NotFound
+from idp_gateway.records import AccountRecord
+from idp_gateway.server import serve
+from idp_gateway.settings import Settings
+from policy.addresses import EmailAddress
+from policy.errors import PolicyError
+
+_config = click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Settings file (TOML); MYSOCKET_* variables override it.",
+)
+
+
+@click.group()
+def cli() -> None:
+    """The identity gateway of mysocket."""
+
+
+@cli.command("serve")
+@_config
+def serve_command(config: Path | None) -> None:
+    """Run the gateway until it is told to stop."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    # One line for every migration that is already there helps nobody.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    serve(_gateway(config))
+
+
+@cli.command("bootstrap")
+@_config
+@click.option("--email", default=DEFAULT_EMAIL, show_default=True, help="Of the first account.")
+def bootstrap_command(config: Path | None, email: str) -> None:
+    """Make keys, database, a first account and a demonstration socket; print them as JSON."""
+    _print_json(bootstrap(_gateway(config), email))
+
+
+@cli.command("openapi")
+def openapi_command() -> None:
+    """Print the API's OpenAPI document."""
+    _print_json(application().openapi())
+
+
+@cli.group("account")
+def account_group() -> None:
+    """Look after local accounts."""
+
+
+@account_group.command("add")
+@_config
+@click.argument("email")
+@click.option("--name", default="", help="Shown to origins; the address if empty.")
+def account_add(config: Path | None, email: str, name: str) -> None:
+    """Add an account whose address is vouched for; prints its random password."""
+    gateway = _gateway(config)
+    address = str(EmailAddress.parse(email))
+    password = secrets.token_urlsafe(15)
+    account = register(
+        gateway.store,
+        name=name or address,
+        email=address,
+        password=password,
+        email_verified=True,
+        now=gateway.clock(),
+    )
+    _print_json({**_described(account), "password": password})
+
+
+@account_group.command("verify")
+@_config
+@click.argument("email")
+def account_verify(config: Path | None, email: str) -> None:
+    """Vouch for an account's address: from the next login on, it counts in policies."""
+    gateway = _gateway(config)
+    address = str(EmailAddress.parse(email))
+    account = gateway.store.find_account_by_email(address)
+    if account is None:
+        raise NotFound(f"no account has the address {address}")
+    _print_json(_described(gateway.store.set_account_verified(account.account_id, gateway.clock())))
+
+
+@account_group.command("list")
+@_config
+def account_list(config: Path | None) -> None:
+    """Print every account."""
+    _print_json([_described(account) for account in _gateway(config).store.accounts()])
+
+
+def _gateway(config: Path | None) -> Gateway:
+    return build_gateway(Settings.load(config))
+
+
+def _described(account: AccountRecord) -> dict[str, object]:
+    return {
+        "account_id": account.account_id,
+        "email": account.email,
+        "email_verified": account.email_verified,
+        "name": account.name,
+        "user_name": account.user_name,
+        "created_at": account.created_at.isoformat(),
+    }
+
+
+def _print_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=2))
+
+
+def main() -> None:
+    """Run the command line; what goes wrong on purpose is one line, not a traceback."""
+    try:
+        cli()
+    except (GatewayError, PolicyError, CaError) as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

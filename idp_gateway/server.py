@@ -1,0 +1,128 @@
+"""Runs the gateway: one event loop, a unix socket for the edge beside it, optionally a TCP port."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+import uvloop
+
+from idp_gateway.app import create_app
+from idp_gateway.composition import Gateway
+from idp_gateway.errors import SettingsError
+from idp_gateway.settings import Settings
+
+log = logging.getLogger(__name__)
+
+CLEANUP_SECONDS = 600
+"""How often what can no longer be used is removed from the database."""
+
+_BACKLOG = 2048
+_GRACE_SECONDS = 3
+_MAX_HEADER_BYTES = 64 * 1024
+
+
+class _Server(uvicorn.Server):
+    """Ends the open feeds first: they never end by themselves."""
+
+    def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
+        super().__init__(config)
+        self._gateway = gateway
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._gateway.feed.close()
+        super().handle_exit(sig, frame)
+
+
+def serve(gateway: Gateway) -> None:
+    """Answer requests until SIGTERM or SIGINT; then finish those under way, for seconds at most.
+
+    Raises:
+        SettingsError: an address is in use or cannot be bound.
+    """
+    config = uvicorn.Config(
+        create_app(gateway),
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        # Only dependencies.source_address says whose word on addresses counts.
+        proxy_headers=False,
+        h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+        backlog=_BACKLOG,
+    )
+    with _listeners(gateway.settings) as sockets:
+        log.info("gateway %s ready", gateway.settings.base_url)
+        uvloop.run(_run(_Server(config, gateway), gateway, sockets))
+    gateway.close()
+
+
+async def _run(server: _Server, gateway: Gateway, sockets: list[socket.socket]) -> None:
+    cleanup = asyncio.create_task(_clean_up(gateway))
+    try:
+        await server.serve(sockets)
+    finally:
+        cleanup.cancel()
+
+
+async def _clean_up(gateway: Gateway) -> None:
+    while True:
+        try:
+            await asyncio.to_thread(gateway.store.delete_expired, gateway.clock())
+        except Exception:
+            log.warning("cleaning up failed; trying again later", exc_info=True)
+        await asyncio.sleep(CLEANUP_SECONDS)
+
+
+@contextlib.contextmanager
+def _listeners(settings: Settings) -> Iterator[list[socket.socket]]:
+    sockets = [_listen_unix(settings.listen_socket)]
+    try:
+        if settings.listen_address:
+            sockets.append(_listen_tcp(settings.listen_address))
+        yield sockets
+    finally:
+        for listener in sockets:
+            listener.close()
+        settings.listen_socket.unlink(missing_ok=True)
+
+
+def _listen_unix(path: Path) -> socket.socket:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.exists():
+            _remove_stale(path)
+        listener.bind(str(path))
+        path.chmod(stat.S_IRUSR | stat.S_IWUSR)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise SettingsError(f"cannot listen on {path}: {error}") from error
+    return listener
+
+
+def _remove_stale(path: Path) -> None:
+    """Take the place of a gateway that was killed, never of one that answers."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        if probe.connect_ex(str(path)) == 0:
+            raise SettingsError(f"a gateway is running on {path} already")
+    path.unlink()
+
+
+def _listen_tcp(address: str) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    try:
+        return socket.create_server(
+            (host.strip("[]"), int(port)),
+            family=socket.AF_INET6 if ":" in host else socket.AF_INET,
+            backlog=_BACKLOG,
+        )
+    except OSError as error:
+        raise SettingsError(f"cannot listen on {address}: {error}") from error
