@@ -1,0 +1,35 @@
+"""The two questions asked of Envoy's admin socket, in HTTP/1.1 by hand."""
+
+import asyncio
+from pathlib import Path
+
+_MAX_ANSWER = 1 << 20
+
+
+async def ask(socket: Path, path: str) -> tuple[int, str]:
+    """``GET path``; the status and the body's text.
+
+    Raises:
+        OSError: nobody listens.
+        ValueError: not an HTTP answer.
+    """
+    reader, writer = await asyncio.open_unix_connection(str(socket))
+    try:
+        request = f"GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n"
+        writer.write(request.encode("ascii"))
+        answer = await reader.read(_MAX_ANSWER)
+        while chunk := await reader.read(_MAX_ANSWER):
+            answer += chunk
+    finally:
+        writer.close()
+    head, _, body = answer.decode("latin-1").partition("\r\n\r\n")
+    return int(head.split(" ", 2)[1]), body
+
+
+async def is_live(socket: Path) -> bool:
+    """Whether Envoy has everything it asked for at start and serves."""
+    try:
+        status, _ = await ask(socket, "/ready")
+    except (OSError, ValueError, IndexError):
+        return False
+    return status == 200

@@ -1,0 +1,143 @@
+"""One cluster per socket: where its tunnels end, and what its requests must prove."""
+
+import base64
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any
+
+from policy.types import SocketType
+from proxy.envoy.names import GATEWAY_CLUSTER, METADATA, stream_cluster
+from proxy.envoy.settings import EnvoySettings
+from proxy.envoy.tls import blind_client, verified_client
+from proxy.state import BasicAuth, EdgeSocket
+
+_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_SYSTEM_CAS = "/etc/ssl/certs/ca-certificates.crt"
+
+
+class Mode(StrEnum):
+    """What an HTTP socket asks of a request."""
+
+    PUBLIC = "public"
+    BASIC = "basic"
+    IDENTITY = "identity"
+    IDENTITY_AND_BASIC = "identity-and-basic"
+
+
+def mode(socket: EdgeSocket) -> Mode:
+    """What the socket's owner asked for, as one word."""
+    if socket.identity_required:
+        return Mode.IDENTITY_AND_BASIC if socket.basic_auth else Mode.IDENTITY
+    return Mode.BASIC if socket.basic_auth else Mode.PUBLIC
+
+
+def http_cluster(
+    socket: EdgeSocket, endpoints: Sequence[str], settings: EnvoySettings
+) -> dict[str, Any]:
+    """The cluster of an HTTP or HTTPS socket, found through the Host header by its DNS name."""
+    public_name = socket.dns_name + settings.public_port_suffix
+    origin_name = socket.upstream_http_hostname or public_name
+    cluster = _cluster(socket.dns_name, endpoints, settings, hostname=origin_name)
+    cluster["metadata"] = {"filter_metadata": {METADATA: _metadata(socket, public_name)}}
+    cluster["typed_extension_protocol_options"] = _http_options(settings.origin_idle_timeout)
+    if socket.socket_type is SocketType.HTTPS:
+        cluster["transport_socket"] = blind_client(
+            (socket.upstream_http_hostname or socket.dns_name).partition(":")[0]
+        )
+    return cluster
+
+
+def tcp_cluster(
+    socket: EdgeSocket, endpoints: Sequence[str], settings: EnvoySettings
+) -> dict[str, Any]:
+    """The cluster of a TCP or TLS socket."""
+    return _cluster(stream_cluster(socket.socket_id), endpoints, settings)
+
+
+def gateway_cluster(settings: EnvoySettings) -> dict[str, Any]:
+    """Where the gateway's own pages and ``ext_authz`` go."""
+    upstream = settings.gateway
+    if upstream.unix_path is not None:
+        address = _pipe(str(upstream.unix_path))
+    else:
+        address = {"socket_address": {"address": upstream.host, "port_value": upstream.port}}
+    cluster: dict[str, Any] = {
+        "name": GATEWAY_CLUSTER,
+        "type": "STATIC" if upstream.unix_path else "STRICT_DNS",
+        "connect_timeout": f"{settings.connect_timeout}s",
+        "load_assignment": {
+            "cluster_name": GATEWAY_CLUSTER,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
+        },
+        "circuit_breakers": _limits(settings),
+        "typed_extension_protocol_options": _http_options(settings.origin_idle_timeout),
+    }
+    if upstream.tls_server_name:
+        cluster["transport_socket"] = verified_client(
+            upstream.tls_server_name, str(upstream.tls_ca_file or _SYSTEM_CAS)
+        )
+    return cluster
+
+
+def basic_credential(credential: BasicAuth) -> str:
+    """The one ``Authorization`` value that opens a protected socket (RFC 7617 §2, UTF-8)."""
+    pair = f"{credential.username}:{credential.password}".encode()
+    return "Basic " + base64.b64encode(pair).decode("ascii")
+
+
+def _metadata(socket: EdgeSocket, public_name: str) -> dict[str, Any]:
+    metadata: dict[str, Any] = {
+        "mode": mode(socket).value,
+        "epoch": socket.epoch,
+        "origin": f"https://{public_name}",
+    }
+    if socket.basic_auth is not None:
+        metadata["basic"] = basic_credential(socket.basic_auth)
+    return metadata
+
+
+def _cluster(
+    name: str, endpoints: Sequence[str], settings: EnvoySettings, *, hostname: str = ""
+) -> dict[str, Any]:
+    named = {"hostname": hostname} if hostname else {}
+    ends = [{"endpoint": {"address": _pipe(path), **named}} for path in endpoints]
+    return {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": f"{settings.connect_timeout}s",
+        "lb_policy": "ROUND_ROBIN",
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": ends}] if ends else [],
+        },
+        "circuit_breakers": _limits(settings),
+    }
+
+
+def _pipe(path: str) -> dict[str, Any]:
+    return {"pipe": {"path": path}}
+
+
+def _limits(settings: EnvoySettings) -> dict[str, Any]:
+    """One socket may use as much as the edge has: Envoy's own limit is 1 024 connections each."""
+    most = settings.max_connections
+    return {
+        "thresholds": [
+            {
+                "max_connections": most,
+                "max_pending_requests": most,
+                "max_requests": most,
+                "max_retries": most,
+            }
+        ]
+    }
+
+
+def _http_options(idle_timeout: float) -> dict[str, Any]:
+    return {
+        _HTTP_OPTIONS: {
+            "@type": f"type.googleapis.com/{_HTTP_OPTIONS}",
+            "common_http_protocol_options": {"idle_timeout": f"{idle_timeout}s"},
+            "explicit_http_config": {"http_protocol_options": {}},
+        }
+    }

@@ -1,0 +1,214 @@
+"""The HTTPS listener (gateway pages and every HTTP socket) and the HTTP one that redirects to it.
+
+TLS server names part the two halves: a connection opened for a gateway name can reach nothing but
+the gateway, one opened for anything else nothing but sockets.
+"""
+
+from typing import Any
+
+from proxy.envoy import tls
+from proxy.envoy.filters import http_filters, router
+from proxy.envoy.gateway_paths import internal_path
+from proxy.envoy.headers import client_headers, early_mutation, edge_key, overwrite
+from proxy.envoy.log_format import http_log
+from proxy.envoy.names import GATEWAY_CLUSTER
+from proxy.envoy.replies import local_replies
+from proxy.envoy.settings import EnvoySettings
+from proxy.envoy.sockets import address, keepalive
+from proxy.state import Trust
+
+_HCM = (
+    "type.googleapis.com/envoy.extensions.filters.network."
+    "http_connection_manager.v3.HttpConnectionManager"
+)
+_UNTOLD = [
+    "x-envoy-internal",
+    "x-envoy-external-address",
+    "x-envoy-expected-rq-timeout-ms",
+    "x-envoy-original-path",
+]
+"""Headers of Envoy's own that are nobody's business upstream."""
+
+
+def https_listener(trust: Trust, settings: EnvoySettings) -> dict[str, Any]:
+    """One listener for all names; sockets come and go without touching it."""
+    inspector = (
+        "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"
+    )
+    chains: list[dict[str, Any]] = [
+        {
+            "name": "gateway",
+            "filter_chain_match": {"server_names": list(settings.gateway_names)},
+            "filters": [_gateway_manager(settings)],
+        },
+        {"name": "sockets", "filters": [_sockets_manager(trust, settings)]},
+    ]
+    return {
+        "name": "https",
+        "stat_prefix": "https",
+        "address": address(settings.listen_address, settings.https_port),
+        "socket_options": keepalive(),
+        "per_connection_buffer_limit_bytes": 1 << 20,
+        "listener_filters": [
+            {
+                "name": "envoy.filters.listener.tls_inspector",
+                "typed_config": {"@type": inspector},
+            }
+        ],
+        "listener_filters_timeout": f"{settings.handshake_timeout}s",
+        "filter_chains": [
+            {
+                **chain,
+                "transport_socket": tls.web_server(),
+                "transport_socket_connect_timeout": f"{settings.handshake_timeout}s",
+            }
+            for chain in chains
+        ],
+    }
+
+
+def http_listener(settings: EnvoySettings) -> dict[str, Any]:
+    """Answers everything with a redirect to HTTPS, for names that are ours."""
+    ours = [*settings.gateway_names, f"*.{settings.edge_domain}"]
+    redirect = {
+        "https_redirect": True,
+        "port_redirect": settings.public_https_port or settings.https_port,
+        "response_code": "PERMANENT_REDIRECT",
+    }
+    hosts = [
+        {
+            "name": "ours",
+            "domains": ours,
+            "routes": [{"match": {"prefix": "/"}, "redirect": redirect}],
+        },
+        _not_ours(404),
+    ]
+    manager = _manager("http", hosts, [router()], settings)
+    return {
+        "name": "http",
+        "stat_prefix": "http",
+        "address": address(settings.listen_address, settings.http_port),
+        "socket_options": keepalive(),
+        "filter_chains": [{"filters": [manager]}],
+    }
+
+
+def _sockets_manager(trust: Trust, settings: EnvoySettings) -> dict[str, Any]:
+    """No path decides anything but whether it is the product's, and then asking is the stricter
+    way; so ``%2F`` and doubled slashes reach the origin as sent, which file and calendar servers
+    need. Dot segments are resolved first.
+    """
+    host = {
+        "name": "sockets",
+        "domains": [f"*.{settings.edge_domain}"],
+        "routes": [_socket_route()],
+        "request_headers_to_add": [
+            *client_headers(),
+            overwrite("x-forwarded-host", "%REQ(:AUTHORITY)%" + settings.public_port_suffix),
+        ],
+        "request_headers_to_remove": _UNTOLD,
+    }
+    manager = _manager("sockets", [host, _not_ours(404)], http_filters(trust, settings), settings)
+    config = manager["typed_config"]
+    config["upgrade_configs"] = [{"upgrade_type": "websocket"}]
+    config["access_log"] = [http_log()]
+    config["local_reply_config"] = local_replies()
+    return manager
+
+
+def _socket_route() -> dict[str, Any]:
+    """To the cluster that bears the Host's name; another tunnel if one takes no connection."""
+    previous = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+    return {
+        "match": {"prefix": "/"},
+        "route": {
+            "cluster_header": ":authority",
+            "cluster_not_found_response_code": "SERVICE_UNAVAILABLE",
+            "auto_host_rewrite": True,
+            "timeout": "0s",
+            "retry_policy": {
+                "retry_on": "connect-failure,reset-before-request",
+                "num_retries": 3,
+                "retry_host_predicate": [
+                    {
+                        "name": "envoy.retry_host_predicates.previous_hosts",
+                        "typed_config": {"@type": f"type.googleapis.com/{previous}"},
+                    }
+                ],
+                "host_selection_retry_max_attempts": 5,
+                "retry_back_off": {"base_interval": "0.025s", "max_interval": "0.1s"},
+            },
+        },
+        "per_request_buffer_limit_bytes": 1 << 16,
+    }
+
+
+def _gateway_manager(settings: EnvoySettings) -> dict[str, Any]:
+    host = {
+        "name": "gateway",
+        "domains": list(settings.gateway_names),
+        "routes": [
+            {
+                "match": {"safe_regex": {"regex": internal_path()}},
+                "direct_response": {"status": 404},
+            },
+            {
+                "match": {"prefix": "/"},
+                "route": {
+                    "cluster": GATEWAY_CLUSTER,
+                    "timeout": "65s",
+                },
+            },
+        ],
+        "request_headers_to_add": [*client_headers(), edge_key(settings.edge_key)],
+        "request_headers_to_remove": _UNTOLD,
+    }
+    manager = _manager("gateway", [host, _not_ours(421)], [router()], settings)
+    config = manager["typed_config"]
+    config["merge_slashes"] = True
+    config["path_with_escaped_slashes_action"] = "REJECT_REQUEST"
+    config["local_reply_config"] = local_replies()
+    return manager
+
+
+def _not_ours(status: int) -> dict[str, Any]:
+    return {
+        "name": "not-ours",
+        "domains": ["*"],
+        "routes": [{"match": {"prefix": "/"}, "direct_response": {"status": status}}],
+    }
+
+
+def _manager(
+    name: str, hosts: list[dict[str, Any]], filters: list[dict[str, Any]], settings: EnvoySettings
+) -> dict[str, Any]:
+    config = {
+        "@type": _HCM,
+        "stat_prefix": name,
+        "route_config": {"name": name, "virtual_hosts": hosts},
+        "http_filters": filters,
+        "early_header_mutation_extensions": [early_mutation()],
+        "common_http_protocol_options": {
+            "headers_with_underscores_action": "DROP_HEADER",
+            "max_headers_count": 100,
+            "idle_timeout": f"{settings.keepalive_timeout}s",
+        },
+        "http2_protocol_options": {
+            "max_concurrent_streams": 100,
+            "initial_stream_window_size": 1 << 18,
+            "initial_connection_window_size": 1 << 20,
+        },
+        "max_request_headers_kb": 60,
+        "request_headers_timeout": f"{settings.request_headers_timeout}s",
+        "stream_idle_timeout": f"{settings.stream_idle_timeout}s",
+        "use_remote_address": True,
+        "xff_num_trusted_hops": settings.trusted_hops,
+        "strip_any_host_port": True,
+        "strip_trailing_host_dot": True,
+        "normalize_path": True,
+        "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
+        "server_header_transformation": "PASS_THROUGH",
+        "generate_request_id": False,
+        "preserve_external_request_id": True,
+    }
+    return {"name": "envoy.filters.network.http_connection_manager", "typed_config": config}

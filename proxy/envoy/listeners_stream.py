@@ -1,0 +1,45 @@
+"""TCP and TLS sockets: a listener per port, and bytes straight to a tunnel."""
+
+from typing import Any
+
+from policy.types import SocketType
+from proxy.envoy import tls
+from proxy.envoy.log_format import stream_log
+from proxy.envoy.names import stream_cluster
+from proxy.envoy.settings import EnvoySettings
+from proxy.envoy.sockets import address, keepalive
+from proxy.state import EdgeSocket
+
+_TCP_PROXY = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
+
+
+def stream_listener(socket: EdgeSocket, port: int, settings: EnvoySettings) -> dict[str, Any]:
+    """The listener of one port of a TCP or TLS socket."""
+    chain: dict[str, Any] = {"filters": [_tcp_proxy(socket, settings)]}
+    if socket.socket_type is SocketType.TLS:
+        server = tls.identity_server(socket) if socket.identity_required else tls.open_server()
+        chain["transport_socket"] = server
+        chain["transport_socket_connect_timeout"] = f"{settings.handshake_timeout}s"
+    return {
+        "name": f"{stream_cluster(socket.socket_id)}:{port}",
+        "stat_prefix": "streams",
+        "address": address(settings.listen_address, port),
+        "socket_options": keepalive(),
+        "filter_chains": [chain],
+        "access_log": [stream_log(socket.socket_id)],
+    }
+
+
+def _tcp_proxy(socket: EdgeSocket, settings: EnvoySettings) -> dict[str, Any]:
+    config: dict[str, Any] = {
+        "@type": _TCP_PROXY,
+        "stat_prefix": "streams",
+        "cluster": stream_cluster(socket.socket_id),
+        "idle_timeout": f"{settings.tcp_idle_timeout}s",
+        "max_connect_attempts": 3,
+    }
+    if socket.socket_type is SocketType.TLS:
+        # The default dials the origin before the handshake has succeeded.
+        config["upstream_connect_mode"] = "ON_DOWNSTREAM_TLS_HANDSHAKE"
+        config["max_early_data_bytes"] = 0
+    return {"name": "envoy.filters.network.tcp_proxy", "typed_config": config}

@@ -1,0 +1,57 @@
+"""What Envoy writes about every request and connection: one JSON object a line on its stdout.
+
+Queries stay out: they carry one-time codes and other people's secrets.
+"""
+
+from typing import Any
+
+from proxy.envoy.names import IDENTITY_HEADERS, POLICY_NOTE, RBAC_FILTER
+
+_COMMON = {
+    "started_at": "%START_TIME(%Y-%m-%dT%H:%M:%S.%3f+00:00)%",
+    "client": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+    "upstream": "%UPSTREAM_HOST%",
+    "bytes_received": "%BYTES_RECEIVED%",
+    "bytes_sent": "%BYTES_SENT%",
+    "duration_ms": "%DURATION%",
+    "flags": "%RESPONSE_FLAGS%",
+}
+
+
+def http_log() -> dict[str, Any]:
+    """Log of the sockets' HTTP listener; the e-mail header can only be one that we set."""
+    return _file(
+        _COMMON
+        | {
+            "kind": "http",
+            "host": "%REQUESTED_SERVER_NAME%",
+            "email": f"%REQ({IDENTITY_HEADERS[0].upper()})%",
+            "method": "%REQ(:METHOD)%",
+            "path": "%PATH(NQ:PATH)%",
+            "protocol": "%PROTOCOL%",
+            "status": "%RESPONSE_CODE%",
+            "user_agent": "%REQ(USER-AGENT):200%",
+            "denied": "%RESPONSE_CODE_DETAILS%",
+            "policy": f"%DYNAMIC_METADATA({RBAC_FILTER}:{POLICY_NOTE})%",
+        }
+    )
+
+
+def stream_log(socket_id: str) -> dict[str, Any]:
+    """Log of one TCP or TLS socket, at the listener: failed handshakes have no other place."""
+    return _file(
+        _COMMON
+        | {
+            "kind": "stream",
+            "socket_id": socket_id,
+            "email": "%DOWNSTREAM_PEER_EMAIL_SAN%",
+            "identity": "%DOWNSTREAM_PEER_URI_SAN%",
+            "denied": "%DOWNSTREAM_TRANSPORT_FAILURE_REASON%",
+        }
+    )
+
+
+def _file(line: dict[str, str]) -> dict[str, Any]:
+    kind = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog"
+    config = {"@type": kind, "path": "/dev/stdout", "log_format": {"json_format": line}}
+    return {"name": "envoy.access_loggers.file", "typed_config": config}

@@ -1,0 +1,28 @@
+"""Names that more than one file of the configuration must agree on."""
+
+GATEWAY_CLUSTER = "internal:gateway"
+"""Holds a colon, so that no Host header, whose port is cut off, can ever name it."""
+DISCOVERY_CLUSTER = "internal:discovery"
+METADATA = "mysocket"
+"""Namespace of a cluster's metadata."""
+SESSION = "session"
+"""Key under which the JWT filter leaves the claims."""
+SESSION_COOKIE = "__Host-mysocket"
+EDGE_KEY_HEADER = "x-mysocket-edge-key"
+PRODUCT_PREFIX = "/.mysocket/"
+"""Paths of the product itself on every identity socket."""
+AUTHORIZE_PREFIX = "/internal/authorize"
+JWT_FILTER = "envoy.filters.http.jwt_authn"
+RBAC_FILTER = "envoy.filters.http.rbac"
+SHADOW_PREFIX = "mysocket_"
+RESULT_NOTE = f"{SHADOW_PREFIX}shadow_engine_result"
+POLICY_NOTE = f"{SHADOW_PREFIX}shadow_effective_policy_id"
+SERVER_SECRET = "server"  # noqa: S105 - a resource's name
+CLIENT_CA_SECRET = "client-ca"  # noqa: S105 - a resource's name
+IDENTITY_HEADERS = ("x-auth-email", "x-auth-name", "x-auth-assertion")
+"""What an origin may believe, in the order e-mail, name, signed assertion."""
+
+
+def stream_cluster(socket_id: str) -> str:
+    """Cluster of a TCP or TLS socket; no Host header can name it."""
+    return f"stream:{socket_id}"

@@ -1,0 +1,79 @@
+"""What the edge is told about its Envoy: addresses, names, limits. No reading of files here."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayUpstream:
+    """Where Envoy finds the gateway process: a unix socket, or a host with or without TLS."""
+
+    unix_path: Path | None = None
+    host: str = ""
+    port: int = 0
+    tls_server_name: str = ""
+    """Name the gateway's certificate must carry; empty means plain text."""
+    tls_ca_file: Path | None = None
+    """PEM of the CAs to trust; ``None`` means Debian's ``/etc/ssl/certs/ca-certificates.crt``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvoySettings:
+    """Everything about this edge that is not in the feed. Times are in seconds, sizes in bytes."""
+
+    run_dir: Path
+    """Private directory (0700) for the admin and discovery sockets and the bootstrap file."""
+    gateway_names: tuple[str, ...]
+    """Public names of the gateway; the first is canonical."""
+    gateway: GatewayUpstream
+    edge_domain: str
+    """Parent of every socket's name."""
+    edge_key: str = field(repr=False)
+    """Proves to the gateway that a request came through this edge."""
+    listen_address: str = "0.0.0.0"  # noqa: S104 - an edge serves the world
+    https_port: int = 8443
+    http_port: int = 8080
+    public_https_port: int | None = None
+    """HTTPS port as browsers see it, if something in front maps it; ``None``: ``https_port``."""
+    trusted_hops: int = 0
+    """How many proxies in front of the edge are ours; 0 trusts no ``x-forwarded-for``."""
+    concurrency: int = 1
+    """Envoy worker threads."""
+    drain_seconds: int = 60
+    """How long a TLS socket's old connections live on after its epoch changed."""
+    connect_timeout: float = 5.0
+    authorize_timeout: float = 10.0
+    """Longest wait for the gateway's answer to ``ext_authz``."""
+    request_headers_timeout: float = 15.0
+    """Longest wait for a request's complete header (slow-client defence)."""
+    handshake_timeout: float = 10.0
+    stream_idle_timeout: float = 3600.0
+    """A request or WebSocket without a byte for this long is closed; there is no other cap."""
+    tcp_idle_timeout: float = 86400.0
+    """The same for TCP and TLS sockets: an idle SSH session may stay a day."""
+    keepalive_timeout: float = 600.0
+    """Idle HTTP connections of clients."""
+    origin_idle_timeout: float = 4.0
+    """Idle HTTP connections to origins: below the 5 s after which common servers hang up."""
+    max_connections: int = 50_000
+    """Connections from clients at one time, over all sockets."""
+    session_cache_size: int = 10_000
+    """Verified sessions remembered per worker, so that a signature is checked once."""
+
+    @property
+    def admin_socket(self) -> Path:
+        return self.run_dir / "admin.sock"
+
+    @property
+    def discovery_socket(self) -> Path:
+        return self.run_dir / "xds.sock"
+
+    @property
+    def bootstrap_path(self) -> Path:
+        return self.run_dir / "bootstrap.json"
+
+    @property
+    def public_port_suffix(self) -> str:
+        """``:8443``, or nothing for the port browsers leave out."""
+        port = self.public_https_port or self.https_port
+        return "" if port == 443 else f":{port}"
