@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from idp_gateway.clock import Clock
-from idp_gateway.feed_state import FeedState, canonical
+from idp_gateway.feed_state import FeedState, canonical, heartbeat
 from idp_gateway.records import ChangeRecord
 from idp_gateway.store import Store
 
@@ -66,8 +66,9 @@ class Feed:
         self._acks: dict[str, int] = {}
         self._streams: set[_Stream] = set()
         self._closed = False
-        digest = hashlib.sha256(self._state.trust.encode()).hexdigest()
-        store.note_trust(digest, clock())
+        # The ports are settings too: with others, edges must learn of their sockets anew.
+        told = f"{self._state.trust}{http_ports}"
+        store.note_trust(hashlib.sha256(told.encode()).hexdigest(), clock())
         store.database.on_change(self.wake)
 
     def wake(self) -> None:
@@ -95,7 +96,7 @@ class Feed:
             while not self._closed:
                 line, has = await asyncio.to_thread(self._next_line, has)
                 if line is None and time.monotonic() - last_line >= HEARTBEAT_SECONDS:
-                    line = self._state.heartbeat()
+                    line = heartbeat(has or 0)
                 if line is not None:
                     yield line
                     last_line = time.monotonic()

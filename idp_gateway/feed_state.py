@@ -1,7 +1,7 @@
 """The state edges are told, kept as canonical JSON so that its digest is cheap after every change.
 
-Format: ``docs/internals.md``, "Feed". Each entity is encoded once, when it changes; the digest hashes
-the pieces joined, which is the canonical JSON of the whole without encoding the whole.
+Format: ``docs/internals.md``, "Feed". Each entity is encoded once, when it changes; the digest is
+of the pieces joined, which is the canonical JSON of the whole without encoding the whole.
 """
 
 import hashlib
@@ -96,10 +96,6 @@ class FeedState:
             f'"upsert":{{{upserts}}},"remove":{canonical(remove)},"trust":{trust}}}\n'
         ).encode()
 
-    def heartbeat(self) -> bytes:
-        """The line that says that nothing happened."""
-        return f'{{"type":"heartbeat","revision":{self.revision}}}\n'.encode()
-
     def _socket(self, socket: SocketRecord) -> dict[str, Any]:
         own_port = SocketType(socket.socket_type).has_own_port
         basic_auth = {
@@ -117,6 +113,11 @@ class FeedState:
             "basic_auth": basic_auth if socket.protected else None,
             "upstream_http_hostname": socket.upstream_http_hostname or None,
         }
+
+
+def heartbeat(revision: int) -> bytes:
+    """The line that says that the gateway lives and nothing happened."""
+    return f'{{"type":"heartbeat","revision":{revision}}}\n'.encode()
 
 
 def _user_name(account_id: str) -> str:

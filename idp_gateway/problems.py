@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
+_MAX_FIELD_LENGTH = 200
+
 _STATUS: Mapping[type[Exception], int] = {
     errors.BodyTooLarge: 413,
     errors.InvalidInput: 400,
@@ -96,14 +98,22 @@ def _ours(_request: Request, error: Exception) -> JSONResponse:
 def _invalid(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101
     first = error.errors()[0]
-    place = [str(part) for part in first["loc"][1:] if isinstance(part, str)]
     if first["type"] == "json_invalid":
         return problem(400, "json-invalid", "the body is not valid JSON")
-    field = ".".join(place)
+    field = _field_of(first)
     message = first["msg"].removeprefix("Value error, ")
+    # Our own checks name their reason; pydantic's names have underscores and are not ours to keep.
+    reason = first["type"] if "-" in first["type"] else "input-invalid"
     # Nothing of the value itself: it may be a password.
     detail = f"{field}: {message}" if field else message
-    return problem(400, "input-invalid", detail, field=field or "body")
+    return problem(400, reason, detail, field=field or "body")
+
+
+def _field_of(error: Mapping[str, Any]) -> str:
+    """Where the error is, safe to print: a member's name may be anything JSON can say."""
+    named = error.get("ctx", {}).get("field")
+    place = named or ".".join(part for part in error["loc"][1:] if isinstance(part, str))
+    return str(place).encode("ascii", "backslashreplace").decode("ascii")[:_MAX_FIELD_LENGTH]
 
 
 def _http(_request: Request, error: Exception) -> JSONResponse:

@@ -1,8 +1,8 @@
 """JSON Web Tokens: ES256, one key and one ``typ`` per purpose (RFC 7519, RFC 8725 §3.11).
 
 A session, which opens an HTTP socket, and the assertion inside it are made from a ``Grant`` and
-from nothing else. Verifying is strict: size, algorithm, ``typ``, ``crit``, ``iss``, ``aud``, ``exp``
-and ``nbf``.
+from nothing else. Verifying is strict: size, algorithm, ``typ``, ``crit``, ``iss``, ``aud`` and the
+times.
 """
 
 import hashlib

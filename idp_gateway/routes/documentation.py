@@ -36,8 +36,6 @@ def _document(request: Request) -> dict[str, Any]:
 
 
 def _call(method: str, path: str, operation: dict[str, Any]) -> dict[str, Any]:
-    body = operation.get("requestBody", {}).get("content", {})
-    answer = operation.get("responses", {}).get("200", {}).get("content", {})
     return {
         "method": method.upper(),
         "path": path,
@@ -46,9 +44,15 @@ def _call(method: str, path: str, operation: dict[str, Any]) -> dict[str, Any]:
             f"{parameter['name']} ({parameter['in']})"
             for parameter in operation.get("parameters", [])
         ],
-        "body": _type(next(iter(body.values()), {}).get("schema", {})),
-        "answer": _type(next(iter(answer.values()), {}).get("schema", {})),
+        "body": _content_type(operation.get("requestBody", {})),
+        "answer": _content_type(operation.get("responses", {}).get("200", {})),
     }
+
+
+def _content_type(message: dict[str, Any]) -> str:
+    for content in message.get("content", {}).values():
+        return _type(content.get("schema", {}))
+    return ""
 
 
 def _schema(name: str, schema: dict[str, Any]) -> dict[str, Any]:

@@ -70,6 +70,17 @@ class SocketStore(StorePart):
         with self.database.reading() as connection:
             return _get_socket(connection, account_id, socket_id)
 
+    def identity_sockets(self) -> tuple[SocketRecord, ...]:
+        """Every account's sockets that ask for an identity: for showing people what is open."""
+        with self.database.reading() as connection:
+            return find_all(
+                connection,
+                SocketRecord,
+                SOCKETS,
+                SOCKETS.c.cloud_authentication_enabled.is_(True),
+                order_by=[SOCKETS.c.created_at, SOCKETS.c.socket_id],
+            )
+
     def find_socket(self, socket_id: str) -> SocketRecord | None:
         """Any account's socket by its id: for decisions, not for owners."""
         with self.database.reading() as connection:
