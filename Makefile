@@ -41,10 +41,12 @@ bench: setup-dev ## measure against Envoy, nginx and HAProxy on this machine; wr
 golden: setup-dev ## regenerate tests/golden from the code, to be read in the diff
 	@$(PYTHON) -m pytest tests/golden --golden-update -q || git diff --stat -- tests/golden
 
+COMPILE := pip compile --quiet --generate-hashes --no-emit-index-url --no-header --universal
 lock: ## resolve the hashed requirement files anew (needs uv)
-	@$(UV) pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml -o requirements/base.txt
-	@$(UV) pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --extra server pyproject.toml -o requirements/server.txt
-	@$(UV) pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --extra server --extra dev pyproject.toml -o requirements/dev.txt
+	@$(UV) $(COMPILE) pyproject.toml -o requirements/base.txt
+	@$(UV) $(COMPILE) --extra server pyproject.toml -o requirements/server.txt
+	@$(UV) $(COMPILE) --extra server --extra dev pyproject.toml -o requirements/dev.txt
+	@$(UV) $(COMPILE) requirements/original-client.in -o requirements/original-client.txt
 
 clean: ## remove the environment and every cache; the product's state in .mysocket stays
 	@rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist bench/out

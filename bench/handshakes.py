@@ -1,4 +1,4 @@
-"""New connections to a TLS socket, each a full handshake with a client certificate, against HAProxy.
+"""New connections to a TLS socket, full handshakes with client certificates, against HAProxy.
 
 Both verify the same client certificate against the same authority with P-256 keys, without session
 resumption, and connect to the same origin only after the handshake.

@@ -1,8 +1,7 @@
-"""A person at a real browser: ``python -m tests.support.at_browser ADDRESS``, usable as ``BROWSER``.
+"""A person at a browser: ``python -m tests.support.at_browser ADDRESS``, usable as ``BROWSER``.
 
-Opens the address in headless Chromium and signs in as the person of the environment does:
-``PERSON_EMAIL`` and ``PERSON_PASSWORD`` at the gateway's own form. The browser's profile (and so the
-login session) is kept below ``HOME``.
+Opens the address in headless Chromium and signs in as ``PERSON_EMAIL``, ``PERSON_PASSWORD`` at the
+gateway's own form. The browser's profile, and so the login session, is kept below ``HOME``.
 """
 
 import os
@@ -18,7 +17,7 @@ def sign_in(page: Page, email: str, password: str) -> None:
     """Fill in the gateway's login form."""
     page.locator("input[name=email]").fill(email)
     page.locator("input[name=password]").fill(password)
-    page.locator("form:has(input[name=password]) [type=submit]").click()
+    page.locator("#sign-in").click()
 
 
 def main(address: str) -> None:
@@ -34,9 +33,7 @@ def main(address: str) -> None:
         page.goto(address)
         if page.locator("input[name=password]").count():
             sign_in(page, os.environ["PERSON_EMAIL"], os.environ["PERSON_PASSWORD"])
-        approve = page.locator("button[name=approve], button[value=allow]")
-        if approve.count():
-            approve.first.click()
+        page.locator("#allow").click()
         page.wait_for_url("http://127.0.0.1:*/**", timeout=15_000)
         browser.close()
 

@@ -1,6 +1,8 @@
 """An HTTP client that visits the product's names on this machine and trusts its authority only."""
 
+import re
 import ssl
+from html import unescape
 from pathlib import Path
 from typing import Self
 
@@ -37,3 +39,16 @@ class Visitor(httpx.Client):
         """A visitor who trusts ``authority`` (PEM) and nothing else; ``options`` as for httpx."""
         context = ssl.create_default_context(cafile=str(authority))
         return cls(transport=_Loopback(context), timeout=15, trust_env=False, **options)
+
+
+def sign_in(visitor: Visitor, address: str, *, email: str, password: str) -> httpx.Response:
+    """Open ``address`` as a browser does and fill in the gateway's form; the last page."""
+    navigation = {"accept": "text/html", "sec-fetch-mode": "navigate"}
+    shown = visitor.get(address, headers=navigation, follow_redirects=True)
+    hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', shown.text))
+    return visitor.post(
+        shown.url.join("/login/local"),
+        data={k: unescape(v) for k, v in hidden.items()} | {"email": email, "password": password},
+        headers=navigation | {"origin": f"https://{shown.url.netloc.decode()}"},
+        follow_redirects=True,
+    )

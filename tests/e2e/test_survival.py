@@ -1,0 +1,120 @@
+"""Parts of the product die; what was granted keeps working, and everything comes back as it was."""
+
+import json
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.origins import Origin, banner_origin, http_origin
+from tests.support.processes import command_line, eventually
+from tests.support.product import Person, Product
+from tests.support.visitor import Visitor, sign_in
+
+
+@pytest.fixture(scope="module")
+def origin() -> Iterator[Origin]:
+    with http_origin() as serving:
+        yield serving
+
+
+@pytest.fixture(scope="module")
+def web(owner: Person, alice: Person, origin: Origin) -> dict[str, Any]:
+    created = owner.create_socket(
+        name="survivor",
+        socket_type="http",
+        cloud_authentication_enabled=True,
+        cloud_authentication_email_allowed_addressses=[alice.email],
+    )
+    owner.publish(created, origin.port)
+    return created
+
+
+@pytest.fixture
+def session(product: Product, alice: Person, web: dict[str, Any]) -> Iterator[Visitor]:
+    """Alice, signed in at the socket."""
+    with product.visitor() as visitor:
+        address = product.socket_url(web)
+        shown = sign_in(visitor, address, email=alice.email, password=alice.password)
+        assert shown.status_code == 200, shown.text
+        yield visitor
+
+
+def kill(product: Product, what: str) -> int:
+    pid = product.pid(what)
+    os.kill(pid, signal.SIGKILL)
+    return pid
+
+
+def back(product: Product, what: str, old: int) -> bool:
+    """Whether a new ``what`` runs instead of ``old``."""
+    return product.pid(what) != old and bool(command_line(product.pid(what)))
+
+
+def test_without_the_gateway_sessions_and_connections_go_on(
+    product: Product, web: dict[str, Any], session: Visitor, owner: Person
+) -> None:
+    plain = owner.create_socket(socket_type="tcp")
+    with banner_origin() as talker:
+        owner.publish(plain, talker.port)
+        port = plain["socket_tcp_ports"][0]
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            assert connection.recv(64)
+            gateway = product.pid("gateway")
+            os.kill(gateway, signal.SIGSTOP)
+            try:
+                for _ in range(10):
+                    assert session.get(product.socket_url(web)).status_code == 200
+                connection.sendall(b"still there?")
+                assert connection.recv(64) == b"still there?"
+            finally:
+                os.kill(gateway, signal.SIGKILL)
+            eventually(lambda: back(product, "gateway", gateway), what="a new gateway")
+            eventually(product.answers, within=30)
+            assert session.get(product.socket_url(web)).status_code == 200
+
+
+@pytest.mark.parametrize("part", ["envoy", "edge"])
+def test_a_killed_part_is_back_within_seconds(
+    part: str, product: Product, web: dict[str, Any], session: Visitor
+) -> None:
+    old = kill(product, part)
+
+    eventually(lambda: back(product, part, old), what=f"a new {part}")
+
+    def served() -> bool:
+        try:
+            return session.get(product.socket_url(web)).status_code == 200
+        except Exception as error:
+            raise OSError(str(error)) from error
+
+    eventually(served, within=30, what="the socket through the new one")
+
+
+def remembered(product: Product, owner: Person) -> dict[str, Any]:
+    """All that must not change when everything was killed."""
+    with owner.api as api:
+        sockets = {s["socket_id"]: s for s in api.get("/socket").raise_for_status().json()}
+        keys = api.get("/.well-known/jwks.json").json()
+    return json.loads(
+        json.dumps({"ca": product.authority.read_text(), "sockets": sockets, "keys": keys})
+    )
+
+
+def test_after_kill_9_of_everything_all_is_as_before(
+    product: Product, owner: Person, web: dict[str, Any], session: Visitor
+) -> None:
+    before = remembered(product, owner)
+
+    product.kill_everything()
+    product.start()
+
+    assert remembered(product, owner) == before
+    for process in owner.processes:
+        assert process.running
+    endpoint = product.endpoint(web["tunnels"][0]["tunnel_id"])
+    eventually(endpoint.exists, within=30)
+    eventually(lambda: session.get(product.socket_url(web)).status_code == 200, within=30)
