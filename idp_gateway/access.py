@@ -7,7 +7,7 @@ certificates and cookies that open a socket are made from a ``Grant`` and from n
 
 import uuid
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from idp_gateway.clock import Clock
 from idp_gateway.errors import AccessDenied
@@ -70,6 +70,18 @@ def authorize(
     verdict = Verdict(decision_id=str(uuid.uuid4()), request=request, decision=evaluate(request))
     store.record_decision(_record(verdict))
     return verdict
+
+
+def admits(
+    identity: Identity, socket: Socket, action: Action, source_ip: IPAddress, *, at: datetime
+) -> bool:
+    """Whether ``authorize`` would allow it now: for listing what somebody may open, never for
+    letting them in. Nothing is recorded and nothing can be made from the answer.
+    """
+    request = AccessRequest(
+        identity=identity, socket=socket, action=action, source_ip=source_ip, at=at
+    )
+    return evaluate(request).allowed
 
 
 def grant(

@@ -53,6 +53,8 @@ PAGE_ROUTERS: tuple[APIRouter, ...] = (
     documentation.router,
     authorize.router,
     browser.router,
+    device.pages,
+    portal.pages,
 )
 """Served once."""
 

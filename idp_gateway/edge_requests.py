@@ -1,7 +1,7 @@
 """A request to a socket, as Envoy's ``ext_authz`` describes it; read once and strictly.
 
-Envoy asks with the method, path and query of the request it holds, behind a prefix of ours, and with
-the socket's name as host (``docs/internals.md``). Nothing else in the request says what it is for.
+Envoy asks with the method, path and query of the request it holds, behind a prefix of ours, and
+with the socket's name as host (``docs/internals.md``). Nothing else says what it is for.
 """
 
 from collections.abc import Mapping

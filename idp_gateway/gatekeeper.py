@@ -19,9 +19,8 @@ from idp_gateway.conversions import policy_of
 from idp_gateway.cookies import SESSION, clear_cookie, set_cookie
 from idp_gateway.edge_requests import EdgeRequest
 from idp_gateway.errors import CodeInvalid, NotFound, TokenInvalid
-from idp_gateway.forms import Signer
 from idp_gateway.login_pages import denied_page
-from idp_gateway.pages import message_page, redirect, with_cookies
+from idp_gateway.pages import Message, message_page, redirect, with_cookies
 from idp_gateway.problems import problem
 from idp_gateway.records import LoginSessionRecord, SocketRecord, SocketSessionRecord
 from idp_gateway.sessions import new_secret
@@ -65,9 +64,7 @@ def _with_identity(gateway: Gateway, socket: SocketRecord, request: EdgeRequest)
     if not verdict.allowed:
         return _denied(gateway, verdict, request)
     leave = _grant(gateway, verdict, session)
-    token = gateway.tokens.session_token(
-        leave, socket_session_id=socket_session.socket_session_id
-    )
+    token = gateway.tokens.session_token(leave, socket_session_id=socket_session.socket_session_id)
     response = Response(status_code=200)
     response.raw_headers.extend(
         (name, value.encode("utf-8"))
@@ -105,12 +102,8 @@ def _login_required(gateway: Gateway, request: EdgeRequest) -> Response:
     if not request.navigation:
         origin = _origin(gateway, request)
         return problem(401, "login-required", f"open {origin}/ in a browser and log in first")
-    state, cookies = new_state(
-        gateway.signer, request.host, request.cookies, now=gateway.clock()
-    )
-    query = urlencode(
-        {"host": request.host, "path": path_or_root(request.target), "state": state}
-    )
+    state, cookies = new_state(gateway.signer, request.host, request.cookies, now=gateway.clock())
+    query = urlencode({"host": request.host, "path": path_or_root(request.target), "state": state})
     return redirect(f"{gateway.settings.base_url}/login/socket?{query}", cookies=cookies)
 
 
@@ -128,20 +121,17 @@ def _denied(gateway: Gateway, verdict: Verdict, request: EdgeRequest) -> Respons
 def _finish_login(gateway: Gateway, socket: SocketRecord, request: EdgeRequest) -> Response:
     """``/.mysocket/callback``: a one-time code becomes a session cookie on the socket's host."""
     try:
-        redeemed = _redeem(gateway, gateway.signer, request)
-        if redeemed.socket_id != socket.socket_id:
-            raise CodeInvalid("This login was for another service.")
+        redeemed = _redeem(gateway, request, socket)
     except CodeInvalid as error:
-        return message_page(
-            "Please log in again",
-            str(error),
-            status=400,
+        message = Message(
+            title="Please log in again",
+            text=str(error),
             badge="Not logged in",
             tone="bad",
             reason=error.reason,
             link=(f"{_origin(gateway, request)}/", "Start again"),
-            assets=gateway.settings.base_url,
         )
+        return message_page(message, status=400, assets=gateway.settings.base_url)
     session = gateway.store.find_login_session(redeemed.session_id)
     if session is None or not session.stands(gateway.clock()):
         return _login_required(gateway, request)
@@ -157,9 +147,7 @@ def _finish_login(gateway: Gateway, socket: SocketRecord, request: EdgeRequest) 
         expires_at=session.expires_at,
     )
     gateway.store.add_socket_session(socket_session)
-    token = gateway.tokens.session_token(
-        leave, socket_session_id=socket_session.socket_session_id
-    )
+    token = gateway.tokens.session_token(leave, socket_session_id=socket_session.socket_session_id)
     return redirect(
         f"{_origin(gateway, request)}{redeemed.target.path}",
         cookies=[
@@ -169,20 +157,23 @@ def _finish_login(gateway: Gateway, socket: SocketRecord, request: EdgeRequest) 
     )
 
 
-def _redeem(gateway: Gateway, signer: Signer, request: EdgeRequest) -> RedeemedCode:
+def _redeem(gateway: Gateway, request: EdgeRequest, socket: SocketRecord) -> RedeemedCode:
     pairs = parse_qsl(request.query, max_num_fields=16) if len(request.query) < 1024 else []
     values = dict(pairs)
     if len(values) != len(pairs):
         raise CodeInvalid("This login link is malformed.")
-    return redeem_code(
+    redeemed = redeem_code(
         gateway.store,
-        signer,
+        gateway.signer,
         host=request.host,
         code=values.get("code", ""),
         state=values.get("state", ""),
         cookies=request.cookies,
         now=gateway.clock(),
     )
+    if redeemed.socket_id != socket.socket_id:
+        raise CodeInvalid("This login was for another service.")
+    return redeemed
 
 
 def _decide(

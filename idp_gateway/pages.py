@@ -1,6 +1,8 @@
 """HTML answers: rendered templates under headers that leave a page nothing to be abused with."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 from starlette.responses import RedirectResponse, Response
 
@@ -48,28 +50,24 @@ def page(
     return with_cookies(response, cookies)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A page that says one thing."""
+
+    title: str
+    text: str
+    badge: str = ""
+    tone: Literal["", "good", "bad"] = ""
+    reason: str = ""
+    link: tuple[str, str] | None = None
+    """Address and label of the one way on."""
+
+
 def message_page(
-    title: str,
-    text: str,
-    *,
-    status: int = 200,
-    badge: str = "",
-    tone: str = "",
-    reason: str = "",
-    link: tuple[str, str] | None = None,
-    assets: str = "",
-    cookies: Iterable[str] = (),
+    message: Message, *, status: int = 200, assets: str = "", cookies: Iterable[str] = ()
 ) -> Response:
-    """A page that says one thing; ``link`` is (address, label) of the one way on."""
-    values: dict[str, object] = {
-        "title": title,
-        "text": text,
-        "badge": badge,
-        "tone": tone,
-        "reason": reason,
-        "link": {"href": link[0], "label": link[1]} if link else None,
-    }
-    return page("message", values, status=status, assets=assets, cookies=cookies)
+    """A rendered message; for the rest see ``page``."""
+    return page("message", {"message": message}, status=status, assets=assets, cookies=cookies)
 
 
 def redirect(location: str, *, status: int = 302, cookies: Iterable[str] = ()) -> Response:

@@ -104,7 +104,9 @@ def redeem_code(
     Raises:
         CodeInvalid: unknown, used, too old, for another host, or begun in another browser.
     """
-    invalid = CodeInvalid("This login link was used before, is too old, or is not for this browser.")
+    invalid = CodeInvalid(
+        "This login link was used before, is too old, or is not for this browser."
+    )
     if not (is_secret(code) and is_secret(state)):
         raise invalid
     name = _cookie_name(state)

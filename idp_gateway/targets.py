@@ -110,7 +110,7 @@ class ReturnTo:
         return cls(text)
 
     @classmethod
-    def build(cls, path: str, **query: str) -> Self:
+    def build(cls, path: str, /, **query: str) -> Self:
         """A path with its query, encoded."""
         return cls.parse(f"{path}?{urlencode(query)}" if query else path)
 

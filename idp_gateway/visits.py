@@ -16,7 +16,7 @@ from idp_gateway.cookies import FORM, read_cookies
 from idp_gateway.dependencies import GatewayDep, source_address
 from idp_gateway.errors import GatewayError, InvalidInput, TooManyAttempts
 from idp_gateway.forms import Signer
-from idp_gateway.pages import message_page
+from idp_gateway.pages import Message, message_page
 from idp_gateway.problems import status_of
 from idp_gateway.providers.local import LABEL as LOCAL_LABEL
 from idp_gateway.records import LoginSessionRecord
@@ -139,16 +139,15 @@ def error_page(error: GatewayError, *, assets: str = "") -> Response:
     """One of our errors for people."""
     status = status_of(error)
     titles = {404: "Not found", 429: "Too many attempts", 502: "Sign-in failed"}
-    response = message_page(
-        titles.get(status, "That did not work"),
-        str(error),
-        status=status,
+    message = Message(
+        title=titles.get(status, "That did not work"),
+        text=str(error),
         badge=str(status),
         tone="bad",
         reason=error.reason,
         link=(f"{assets}/", "Go to the start page"),
-        assets=assets,
     )
+    response = message_page(message, status=status, assets=assets)
     if isinstance(error, TooManyAttempts):
         response.headers["retry-after"] = str(error.retry_after)
     return response

@@ -12,7 +12,7 @@ from idp_gateway.conversions import policy_of
 from idp_gateway.cookies import clear_cookie
 from idp_gateway.errors import GatewayError, LoginFailed, NotFound, ProviderFailed
 from idp_gateway.login_pages import denied_page, login_page, signed_in
-from idp_gateway.pages import message_page, redirect
+from idp_gateway.pages import Message, message_page, redirect
 from idp_gateway.problems import status_of
 from idp_gateway.providers.base import IdentityProvider
 from idp_gateway.providers.local import local_identity
@@ -155,16 +155,15 @@ def _provider_failed(
     visit: Visit, error: ProviderFailed, return_to: ReturnTo, cookie_name: str
 ) -> Response:
     signed = visit.signer.sign_return(return_to, now=visit.now)
-    return message_page(
-        "Sign-in failed",
-        str(error),
-        status=status_of(error),
+    message = Message(
+        title="Sign-in failed",
+        text=str(error),
         reason=error.reason,
         tone="bad",
         badge="Not signed in",
         link=(f"/login?next={signed}" if signed else "/login", "Try again"),
-        cookies=[clear_cookie(cookie_name)],
     )
+    return message_page(message, status=status_of(error), cookies=[clear_cookie(cookie_name)])
 
 
 def _login_page(
