@@ -20,7 +20,7 @@ _ENDLESS = 2**64 - 1
 _SHA1_SIGNATURE = b"ssh-rsa"
 _FORWARDING = {b"permit-X11-forwarding", b"permit-agent-forwarding", b"permit-port-forwarding"}
 _SEPARATORS = set(b",*?") | set(range(0x21)) | set(range(0x7F, 0x100))
-_UNREADABLE = (ValueError, TypeError, AssertionError, NotImplementedError, UnsupportedAlgorithm)
+_UNREADABLE = (ValueError, TypeError, AssertionError, RuntimeError, UnsupportedAlgorithm)
 """What the parser raises on bytes it cannot read; found by fuzzing."""
 
 

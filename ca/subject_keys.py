@@ -200,7 +200,7 @@ def _load_ssh_key(key_type: str, blob: bytes) -> SshKey:
         canonical = ssh.serialize_ssh_public_key(key)
     except errors.CaError:
         raise
-    except (ValueError, TypeError, NotImplementedError, UnsupportedAlgorithm) as error:
+    except (ValueError, TypeError, RuntimeError, UnsupportedAlgorithm) as error:
         raise errors.KeyMalformedError("the key does not follow its type's format") from error
     if canonical != line:
         raise errors.KeyMalformedError("the key is not in its one canonical form")

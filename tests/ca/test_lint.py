@@ -1,5 +1,6 @@
 """The linter names each fault in a finished certificate, and survives any bytes."""
 
+import contextlib
 import subprocess
 from base64 import b64decode, b64encode
 from datetime import UTC, datetime, timedelta
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509 as cryptography_x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import given, settings
@@ -169,3 +170,15 @@ BOTH = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
 )
 def test_each_fault_of_a_leaf_has_its_rule(changes: dict[str, Any], expected: set[str]) -> None:
     assert {finding.rule for finding in lint_x509(leaf(**changes))} == expected
+
+
+LEAF = leaf().public_bytes(serialization.Encoding.DER)
+
+
+@settings(max_examples=500)
+@given(st.integers(0, len(LEAF) - 1), st.integers(1, 255))
+def test_any_leaf_the_parser_takes_can_be_linted(place: int, change: int) -> None:
+    changed = bytearray(LEAF)
+    changed[place] ^= change
+    with contextlib.suppress(ValueError, cryptography_x509.InvalidVersion):
+        lint_x509(cryptography_x509.load_der_x509_certificate(bytes(changed)))

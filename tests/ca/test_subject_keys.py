@@ -1,5 +1,6 @@
 """What passes as a submitted key, and that nothing else ever escapes as an odd exception."""
 
+import hashlib
 import subprocess
 from base64 import b64decode, b64encode
 from pathlib import Path
@@ -86,6 +87,7 @@ def test_the_fingerprint_is_that_of_ssh_keygen(tmp_path: Path) -> None:
 
 PLAIN = LINES[2].split()[1]
 BLOB = b64decode(PLAIN)
+POINT = b64decode(LINES[1].split()[1])[-64:]
 
 
 @pytest.mark.parametrize(
@@ -125,6 +127,8 @@ BLOB = b64decode(PLAIN)
         (line_of("ecdsa-sha2-nistp256", b"nistp256", b"\x04" + b"\x01" * 64), "key-malformed"),
         (line_of("ecdsa-sha2-nistp256", b"nistp384", b"\x04" + b"\x01" * 96), "key-malformed"),
         (line_of("ecdsa-sha2-nistp256", b"nistp256", b"\x00"), "key-malformed"),
+        (line_of("ecdsa-sha2-nistp256", b"nistp256", b"\x05" + POINT), "key-malformed"),
+        (f"{LINES[2][:-8]} {LINES[2][-8:]}", "key-malformed"),
     ],
 )
 def test_everything_else_is_refused_with_its_reason(text: str | bytes, reason: str) -> None:
@@ -211,6 +215,7 @@ def test_any_changed_byte_gives_a_key_or_a_typed_error(line: str, data: st.DataO
 def test_a_csr_yields_its_key_and_nothing_else() -> None:
     parsed = parse_csr(CSR)
     assert parsed == TlsPublicKey(key=P256.public_key())
+    assert parsed.fingerprint == hashlib.sha256(parsed.spki).hexdigest()
     assert parse_csr(CSR.decode().replace("\n", "\r\n")) == parsed
     assert parse_csr(
         b"\n" + CSR.replace(b"BEGIN C", b"BEGIN NEW C").replace(b"END C", b"END NEW C")
