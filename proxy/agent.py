@@ -8,6 +8,7 @@ the way of a request: Envoy serves what it was last told, whatever happens here.
 
 import asyncio
 import logging
+import re
 import sys
 from collections.abc import Coroutine, Mapping
 from pathlib import Path
@@ -38,6 +39,10 @@ from proxy.tunnels.table import ConnectedTunnel, TunnelTable
 SNAPSHOT_NAME = "snapshot.json"
 READY_NAME = "edge.ready"
 ACK_WAIT = 5.0
+REFUSAL_PAUSE = 2.0
+WEB_LISTENER_REFUSED = re.compile(r"\bhttps?: ")
+"""In Envoy's message: the listener of every HTTP socket is not in force, say because another
+program has the port. Such an edge is not ready."""
 REPORT_RETRY = 2.0
 
 log = logging.getLogger(__name__)
@@ -94,7 +99,9 @@ class Agent:
         self.table = TunnelTable(settings.endpoint_dir, clock, self._on_tunnels)
         self._backends: list[TunnelBackend] = []
         self._ssh_host_key = ""
-        self._follower = FeedFollower(client, self._state, self._on_state)
+        self._follower = FeedFollower(
+            client, settings.edge_id, self._state, self._on_state, self._on_gateway
+        )
         names = (*settings.gateway_names, f"*.{settings.edge_domain}")
         self._keeper = CertificateKeeper(
             client, settings.state_dir, names, clock, self._on_certificate
@@ -107,6 +114,7 @@ class Agent:
         self._built_from: tuple[Mapping[str, EdgeSocket], Endpoints] = ({}, {})
         self._publication = 0
         self._published_revision = 0
+        self._told_revision: int | None = None
 
     def add_backend(self, backend: TunnelBackend, ssh_host_key: str = "") -> None:
         """Before ``run``: one more kind of tunnel. ``ssh_host_key`` is reported to the gateway."""
@@ -168,6 +176,12 @@ class Agent:
         self._unsaved.set()
         self._wake.set()
 
+    def _on_gateway(self) -> None:
+        """A gateway that was restarted has forgotten what this edge acknowledged."""
+        self._told_revision = None
+        if self._publication:
+            self._published_event.set()
+
     def _on_tunnels(self) -> None:
         self._tunnels_changed.set()
         self._wake.set()
@@ -216,7 +230,6 @@ class Agent:
     # What happens after a publication.
 
     async def _acknowledge(self) -> None:
-        told: int | None = None
         ready = False
         while True:
             await self._published_event.wait()
@@ -228,8 +241,8 @@ class Agent:
             if not ready:
                 self._announce_ready()
                 ready = True
-            if revision != told and await self._tell_revision(revision):
-                told = revision
+            if revision != self._told_revision and await self._tell_revision(revision):
+                self._told_revision = revision
 
     async def _in_force(self, publication: int) -> bool:
         try:
@@ -238,8 +251,11 @@ class Agent:
             log.warning("Envoy does not answer")
             return False
         except DiscoveryRejectedError as error:
-            # The rest is in force; one socket's trouble must not hold up everybody's changes.
             log.error("Envoy refuses a part of the configuration: %s", error)  # noqa: TRY400
+            if WEB_LISTENER_REFUSED.search(str(error)):
+                await asyncio.sleep(REFUSAL_PAUSE)
+                return False
+            # The rest is in force; one socket's trouble must not hold up everybody's changes.
         return True
 
     async def _tell_revision(self, revision: int) -> bool:

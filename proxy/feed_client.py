@@ -59,15 +59,21 @@ class FeedFollower:
     def __init__(
         self,
         client: httpx.AsyncClient,
+        edge_id: str,
         state: EdgeState | None,
         on_state: Callable[[EdgeState], None],
+        on_connect: Callable[[], None],
     ) -> None:
-        """``on_state`` is told every new state; ``state`` is what is known already."""
+        """``state`` is what is known already; ``on_state`` is told every new one, ``on_connect``
+        that a gateway answers, which may be one that knows nothing of this edge yet."""
         self._client = client
+        self._edge_id = edge_id
         self._state = state
         self._on_state = on_state
+        self._on_connect = on_connect
         self._backoff = Backoff()
-        self._needs_snapshot = state is None
+        # What is on disk may stem from a database that has since been replaced.
+        self._needs_snapshot = True
         self._heartbeats_apart = 0
 
     async def run(self) -> None:
@@ -84,12 +90,13 @@ class FeedFollower:
 
     async def _follow(self) -> None:
         since = 0 if self._state is None or self._needs_snapshot else self._state.revision
-        async with self._client.stream(
-            "GET", FEED_PATH, params={"since": since}, timeout=SILENCE
-        ) as response:
+        query = {"since": str(since), "edge": self._edge_id}
+        request = self._client.stream("GET", FEED_PATH, params=query, timeout=SILENCE)
+        async with request as response:
             if response.status_code != httpx.codes.OK:
                 message = f"the gateway answers {response.status_code} to the feed"
                 raise GatewayUnavailable("refused", message)
+            self._on_connect()
             async for line in split_lines(response.aiter_bytes()):
                 self._take(line)
 

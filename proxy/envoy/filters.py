@@ -86,7 +86,7 @@ def _jwt(trust: Trust, settings: EnvoySettings) -> dict[str, Any]:
     """
     provider = {
         "issuer": trust.issuer,
-        "local_jwks": {"inline_string": json.dumps(trust.session_jwks, sort_keys=True)},
+        "local_jwks": {"inline_string": json.dumps(dict(trust.session_jwks), sort_keys=True)},
         "from_cookies": [SESSION_COOKIE],
         "payload_in_metadata": SESSION,
         "require_expiration": True,

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import asyncssh
+from joserfc.jwk import ECKey
 
 from policy.types import SocketType
 from proxy.state import EdgeSocket, EdgeState, EdgeTunnel, Trust, TunnelUser
@@ -45,6 +46,12 @@ def edge_tunnel(
     return EdgeTunnel(tunnel_id=tunnel_id, socket_id=socket_id, local_port=port, user_name=user)
 
 
+def session_jwk() -> dict[str, object]:
+    """The public half of a new session key."""
+    key = ECKey.generate_key("P-256", parameters={"use": "sig", "alg": "ES256"}, auto_kid=True)
+    return dict(key.as_dict(private=False))
+
+
 @dataclass(kw_only=True)
 class Edge:
     """A state under construction: change the lists, then take ``state()``."""
@@ -54,7 +61,7 @@ class Edge:
     keys: dict[str, list[asyncssh.SSHKey]] = field(default_factory=dict)
     authority: asyncssh.SSHKey = field(default_factory=new_key)
     client_ca: str = ""
-    session_jwks: dict[str, object] = field(default_factory=lambda: {"keys": []})
+    session_jwks: dict[str, object] = field(default_factory=lambda: {"keys": [session_jwk()]})
     revision: int = 0
 
     def state(self) -> EdgeState:

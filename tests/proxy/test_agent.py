@@ -1,0 +1,113 @@
+"""The whole edge: agent, tunnel server and Envoy as processes, the gateway coming and going."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tests.proxy.conftest import EdgeProcess
+from tests.support.edge_state import edge_socket
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\norigin"
+
+
+@asynccontextmanager
+async def web_origin() -> AsyncIterator[int]:
+    """An HTTP server behind the tunnel; yields its port."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(ANSWER)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+async def test_a_socket_is_served_logged_and_reported(edge_process: EdgeProcess) -> None:
+    gateway = edge_process.gateway
+    async with gateway.serving(edge_process.folder / "gateway.sock"), web_origin() as port:
+        await edge_process.start()
+        await gateway.until(lambda: gateway.acks == [1])
+        async with edge_process.tunnel(port) as ssh:
+            await edge_process.answers(200, path="/a%0Ab?secret")
+            assert ssh.stdout is not None
+            seen = b""
+            async with asyncio.timeout(10):
+                while b"GET /a%0Ab 200" not in seen:
+                    seen += await ssh.stdout.readline()
+            assert b" - GET /a%0Ab 200 " in seen
+            assert b"secret" not in seen
+            await gateway.until(lambda: gateway.reports and gateway.reports[-1]["tunnels"])
+            report = gateway.reports[-1]
+            assert report["ssh_host_key"].startswith("ssh-ed25519 AAAA")
+            assert report["tunnels"][0]["tunnel_id"] == "t-1"
+            assert report["tunnels"][0]["peer"] == "127.0.0.1"
+        await gateway.until(lambda: not gateway.reports[-1]["tunnels"])
+        await edge_process.answers(503)
+        assert await edge_process.stop() == 0
+        assert not (edge_process.folder / "run" / "edge.ready").exists()
+
+
+async def test_a_change_is_in_force_when_it_is_acknowledged(edge_process: EdgeProcess) -> None:
+    gateway = edge_process.gateway
+    async with gateway.serving(edge_process.folder / "gateway.sock"), web_origin() as port:
+        await edge_process.start()
+        async with edge_process.tunnel(port):
+            await edge_process.answers(200)
+            edge_process.edge.sockets = [edge_socket(identity_required=True)]
+            await gateway.publish(edge_process.edge.state())
+            await gateway.until(lambda: 2 in gateway.acks)
+            assert (await edge_process.get()).status_code != 200
+
+
+async def test_envoy_killed_is_back(edge_process: EdgeProcess) -> None:
+    gateway = edge_process.gateway
+    async with gateway.serving(edge_process.folder / "gateway.sock"), web_origin() as port:
+        await edge_process.start()
+        async with edge_process.tunnel(port):
+            await edge_process.answers(200)
+            killed = edge_process.envoy_pid()
+            os.kill(killed, signal.SIGKILL)
+            await edge_process.answers(200, seconds=10)
+            assert edge_process.envoy_pid() != killed
+
+
+async def test_an_edge_restarted_without_its_gateway_serves_what_it_knew(
+    edge_process: EdgeProcess,
+) -> None:
+    gateway = edge_process.gateway
+    async with web_origin() as port:
+        async with gateway.serving(edge_process.folder / "gateway.sock"):
+            await edge_process.start()
+            await gateway.until(lambda: gateway.acks == [1])
+        await edge_process.stop(kill=True)
+        await edge_process.start()
+        async with edge_process.tunnel(port):
+            await edge_process.answers(200)
+            gateway.acks.clear()
+            edge_process.edge.sockets = [edge_socket(identity_required=True)]
+            gateway.state = edge_process.edge.state()
+            async with gateway.serving(edge_process.folder / "gateway.sock"):
+                await gateway.until(lambda: 2 in gateway.acks)
+                assert (await edge_process.get()).status_code != 200
+    for name in ("snapshot.json", "server.pem", "tunnel_host_ed25519"):
+        assert (edge_process.folder / "state" / name).stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_wrong_digest_is_followed_by_a_snapshot(edge_process: EdgeProcess) -> None:
+    gateway = edge_process.gateway
+    async with gateway.serving(edge_process.folder / "gateway.sock"):
+        await edge_process.start()
+        gateway.spoil_digest = True
+        gateway.feeds.clear()
+        await gateway.publish(edge_process.edge.state())
+        await gateway.until(lambda: gateway.feeds)
+        gateway.spoil_digest = False
+        await gateway.until(lambda: 2 in gateway.acks)
+        assert set(gateway.feeds) == {0}
