@@ -12,7 +12,7 @@ def main() -> int:
     outcome = run_quick(arguments, os.environ)
     if isinstance(outcome, int):
         return outcome
-    from clients.mysocketctl.cli import run
+    from clients.mysocketctl.cli import run  # noqa: PLC0415
 
     return run(arguments, leftover=outcome)
 

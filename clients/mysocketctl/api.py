@@ -1,7 +1,8 @@
 """The gateway's HTTP API: the one place that talks to it.
 
-Errors are problem documents (RFC 9457) or OAuth errors (RFC 6749 §5.2); both become typed errors with one
-printable sentence. Names below ``localhost`` are dialled on loopback without asking the resolver (RFC 6761 §6.3).
+Errors are problem documents (RFC 9457) or OAuth errors (RFC 6749 §5.2); both become typed errors
+with one printable sentence. Names below ``localhost`` are dialled on loopback without asking the
+resolver (RFC 6761 §6.3).
 """
 
 import json

@@ -100,7 +100,8 @@ class ClientIdentity:
             files.certificate_key(name),
             files.ssh_certificate(name),
         ]
-        return any([remove(path) for path in paths])
+        removed = [remove(path) for path in paths]
+        return any(removed)
 
     @contextmanager
     def alone(self) -> Iterator[None]:

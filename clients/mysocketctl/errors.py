@@ -16,6 +16,9 @@ Each carries a stable ``reason`` and a sentence; none is ever shown as a traceba
 """
 
 
+# ruff: noqa: N818 - the names are the tree above, read aloud in `except`
+
+
 class ClientError(Exception):
     """Base of all; ``str()`` is one sentence for the person."""
 
@@ -70,7 +73,8 @@ class ServerNotTrusted(EdgeUnreachable):
 class CertificateRefused(ClientError):
     """The edge refused our certificate; nothing of what was sent reached the origin.
 
-    ``unsent`` is what had been read from the source so far, or ``None`` if that was too much to keep.
+    ``unsent`` is what had been read from the source so far, or ``None`` if that was too much to
+    keep.
     """
 
     reason = "certificate-refused"

@@ -106,7 +106,7 @@ def remove(path: Path) -> bool:
 
 
 def read_cached_certificate(files: HomeFiles, dns_name: str) -> CachedCertificate | None:
-    """The certificate kept for ``dns_name``, whatever its age; ``None`` if there is none of ours."""
+    """The certificate kept for ``dns_name``, whatever its age; ``None`` if there is none."""
     text = read_small(files.certificate(dns_name))
     key = files.certificate_key(dns_name)
     if text is None or not key.exists():

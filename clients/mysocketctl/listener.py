@@ -1,12 +1,13 @@
-"""A local port whose every connection goes to the socket: for programs that know nothing of certificates."""
+"""A local port whose connections go to the socket: for programs without certificates."""
 
+import contextlib
 import socket
 import threading
 from collections.abc import Callable
 from typing import Protocol
 
 from clients.mysocketctl.errors import CertificateRefused, ClientError, InvalidInput
-from clients.mysocketctl.splice import Splice, SocketEndpoint
+from clients.mysocketctl.splice import SocketEndpoint, Splice
 from clients.mysocketctl.tls import TlsChannel
 
 
@@ -59,8 +60,6 @@ class Listener:
 
     def close(self) -> None:
         # Closing alone does not wake a thread that waits in accept().
-        try:
+        with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         self._sock.close()

@@ -3,7 +3,7 @@
 from clients.mysocketctl.errors import InvalidInput
 
 DUMMY_SUFFIX = ".mysocket-dummy"
-"""Appended to a name in the original's ``ssh_config`` to tell the inner connection from the outer."""
+"""Tells the inner connection from the outer in the original's ``ssh_config``."""
 
 _LABEL_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
 
@@ -54,6 +54,6 @@ def dial_address(host: str) -> str:
 
 
 def printable(text: str, limit: int = 400) -> str:
-    """``text`` on one line without control characters, so that a server cannot drive the terminal."""
+    """``text`` on one line without control characters: no server drives the terminal."""
     line = " ".join(text.split())
     return "".join(c for c in line if c.isprintable())[:limit]

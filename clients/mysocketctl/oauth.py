@@ -1,7 +1,7 @@
-"""Login of this program through a browser: authorization code with PKCE on loopback, or a device code.
+"""Login of this program through a browser: code with PKCE on loopback, or a device code.
 
-RFC 8252 §7.3 (loopback redirect, any port), RFC 7636 (PKCE, S256), RFC 8628 (device), RFC 8707 (``resource`` names
-the socket the token is for; without it the token is for the API).
+RFC 8252 §7.3 (loopback redirect, any port), RFC 7636 (PKCE, S256), RFC 8628 (device), RFC 8707
+(``resource`` names the socket the token is for; without it the token is for the API).
 """
 
 import base64
@@ -117,7 +117,7 @@ def _poll_device(api: GatewayApi, offer: Json, request: LoginRequest) -> str:
         "client_id": CLIENT_ID,
         "device_code": text_field(offer, "device_code"),
     } | _resource(request)
-    interval = offer["interval"] if "interval" in offer else 5
+    interval = offer.get("interval", 5)
     wait = float(min(max(1, interval if isinstance(interval, int) else 5), 60))
     ends = time.monotonic() + number_field(offer, "expires_in")
     while time.monotonic() < ends:

@@ -10,11 +10,11 @@ _PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent(signal_number: int = signal.SIGTERM) -> Callable[[], None] | None:
-    """A ``preexec_fn`` that has the kernel signal the child when this process dies, however it dies.
+    """A ``preexec_fn`` by which the kernel signals the child when this process dies.
 
-    ``prctl(PR_SET_PDEATHSIG)`` exists on Linux only; elsewhere ``None``. The C library is looked up here, before the
-    fork, as little may be done between fork and exec. The signal comes when the *thread* that forked ends: start such
-    children from the main thread.
+    ``prctl(PR_SET_PDEATHSIG)`` exists on Linux only; elsewhere ``None``. The C library is looked
+    up here, before the fork, as little may be done between fork and exec. The signal comes when
+    the *thread* that forked ends: start such children from the main thread.
     """
     if sys.platform != "linux":
         return None

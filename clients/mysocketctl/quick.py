@@ -1,7 +1,8 @@
 """The fast path of ``client tls``: a kept certificate, the standard library and nothing else.
 
-Connecting is what people wait for each time, so it must not load a command-line parser or X.509. Whatever this
-module does not understand or cannot do is left to the full command, which reports errors properly.
+Connecting is what people wait for each time, so it must not load a command-line parser or X.509.
+Whatever this module does not understand or cannot do is left to the full command, which reports
+errors properly.
 """
 
 import os
@@ -27,7 +28,7 @@ class QuickCall(NamedTuple):
 
 
 def parse_quick(arguments: Sequence[str]) -> QuickCall | None:
-    """``[--api URL] [--ca-file FILE] client tls --host H [--port N]``, or ``None`` for anything else."""
+    """``[--api U] [--ca-file F] client tls --host H [--port N]``; ``None`` for anything else."""
     words = list(arguments)
     found: dict[str, str] = {}
     if not _take(words, _GLOBAL, found) or words[:2] != ["client", "tls"]:
@@ -71,7 +72,7 @@ def run_quick(arguments: Sequence[str], environ: Mapping[str, str]) -> int | Lef
     call = parse_quick(arguments)
     if call is None or environ.get("MYSOCKET_DEBUG") == "TRUE":
         return Leftover()
-    from clients.mysocketctl.files import HomeFiles, fresh_certificate
+    from clients.mysocketctl.files import HomeFiles, fresh_certificate  # noqa: PLC0415
 
     try:
         settings = read_settings(environ, api_url=call.api_url, ca_file=call.ca_file)
@@ -87,9 +88,9 @@ def run_quick(arguments: Sequence[str], environ: Mapping[str, str]) -> int | Lef
 def _connect(
     host: str, port: int, ca_file: str | None, certificate: Path, key: Path
 ) -> int | Leftover:
-    from clients.mysocketctl.errors import CertificateRefused
-    from clients.mysocketctl.splice import Splice, StandardStreams
-    from clients.mysocketctl.tls import TlsChannel, client_context
+    from clients.mysocketctl.errors import CertificateRefused  # noqa: PLC0415
+    from clients.mysocketctl.splice import Splice, StandardStreams  # noqa: PLC0415
+    from clients.mysocketctl.tls import TlsChannel, client_context  # noqa: PLC0415
 
     try:
         context = client_context(ca_file, certificate=certificate, key=key)

@@ -1,9 +1,10 @@
 """Moves bytes between a TLS channel and two file descriptors until both directions have ended.
 
-One thread, ``poll`` and large buffers: each direction waits for its own receiver and for nothing else. An end of
-file on one side becomes an end of writing on the other (half-close).
+One thread, ``poll`` and large buffers: each direction waits for its own receiver and for nothing
+else. An end of file on one side becomes an end of writing on the other (half-close).
 """
 
+import contextlib
 import os
 import select
 import socket
@@ -68,15 +69,13 @@ class SocketEndpoint:
     ends_with_peer = False
 
     def __init__(self, sock: socket.socket) -> None:
-        sock.setblocking(False)
+        sock.settimeout(0)
         self._sock = sock
         self.source = self.sink = sock.fileno()
 
     def end_writing(self) -> None:
-        try:
+        with contextlib.suppress(OSError):  # the other side may have gone already
             self._sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass  # the other side has gone already
 
     def restore(self) -> None:
         pass
@@ -98,7 +97,7 @@ class Splice:
             self._send(first)
 
     def run(self) -> None:
-        """Raises CertificateRefused (with ``unsent``), EdgeUnreachable, BrokenPipeError (sink gone)."""
+        """Raises CertificateRefused (with ``unsent``), EdgeUnreachable, BrokenPipeError."""
         try:
             self._await_refusal()
             while not self._finished():

@@ -1,7 +1,8 @@
 """What to put into ``~/.ssh/config`` so that plain ``ssh`` reaches a socket by identity.
 
-Two forms. The original service's has two blocks: the outer ``ssh`` only signs and starts an inner one, so it needs a
-terminal. The one-block form signs in ``Match exec`` before the connection, and works for everything ``ssh`` does.
+Two forms. The original service's has two blocks: the outer ``ssh`` only signs and starts an inner
+one, so it needs a terminal. The one-block form signs in ``Match exec`` before the connection, and
+works for everything ``ssh`` does.
 """
 
 import shlex
@@ -23,7 +24,8 @@ Match host {host} exec "{program} client ssh-keysign --host %n"
 
 _ORIGINAL = """\
 Host {host}
-    ProxyCommand bash -c '{program} client ssh-keysign --host %h && exec ssh -tt %r@%h{dummy} >&2 <&1'
+    ProxyCommand bash -c '{program} client ssh-keysign --host %h && exec ssh -tt %r@%h{dummy} >&2
+    <&1'
 Host {host}{dummy}
     ProxyCommand {program} client tls --host %h
     IdentityFile {ssh}/{name}

@@ -1,4 +1,4 @@
-"""``client ssh-keysign``: an SSH key of this person, certified for one socket, on disk and in the agent."""
+"""``client ssh-keysign``: a key certified for one socket, on disk and in the agent."""
 
 import os
 import subprocess
@@ -51,7 +51,7 @@ class SshIdentity:
         self.certificate_path = identity.files.ssh_certificate(identity.dns_name)
 
     def sign(self, *, fresh: bool = False) -> int:
-        """Make sure of a certificate good for half a minute; the end of its validity (Unix seconds)."""
+        """Make sure of a certificate good for half a minute; its end in Unix seconds."""
         with self._identity.alone():
             kept = None if fresh else self._kept_until()
             if kept is not None:
@@ -78,14 +78,14 @@ class SshIdentity:
 
 
 def add_to_agent(key: Path, ends: int) -> None:
-    """Hand key and certificate to the running agent until ``ends``; without one this does nothing."""
+    """Hand key and certificate to the agent, if one runs, until ``ends``."""
     seconds = int(ends - time.time())
     if seconds > 0:
         _ssh_add("-q", "-t", str(seconds), str(key))
 
 
 def drop_from_agent(key: Path) -> None:
-    """Take the old key out, so that a server is not offered a row of expired ones (MaxAuthTries)."""
+    """Take the old key out: a row of expired ones would use up a server's ``MaxAuthTries``."""
     if key.exists():
         _ssh_add("-q", "-d", str(key))
 

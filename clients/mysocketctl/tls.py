@@ -1,11 +1,12 @@
 """TLS to a socket: the server's certificate is verified, ours is shown, refusals are told apart.
 
-In TLS 1.3 the client's handshake is complete before the server has judged the client's certificate
-(RFC 8446 §4.4.2.4, appendix E.1.2), so a refusal is an alert on the first read. The TLS engine here works on
-memory buffers and the socket is read even after a failed write: the alert is never lost behind a
-connection reset, and one thread moves both directions.
+In TLS 1.3 the client's handshake is complete before the server has judged the client's
+certificate (RFC 8446 §4.4.2.4, appendix E.1.2), so a refusal is an alert on the first read. The
+TLS engine here works on memory buffers and the socket is read even after a failed write: the
+alert is never lost behind a connection reset, and one thread moves both directions.
 """
 
+import contextlib
 import socket
 import ssl
 import time
@@ -86,7 +87,7 @@ class TlsChannel:
         except BaseException:
             self.sock.close()
             raise
-        self.sock.setblocking(False)
+        self.sock.settimeout(0)
 
     def _handshake(self) -> None:
         try:
@@ -145,16 +146,16 @@ class TlsChannel:
 
     def end_writing(self) -> None:
         """Queue ``close_notify`` (RFC 8446 §6.1); reading goes on."""
-        try:
+        # The alert is queued; that the peer's own has not come yet is not of interest.
+        with contextlib.suppress(ssl.SSLError):
             self._tls.unwrap()
-        except ssl.SSLError:
-            pass  # the alert is queued; that the peer's own has not come yet is not of interest
 
     def receive(self, buffer: memoryview) -> int:
         """Read from the socket into ``buffer`` (longer than CHUNK by two records); bytes put there.
 
-        Sets ``ended`` at the peer's ``close_notify``. Raises CertificateRefused, EdgeUnreachable (cut off without
-        ``close_notify``); what came before a failure is handed out first, `check` then raises.
+        Sets ``ended`` at the peer's ``close_notify``. Raises CertificateRefused, EdgeUnreachable
+        (cut off without ``close_notify``); what came before a failure is handed out first,
+        `check` then raises.
         """
         self.check()
         try:
@@ -174,7 +175,7 @@ class TlsChannel:
         filled = 0
         try:
             while filled < len(buffer):
-                count = int(self._tls.read(len(buffer) - filled, buffer[filled:]))  # type: ignore[arg-type]
+                count = int(self._tls.read(len(buffer) - filled, buffer[filled:]))
                 self.ended = not count
                 if self.ended:
                     break

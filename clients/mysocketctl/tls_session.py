@@ -1,4 +1,4 @@
-"""``client tls``: standard streams or a local listener on one end, a socket's own port on the other."""
+"""``client tls``: standard streams or a local port on one end, a socket on the other."""
 
 import signal
 import threading

@@ -1,7 +1,7 @@
 """Tokens as their bearer sees them: the claims are read without verifying anything.
 
-The bearer cannot verify and need not: the gateway does, at each use. Claims only serve to know when to log in
-again and what to call files.
+The bearer cannot verify and need not: the gateway does, at each use. Claims only serve to know
+when to log in again and what to call files.
 """
 
 import base64

@@ -164,14 +164,14 @@ def keep_up(
 
 def choose_engine(name: str) -> Engine:
     """The engine of that name; ``auto`` is OpenSSH where there is one. Raises TunnelFailed."""
-    from clients.mysocketctl import engine_openssh
+    from clients.mysocketctl import engine_openssh  # noqa: PLC0415
 
     if name == "system" or (name == "auto" and engine_openssh.is_installed()):
         if not engine_openssh.is_installed():
             raise TunnelFailed("there is no ssh on this machine; try --engine asyncssh")
         return engine_openssh.run
     try:
-        from clients.mysocketctl import engine_asyncssh
+        from clients.mysocketctl import engine_asyncssh  # noqa: PLC0415
     except ImportError as error:
         raise TunnelFailed("asyncssh is not installed") from error
     return engine_asyncssh.run

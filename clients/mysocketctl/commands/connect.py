@@ -27,7 +27,7 @@ from clients.mysocketctl.tunnels import TunnelTarget
 @click.option("--type", type=SOCKET_TYPE, default="http", show_default=True)
 @click.option("--engine", type=ENGINE, default="auto", help="How to dial.")
 @click.pass_context
-def connect(context: click.Context, port: int, host: str, engine: str, **given: Any) -> None:
+def connect(context: click.Context, /, port: int, host: str, engine: str, **given: Any) -> None:
     """Publish a local port: creates a socket and a tunnel, and deletes the socket at the end."""
     given["name"] = given["name"] or f"Local port {port}"
     fields = socket_fields(given)

@@ -18,7 +18,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 
-class HostNameType(click.ParamType):
+class HostNameType(click.ParamType[Any]):
     name = "host"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
@@ -28,7 +28,7 @@ class HostNameType(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-class IdentifierType(click.ParamType):
+class IdentifierType(click.ParamType[Any]):
     name = "id"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
@@ -37,7 +37,7 @@ class IdentifierType(click.ParamType):
         return str(value)
 
 
-class WordListType(click.ParamType):
+class WordListType(click.ParamType[Any]):
     """Comma-separated words; the gateway judges what they mean."""
 
     name = "list"

@@ -50,7 +50,7 @@ def ls(context: click.Context, *, as_json: bool) -> None:
 @click.option("--type", type=SOCKET_TYPE, default="http", show_default=True)
 @json_option
 @click.pass_context
-def create(context: click.Context, *, as_json: bool, **given: Any) -> None:
+def create(context: click.Context, /, *, as_json: bool, **given: Any) -> None:
     """Create a socket: a public name for a private service."""
     if not given["name"]:
         raise InvalidInput("--name is missing")
@@ -76,7 +76,7 @@ def show(context: click.Context, socket_id: str, *, as_json: bool) -> None:
 @socket_options
 @json_option
 @click.pass_context
-def update(context: click.Context, socket_id: str, *, as_json: bool, **given: Any) -> None:
+def update(context: click.Context, /, socket_id: str, *, as_json: bool, **given: Any) -> None:
     """Change a socket; what is not given stays. Open sessions are decided anew."""
     fields = socket_fields(given)
     if not fields:

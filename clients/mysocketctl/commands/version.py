@@ -1,6 +1,7 @@
 """``mysocketctl version``."""
 
-from importlib.metadata import PackageNotFoundError, version as installed_version
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
 
 import click
 
