@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from ca.errors import CaError, CsrError, SubjectKeyError
+from ca.errors import CaError, CsrError, PrincipalError, SubjectKeyError
 from idp_gateway import errors
 from policy.errors import PolicyError
 
@@ -33,6 +33,8 @@ _STATUS: Mapping[type[Exception], int] = {
     PolicyError: 400,
     SubjectKeyError: 400,
     CsrError: 400,
+    # A mailbox like a*b@… is an address, but no name OpenSSH of every age reads as one.
+    PrincipalError: 400,
 }
 
 

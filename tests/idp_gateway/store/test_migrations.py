@@ -1,0 +1,36 @@
+"""Migrations: models and head agree, starting at once is safe, everything can be undone."""
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect
+from sqlmodel import SQLModel
+
+from idp_gateway.migrate import alembic_config, upgrade
+from idp_gateway.store import Database, Store
+from tests.support.rows import race
+
+
+def test_models_and_migrations_agree(store: Store) -> None:
+    with store.database.reading() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, SQLModel.metadata) == []
+
+
+def test_gateways_that_start_at_once_migrate_once(database_url: str) -> None:
+    def start() -> None:
+        database = Database(database_url)
+        with database.writing() as connection:
+            upgrade(connection)
+        database.close()
+
+    assert race([start] * 3) == [None] * 3
+    database = Database(database_url)
+    assert Store(database).revision() == 0
+    database.close()
+
+
+def test_undoing_leaves_nothing_behind(store: Store) -> None:
+    with store.database.writing() as connection:
+        command.downgrade(alembic_config(connection), "base")
+    assert inspect(store.database.engine).get_table_names() == ["alembic_version"]
