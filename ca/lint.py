@@ -17,6 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from ca import specs
 
 _ENDLESS = 2**64 - 1
+_SHORTEST_SERIAL = 2**64
 _SHA1_SIGNATURE = b"ssh-rsa"
 _FORWARDING = {b"permit-X11-forwarding", b"permit-agent-forwarding", b"permit-port-forwarding"}
 _SEPARATORS = set(b",*?") | set(range(0x21)) | set(range(0x7F, 0x100))
@@ -126,7 +127,7 @@ def _lint_x509_frame(certificate: x509.Certificate) -> tuple[Finding, ...]:
     return (
         *_when(certificate.version is not x509.Version.v3, "version-not-3", "not version 3"),
         *_when(serial.bit_length() > 159, "serial-too-long", "over 20 octets"),
-        *_when(serial.bit_length() < 64, "serial-short", "too short to be random"),
+        *_when(serial < _SHORTEST_SERIAL, "serial-short", "too short to be random"),
         *_when(isinstance(digest, hashes.SHA1 | hashes.MD5), "signature-weak", "SHA-1 or MD5"),
     )
 

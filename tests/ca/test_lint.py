@@ -175,6 +175,7 @@ def test_each_fault_of_a_leaf_has_its_rule(changes: dict[str, Any], expected: se
 LEAF = leaf().public_bytes(serialization.Encoding.DER)
 
 
+@pytest.mark.filterwarnings("ignore:Parsed a serial number which wasn.t positive")
 @settings(max_examples=500)
 @given(st.integers(0, len(LEAF) - 1), st.integers(1, 255))
 def test_any_leaf_the_parser_takes_can_be_linted(place: int, change: int) -> None:
