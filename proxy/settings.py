@@ -143,18 +143,24 @@ def load_settings(config: Path | None) -> EdgeSettings:
     Raises:
         SettingsError: the file cannot be read, or a setting is unknown or wrong; one line.
     """
-    known = set(EdgeSettings.model_fields)
-    for name in os.environ:
-        if name.upper().startswith(ENVIRONMENT_PREFIX):
-            key = name[len(ENVIRONMENT_PREFIX) :].lower()
-            if key not in known:
-                raise SettingsError(
-                    "unknown-setting", f"unknown setting in the environment: {name}"
-                )
     try:
-        return EdgeSettings(**_read_file(config))
+        return EdgeSettings(**_read_file(config) | _short_names())
     except ValidationError as error:
         raise SettingsError("bad-setting", _one_line(error)) from error
+
+
+def _short_names() -> dict[str, str]:
+    """``MYSOCKET_EDGE_DOMAIN`` and its like mean ``edge_domain``, as they do for the gateway."""
+    fields = EdgeSettings.model_fields
+    values = {}
+    for name, value in os.environ.items():
+        key = name.upper().removeprefix(ENVIRONMENT_PREFIX).lower()
+        if not name.upper().startswith(ENVIRONMENT_PREFIX) or key in fields:
+            continue
+        if f"edge_{key}" not in fields:
+            raise SettingsError("unknown-setting", f"unknown environment setting: {name}")
+        values[f"edge_{key}"] = value
+    return values
 
 
 def _read_file(config: Path | None) -> dict[str, Any]:
