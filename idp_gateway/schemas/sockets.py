@@ -71,8 +71,8 @@ class SocketFields(BaseModel):
             if name.lower().startswith(_RULE_PREFIXES):
                 raise PydanticCustomError(
                     "unknown-rule",
-                    "{name} is no field of a socket; a rule that is not understood is not ignored",
-                    {"name": ascii(name[:80])},
+                    "no such field; a rule about who gets in is never ignored",
+                    {"field": name},
                 )
         return body
 
@@ -83,7 +83,7 @@ class NewSocketForm(SocketFields):
     @model_validator(mode="after")
     def _has_a_name(self) -> Self:
         if self.name is None:
-            raise PydanticCustomError("name-missing", "name is missing")
+            raise PydanticCustomError("name-missing", "a socket has a name", {"field": "name"})
         return self
 
 

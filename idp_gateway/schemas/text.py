@@ -46,7 +46,7 @@ def printable(text: str) -> str:
 
 def _not_blank(text: str) -> str:
     if not text.strip():
-        raise PydanticCustomError("blank", "must not be empty")
+        raise PydanticCustomError("text-blank", "must not be blank")
     return text
 
 
