@@ -222,6 +222,9 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line; its exit code. Every failure is one line on standard error."""
     try:
         outcome = root.main(list(arguments), prog_name="mysocket", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return error.exit_code
     except click.ClickException as error:
         return _fail(error.format_message(), error.exit_code)
     except (StackError, ClientError) as error:

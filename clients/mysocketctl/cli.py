@@ -10,7 +10,7 @@ import click
 
 from clients.mysocketctl.errors import ClientError
 from clients.mysocketctl.names import printable
-from clients.mysocketctl.quick import BROKEN_PIPE, Leftover
+from clients.mysocketctl.quick import Leftover
 from clients.mysocketctl.settings import read_settings
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -63,6 +63,9 @@ def run(arguments: Sequence[str], *, leftover: Leftover | None = None) -> int:
     """Run one command line; its exit code. Every failure is one line on standard error."""
     try:
         return _invoke(arguments, leftover or Leftover())
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return error.exit_code
     except click.ClickException as error:
         return _fail(error.format_message(), error.exit_code)
     except ClientError as error:
@@ -70,9 +73,6 @@ def run(arguments: Sequence[str], *, leftover: Leftover | None = None) -> int:
         return _fail(str(error), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         return 130
-    except BrokenPipeError:
-        _silence_stdout()
-        return BROKEN_PIPE
     except Exception as error:  # noqa: BLE001 - a person must never see a traceback unasked
         _debug_trace()
         what = printable(f"{type(error).__name__}: {error}")
@@ -88,17 +88,11 @@ def _invoke(arguments: Sequence[str], leftover: Leftover) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo(f"mysocketctl: {printable(message, 1000)}", err=True)
+    if message:
+        click.echo(f"mysocketctl: {printable(message, 1000)}", err=True)
     return code
 
 
 def _debug_trace() -> None:
     if os.environ.get("MYSOCKET_DEBUG") == "TRUE":
         traceback.print_exc()
-
-
-def _silence_stdout() -> None:
-    """The interpreter flushes standard output at exit and would complain again."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
-    os.close(null)

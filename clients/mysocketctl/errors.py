@@ -10,7 +10,8 @@
     ├── EdgeUnreachable       no TCP or TLS connection to a socket
     │   └── ServerNotTrusted  the edge's certificate does not verify
     ├── CertificateRefused    the edge refused our client certificate
-    └── TunnelFailed          a tunnel that cannot be established by trying again
+    ├── TunnelFailed          a tunnel that cannot be established by trying again
+    └── ReaderGone            whoever read our output has gone (exit 141, not a word)
 
 Each carries a stable ``reason`` and a sentence; none is ever shown as a traceback.
 """
@@ -86,3 +87,10 @@ class CertificateRefused(ClientError):
 
 class TunnelFailed(ClientError):
     reason = "tunnel-failed"
+
+
+class ReaderGone(ClientError):
+    """Not worth a word: ``| head`` has seen enough. 141 is what shells report for SIGPIPE."""
+
+    reason = "reader-gone"
+    exit_code = 141

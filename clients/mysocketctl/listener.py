@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
-from clients.mysocketctl.errors import CertificateRefused, ClientError, InvalidInput
+from clients.mysocketctl.errors import CertificateRefused, ClientError, InvalidInput, ReaderGone
 from clients.mysocketctl.splice import SocketEndpoint, Splice
 from clients.mysocketctl.tls import TlsChannel
 
@@ -45,10 +45,10 @@ class Listener:
         with connection:
             try:
                 self._splice(connection)
+            except ReaderGone:
+                return
             except ClientError as error:
                 self._report(str(error))
-            except OSError:
-                return  # the local program went away
 
     def _splice(self, connection: socket.socket) -> None:
         try:

@@ -140,4 +140,4 @@ def _token_request(api: GatewayApi, form: dict[str, str]) -> Json:
 
 
 def _resource(request: LoginRequest) -> dict[str, str]:
-    return {"resource": request.resource} if request.resource else {}
+    return {"resource": request.resource} if request.resource else {"scope": "api"}

@@ -14,8 +14,6 @@ from clients.mysocketctl.errors import ClientError
 from clients.mysocketctl.names import parse_host_name, parse_port
 from clients.mysocketctl.settings import read_settings
 
-BROKEN_PIPE = 141
-"""Exit code of a program whose reader went away: 128 + SIGPIPE, as shells report it."""
 _GLOBAL = {"--api": "api_url", "--ca-file": "ca_file"}
 _LOCAL = {"--host": "host", "--port": "port"}
 
@@ -100,8 +98,6 @@ def _connect(
         if refusal.unsent is None:
             return _fail(refusal)
         return Leftover(refusal.unsent, refused=True)
-    except BrokenPipeError:
-        return BROKEN_PIPE
     except KeyboardInterrupt:
         return 130
     except ClientError as error:
@@ -110,5 +106,6 @@ def _connect(
 
 
 def _fail(error: ClientError) -> int:
-    os.write(2, f"mysocketctl: {error}\n".encode())
+    if str(error):
+        os.write(2, f"mysocketctl: {error}\n".encode())
     return error.exit_code

@@ -11,7 +11,7 @@ import socket
 import stat
 from typing import Protocol
 
-from clients.mysocketctl.errors import CertificateRefused
+from clients.mysocketctl.errors import CertificateRefused, ReaderGone
 from clients.mysocketctl.tls import CHUNK, TlsChannel
 
 KEPT_FOR_REPLAY = 1 << 16
@@ -97,7 +97,7 @@ class Splice:
             self._send(first)
 
     def run(self) -> None:
-        """Raises CertificateRefused (with ``unsent``), EdgeUnreachable, BrokenPipeError."""
+        """Raises CertificateRefused (with ``unsent``), EdgeUnreachable, ReaderGone."""
         try:
             self._await_refusal()
             while not self._finished():
@@ -167,6 +167,8 @@ class Splice:
                 self._to_sink = self._to_sink[os.write(self._local.sink, self._to_sink) :]
             except BlockingIOError:
                 return
+            except (BrokenPipeError, ConnectionResetError) as error:
+                raise ReaderGone from error
         if not self._to_sink:
             self._channel.check()
             if self._channel.ended:

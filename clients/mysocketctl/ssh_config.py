@@ -24,8 +24,7 @@ Match host {host} exec "{program} client ssh-keysign --host %n"
 
 _ORIGINAL = """\
 Host {host}
-    ProxyCommand bash -c '{program} client ssh-keysign --host %h && exec ssh -tt %r@%h{dummy} >&2
-    <&1'
+    ProxyCommand bash -c '{sign} && exec ssh -tt %r@%h{dummy} >&2 <&1'
 Host {host}{dummy}
     ProxyCommand {program} client tls --host %h
     IdentityFile {ssh}/{name}
@@ -40,10 +39,12 @@ def recipe(settings: Settings, host: str, *, modern: bool) -> str:
     name = parse_host_name(host.removeprefix("*."))
     if wildcard and not modern:
         raise InvalidInput("the two-block form is for one host; use --modern for a whole domain")
+    program = _program(settings)
     return (_MODERN if modern else _ORIGINAL).format(
         host=f"*.{name}" if wildcard else name,
         name=name,
-        program=_program(settings),
+        program=program,
+        sign=f"{program} client ssh-keysign --host %h",
         ssh=_quoted_path(settings.home / ".ssh"),
         dummy=DUMMY_SUFFIX,
         alias=f"    HostKeyAlias {name}\n",

@@ -1,0 +1,106 @@
+"""A gateway, an edge and a person's home directory for the clients."""
+
+import os
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.support.wire_gateway import Authority, WireGateway, api_token, running_gateway
+
+ROOT = Path(__file__).resolve().parents[2]
+DNS_NAME = "calm-otter-4711.edge.localhost"
+
+_BROWSER = """
+import os, ssl, sys, urllib.request, urllib.error
+context = ssl.create_default_context(cafile=os.environ["MYSOCKET_CA_FILE"])
+class Stay(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *args): return None
+opener = urllib.request.build_opener(Stay, urllib.request.HTTPSHandler(context=context))
+url = sys.argv[1].replace("gateway.localhost", "127.0.0.1")
+context.check_hostname = False
+try:
+    opener.open(url)
+except urllib.error.HTTPError as answer:
+    urllib.request.urlopen(answer.headers["location"]).read()
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ctl:
+    """``mysocketctl`` with a home directory of its own."""
+
+    home: Path
+    environment: Mapping[str, str]
+    program: tuple[str, ...] = field(default=(sys.executable, "-m", "clients.mysocketctl"))
+
+    def run(
+        self, *arguments: str, stdin: bytes = b"", **more: str
+    ) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [*self.program, *arguments],
+            env={**self.environment, **more},
+            cwd=ROOT,
+            input=stdin,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+
+    def start(self, *arguments: str, **more: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [*self.program, *arguments],
+            env={**self.environment, **more},
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def log_in(self) -> None:
+        (self.home / ".mysocketio_token").write_text(api_token() + "\n")
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def client_authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("clients"), "client root")
+
+
+@pytest.fixture
+def gateway(authority: Authority, client_authority: Authority) -> Iterator[WireGateway]:
+    with running_gateway(WireGateway(authority, client_authority)) as running:
+        yield running
+
+
+@pytest.fixture
+def ctl(gateway: WireGateway, authority: Authority, tmp_path: Path) -> Ctl:
+    home = tmp_path / "home"
+    home.mkdir()
+    browser = tmp_path / "browser.py"
+    browser.write_text(_BROWSER)
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "MYSOCKET_API": gateway.base,
+        "MYSOCKET_CA_FILE": str(authority.pem),
+        "BROWSER": f"{sys.executable} {browser}",
+    }
+    return Ctl(home, environment)
+
+
+@pytest.fixture
+def edge_context(authority: Authority, client_authority: Authority) -> ssl.SSLContext:
+    """An edge that demands a client certificate of the client authority."""
+    context = authority.server_context("*.edge.localhost")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(client_authority.pem)
+    return context
