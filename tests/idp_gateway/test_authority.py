@@ -1,0 +1,196 @@
+"""Certificates come from grants, say what the grant says, and are on record before they leave."""
+
+import dataclasses
+from datetime import timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from ca.errors import CsrError, KeyStoreError, SubjectKeyError
+from idp_gateway.composition import Gateway, build_gateway
+from idp_gateway.errors import Conflict, NotFound
+from idp_gateway.records import AccountRecord, CertificateKind, CertificateRecord, SocketRecord
+from policy.types import Action, Grant
+from tests.idp_gateway.conftest import FixedClock
+from tests.support import rows
+from tests.support.grants import grant
+
+
+def csr(common_name: str = "evil.test") -> str:
+    key = ec.generate_private_key(ec.SECP256R1())
+    request = (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)]))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(common_name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return request.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def ssh_key() -> str:
+    key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    return key.public_bytes(
+        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+    ).decode()
+
+
+def socket_of(gateway: Gateway) -> tuple[AccountRecord, SocketRecord]:
+    owner = rows.account()
+    gateway.store.add_account(owner)
+    made = gateway.authority.new_user_ca("socket-1")
+    socket = rows.socket(
+        owner,
+        socket_id="socket-1",
+        ssh_ca_public=made.public_line,
+        ssh_ca_private_sealed=made.sealed,
+    )
+    return owner, gateway.store.add_socket(socket, ports=rows.PORTS)
+
+
+def test_a_client_certificate_says_the_grant_and_nothing_of_the_request(gateway: Gateway) -> None:
+    issued = gateway.authority.issue_client_certificate(grant(action=Action.TLS), csr())
+    leaf = issued.certificate
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.UniformResourceIdentifier) == [
+        "urn:mysocket:socket:socket-1:3"
+    ]
+    assert names.get_values_for_type(x509.RFC822Name) == ["ann@corp.test"]
+    assert names.get_values_for_type(x509.DNSName) == []
+    assert leaf.not_valid_before_utc == grant().not_before
+    assert issued.not_after == grant().not_after
+    record = gateway.store.find_certificate(format(issued.serial, "x"))
+    assert record is not None
+    assert (record.kind, record.socket_id, record.epoch, record.grant_id, record.decision_id) == (
+        CertificateKind.X509_CLIENT,
+        "socket-1",
+        3,
+        "grant-1",
+        "decision-1",
+    )
+    assert record.body == issued.pem.decode()
+
+
+def test_an_ssh_certificate_is_signed_by_the_sockets_own_ca(gateway: Gateway) -> None:
+    _, socket = socket_of(gateway)
+    issued = gateway.authority.issue_ssh_certificate(grant(action=Action.SSH), ssh_key())
+    certificate = serialization.load_ssh_public_identity(issued.line.encode())
+    assert isinstance(certificate, serialization.SSHCertificate)
+    certificate.verify_cert_signature()
+    signer = certificate.signature_key().public_bytes(
+        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+    )
+    assert socket.ssh_ca_public.split()[:2] == signer.decode().split()[:2]
+    assert certificate.key_id == b"ann@corp.test"
+    assert certificate.valid_principals == [b"ann@corp.test", b"mysocket_ssh_signed"]
+    assert certificate.valid_before - certificate.valid_after == 600
+    record = gateway.store.find_certificate(str(issued.serial))
+    assert record is not None
+    assert record.kind is CertificateKind.SSH_USER
+    assert record.body == issued.line
+
+
+def test_a_socket_that_is_gone_signs_nothing(gateway: Gateway) -> None:
+    with pytest.raises(NotFound):
+        gateway.authority.issue_ssh_certificate(grant(socket_id="gone"), ssh_key())
+
+
+def test_a_tunnel_login_names_account_socket_and_tunnel(gateway: Gateway) -> None:
+    owner, socket = socket_of(gateway)
+    for tunnel_id, tail in (("t1", ":t1"), (None, "")):
+        issued = gateway.authority.issue_tunnel_certificate(
+            account=owner, socket_id=socket.socket_id, tunnel_id=tunnel_id, public_key=ssh_key()
+        )
+        assert issued.key_id == f"{owner.user_name}:{socket.socket_id}{tail}"
+        certificate = serialization.load_ssh_public_identity(issued.line.encode())
+        assert isinstance(certificate, serialization.SSHCertificate)
+        assert certificate.valid_principals == [owner.user_name.encode()]
+        ca_line = gateway.authority.tunnel_user_ca[0]
+        signer = certificate.signature_key().public_bytes(
+            serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+        )
+        assert ca_line.split()[1] == signer.decode().split()[1]
+        assert ca_line.split()[1] != socket.ssh_ca_public.split()[1]
+
+
+def test_a_server_certificate_has_our_names_whatever_was_asked_for(gateway: Gateway) -> None:
+    issued = gateway.authority.issue_server_certificate(csr("bank.test"))
+    names = issued.certificate.extensions.get_extension_for_class(
+        x509.SubjectAlternativeName
+    ).value.get_values_for_type(x509.DNSName)
+    assert set(names) == {"gateway.localhost", "*.edge.localhost"}
+    assert gateway.store.find_certificate(format(issued.serial, "x")) is not None
+
+
+def test_what_cannot_be_put_on_record_is_not_released(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    socket_of(gateway)
+
+    def refuse(record: CertificateRecord) -> None:
+        raise Conflict("the disk is full")
+
+    monkeypatch.setattr(type(gateway.store), "record_certificate", lambda _self, r: refuse(r))
+    for call in (
+        lambda: gateway.authority.issue_client_certificate(grant(), csr()),
+        lambda: gateway.authority.issue_ssh_certificate(grant(), ssh_key()),
+        lambda: gateway.authority.issue_server_certificate(csr()),
+    ):
+        with pytest.raises(Conflict):
+            call()
+
+
+@pytest.mark.parametrize("text", ["", "x", "ssh-ed25519 AAAA", "ssh-rsa " + "A" * 40_000])
+def test_a_bad_key_is_refused_and_leaves_no_record(gateway: Gateway, text: str) -> None:
+    socket_of(gateway)
+    with pytest.raises(SubjectKeyError):
+        gateway.authority.issue_ssh_certificate(grant(), text)
+    with pytest.raises(CsrError):
+        gateway.authority.issue_client_certificate(grant(), text)
+    assert gateway.store.certificates_of("socket-1") == ()
+
+
+def test_no_certificate_outlives_its_ca(gateway: Gateway, clock: FixedClock) -> None:
+    clock.advance(days=3 * 365 - 0.5)
+    late: Grant = dataclasses.replace(
+        grant(), not_before=clock(), not_after=clock() + timedelta(hours=24)
+    )
+    issued = gateway.authority.issue_client_certificate(late, csr())
+    assert issued.not_after < late.not_after
+    assert issued.not_after <= issued.issuer.not_valid_after_utc
+
+
+def test_the_authority_is_the_same_after_a_restart(gateway: Gateway, clock: FixedClock) -> None:
+    again = build_gateway(gateway.settings, clock=clock)
+    assert again.authority.trust_pem == gateway.authority.trust_pem
+    assert again.authority.tunnel_user_ca == gateway.authority.tunnel_user_ca
+    again.close()
+
+
+def test_a_start_that_was_cut_short_is_taken_up(gateway: Gateway, clock: FixedClock) -> None:
+    # Killed between writing the issuing key and its certificate.
+    (gateway.settings.state_dir / "ca" / "issuing.pem").unlink()
+    root = gateway.authority.trust_pem.split("-----END CERTIFICATE-----")[1]
+    again = build_gateway(gateway.settings, clock=clock)
+    assert again.authority.trust_pem.split("-----END CERTIFICATE-----")[1] == root
+    again.close()
+
+
+def test_another_master_key_opens_nothing(gateway: Gateway, clock: FixedClock) -> None:
+    gateway.settings.master_key_file.unlink()
+    with pytest.raises(KeyStoreError):
+        build_gateway(gateway.settings, clock=clock)
+
+
+def test_private_files_are_private(gateway: Gateway) -> None:
+    state = gateway.settings.state_dir
+    for path in (
+        state / "ca" / "root.key",
+        state / "ca" / "issuing.key",
+        gateway.settings.master_key_file,
+        gateway.settings.edge_key_file,
+    ):
+        assert path.stat().st_mode & 0o077 == 0, path
+        assert b"PRIVATE KEY" not in path.read_bytes()
