@@ -13,6 +13,7 @@ from idp_gateway.accounts import register
 from idp_gateway.app import application
 from idp_gateway.bootstrap import DEFAULT_EMAIL, bootstrap
 from idp_gateway.composition import Gateway, build_gateway
+from idp_gateway.documentation import describe
 from idp_gateway.errors import GatewayError, NotFound
 from idp_gateway.records import AccountRecord
 from idp_gateway.server import serve
@@ -53,7 +54,7 @@ def bootstrap_command(config: Path | None, email: str) -> None:
 @cli.command("openapi")
 def openapi_command() -> None:
     """Print the API's OpenAPI document."""
-    _print_json(application().openapi())
+    _print_json(describe(application()))
 
 
 @cli.group("account")

@@ -1,8 +1,15 @@
-"""An OpenAPI description as rows for a page: what to call, what to send, what comes back."""
+"""The API described: as an OpenAPI document, and as rows for a page."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from idp_gateway.routes.documented import Problem
+
+API_PREFIX = "/api/v1"
 
 Schema = Mapping[str, Any]
 
@@ -29,6 +36,31 @@ class Operation:
     needs_token: bool
     fields: tuple[Field, ...]
     answers: tuple[tuple[str, str], ...]
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """OpenAPI of everything ``app`` serves below ``/api/v1``; failures are problem documents."""
+    found = get_openapi(
+        title="mysocket API",
+        version="1",
+        summary="Reach private services by identity, not by network",
+        description=(
+            "Every call below is served at `/api/v1` and, for the original clients, at `/`. "
+            "Failures are problem documents (RFC 9457) with a stable `reason`."
+        ),
+        routes=app.routes,
+    )
+    found["paths"] = {
+        path: operations
+        for path, operations in found["paths"].items()
+        if path.startswith(f"{API_PREFIX}/")
+    }
+    for operations in found["paths"].values():
+        for operation in operations.values():
+            # Our answer to input that does not fit is a problem with status 400.
+            operation["responses"].pop("422", None)
+    found["components"]["schemas"]["Problem"] = Problem.model_json_schema()
+    return without_unused_schemas(found)
 
 
 def operations_of(description: Mapping[str, Any]) -> list[Operation]:

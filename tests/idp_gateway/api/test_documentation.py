@@ -8,7 +8,7 @@ from idp_gateway.app import API_ROUTERS
 
 @pytest.fixture
 def description(api: httpx.Client) -> dict:
-    reply = api.get("/api/v1/openapi.json")
+    reply = api.get("/openapi.json")
     assert reply.status_code == 200
     return reply.json()
 
@@ -61,7 +61,7 @@ def test_references_lead_somewhere(description: dict) -> None:
 
 
 def test_the_page_for_people_needs_no_script_and_nothing_from_elsewhere(api: httpx.Client) -> None:
-    reply = api.get("/api/v1/docs")
+    reply = api.get("/docs")
     assert reply.status_code == 200
     assert reply.headers["content-type"].startswith("text/html")
     assert "/api/v1/socket/{socket_id}/tunnel" in reply.text
