@@ -4,6 +4,7 @@ Everything sent is printable ASCII with ``\\r\\n``: an old client decodes each r
 character cut in two would end its log.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping
 
 import asyncssh
@@ -98,4 +99,6 @@ class LogScreen(asyncssh.SSHServerSession[bytes]):
         if self._paused:
             self._dropped += 1
             return
-        self._channel.write(printable(line).encode("ascii") + b"\r\n")
+        # A channel that is closing raises; what it would have shown nobody waits for.
+        with contextlib.suppress(OSError):
+            self._channel.write(printable(line).encode("ascii") + b"\r\n")

@@ -82,8 +82,13 @@ class OriginStream(asyncio.Protocol):
             self._transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
-        if self._channel is not None:
+        if self._channel is None:
+            return
+        try:
             self._channel.write(data)
+        except OSError:
+            # The client is closing the channel at this moment.
+            self.abort()
 
     def eof_received(self) -> bool:
         if self._channel is not None and not self._eof_sent:
