@@ -14,6 +14,7 @@ from proxy.envoy.admin import is_live
 from proxy.envoy.binary import envoy_binary
 from proxy.envoy.bootstrap import bootstrap
 from proxy.envoy.errors import EnvoyNotReadyError, WrongThreadError
+from proxy.envoy.lifeline import end_with_parent
 from proxy.envoy.protos import check_bootstrap
 from proxy.envoy.settings import EnvoySettings
 
@@ -44,8 +45,8 @@ class EnvoySupervisor:
         """Keep Envoy alive until cancelled; then stop it within seconds.
 
         Raises:
-            WrongThreadError: not on the main thread. Envoy asks the kernel for SIGTERM when the
-                thread that started it ends (prctl PR_SET_PDEATHSIG): that must be one that lasts.
+            WrongThreadError: not on the main thread. Envoy gets SIGTERM when the thread that
+                started it ends (prctl PR_SET_PDEATHSIG): that must be one that lasts.
         """
         if threading.current_thread() is not threading.main_thread():
             raise WrongThreadError("Envoy must be started from the main thread")
@@ -88,6 +89,7 @@ class EnvoySupervisor:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log_write,
                 stderr=text_write,
+                preexec_fn=end_with_parent(),
             )
         finally:
             os.close(log_write)
