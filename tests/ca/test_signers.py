@@ -79,9 +79,13 @@ def test_only_a_small_regular_file_is_a_key_file(path: Path) -> None:
     path.write_bytes(bytes(100_000))
     with pytest.raises(errors.KeyFileError, match="too long"):
         FileSigner.load(path, BOX, name="root")
+
+
+def test_a_link_to_a_key_file_is_not_followed(path: Path) -> None:
+    FileSigner.create(path, BOX, ec_key(), name="root")
     link = path.with_name("link")
     link.symlink_to(path)
-    with pytest.raises(errors.KeyFileError):
+    with pytest.raises(errors.KeyFileError, match="symbolic links"):
         FileSigner.load(link, BOX, name="root")
 
 

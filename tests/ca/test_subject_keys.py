@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sshpubkeys import InvalidKeyError, SSHKey
 
 from ca import errors
 from ca.subject_keys import (
@@ -145,6 +146,22 @@ def test_an_rsa_number_with_needless_zeros_is_not_canonical() -> None:
         parse_ssh_public_key(line_of("ssh-rsa", exponent, padded))
 
 
+def test_a_security_key_is_not_taken_for_a_plain_one() -> None:
+    """``cryptography`` loads this line as the plain Ed25519 key inside it."""
+    line = line_of("sk-ssh-ed25519@openssh.com", BLOB[-32:], b"ssh:")
+    with pytest.raises(errors.KeyTypeUnsupportedError, match="security keys"):
+        parse_ssh_public_key(line)
+
+
+def test_both_parsers_must_take_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_key: SSHKey) -> None:
+        raise InvalidKeyError
+
+    monkeypatch.setattr(SSHKey, "parse", refuse)
+    with pytest.raises(errors.KeyMalformedError):
+        parse_ssh_public_key(LINES[0])
+
+
 def _roca_like() -> int:
     """A 2048-bit number whose residues look like those of the broken generator."""
     primorial = 1
@@ -238,14 +255,15 @@ def _pem(body: bytes) -> bytes:
     return b"-----BEGIN CERTIFICATE REQUEST-----\n%s\n-----END CERTIFICATE REQUEST-----\n" % encoded
 
 
-def _sha1_csr(directory: Path) -> bytes:
+def _csr_over(digest: str, directory: Path) -> bytes:
     key = P256.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
     (directory / "key.pem").write_bytes(key)
-    command = ["openssl", "req", "-new", "-sha1", "-subj", "/CN=x", "-key", directory / "key.pem"]
+    command = ["openssl", "req", "-new", f"-{digest}", "-subj", "/CN=x"]
+    command += ["-key", str(directory / "key.pem")]
     return subprocess.run(command, capture_output=True, check=True).stdout
 
 
@@ -269,9 +287,10 @@ def test_a_bad_csr_is_refused_with_its_reason(pem: str | bytes, reason: str) -> 
     assert caught.value.reason == reason
 
 
-def test_a_csr_signed_over_sha1_proves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("digest", ["sha1", "sha224"])
+def test_a_csr_signed_over_a_short_hash_proves_nothing(digest: str, tmp_path: Path) -> None:
     with pytest.raises(errors.CsrSignatureError):
-        parse_csr(_sha1_csr(tmp_path))
+        parse_csr(_csr_over(digest, tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from ca import errors, x509
 from ca.serials import x509_serial
 from ca.signers import MemorySigner
-from ca.specs import ISSUING_LIFE, ROOT_LIFE, SERVER_LIFE, CaCertSpec, ServerCertSpec
-from tests.support.subjects import EMAIL, client_spec, ec_key, server_spec, tls_subject
+from ca.specs import ISSUING_LIFE, ROOT_LIFE, SERVER_LIFE, CaCertSpec
+from ca.subject_keys import parse_csr
+from tests.support.subjects import EMAIL, client_spec, csr, ec_key, server_spec, tls_subject
 
 SUBJECT = tls_subject()
 
@@ -228,8 +229,12 @@ def test_other_ca_keys_sign_too(key: ec.EllipticCurve | None, now: datetime) -> 
 
 
 def test_a_chain_that_is_not_ours_is_refused(issuing: x509.Issuer, root: x509.Issuer) -> None:
-    leaf = x509.issue_server_certificate(issuing, _server(issuing))
-    own_key = MemorySigner(name="leaf", signing_key=ec_key())
+    key = ec_key()
+    start = issuing.certificate.not_valid_before_utc
+    leaf = x509.issue_server_certificate(
+        issuing, server_spec(start, public_key=parse_csr(csr(key)))
+    )
+    own_key = MemorySigner(name="leaf", signing_key=key)
     stranger = MemorySigner(name="stranger", signing_key=x509.make_ca_key())
     for chain, signer in (
         (b"", issuing.signer),
@@ -241,7 +246,3 @@ def test_a_chain_that_is_not_ours_is_refused(issuing: x509.Issuer, root: x509.Is
     ):
         with pytest.raises(errors.KeyStoreError):
             x509.load_issuer(chain, signer)
-
-
-def _server(issuing: x509.Issuer) -> ServerCertSpec:
-    return server_spec(issuing.certificate.not_valid_before_utc)
