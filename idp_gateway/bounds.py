@@ -9,6 +9,10 @@ from idp_gateway.problems import problem_of
 
 MAX_BODY_BYTES = 64 * 1024
 """No call of the API needs more."""
+MAX_EDGE_BODY_BYTES = 4 * 1024 * 1024
+"""What an edge may report: its tunnels, about 120 bytes each."""
+
+_EDGE_PATHS = "/internal/"
 
 _SECURITY_HEADERS: Iterable[tuple[bytes, bytes]] = (
     (b"x-content-type-options", b"nosniff"),
@@ -27,7 +31,7 @@ _SECURITY_HEADERS: Iterable[tuple[bytes, bytes]] = (
 
 
 class BodyLimit:
-    """Answers 413 to a body over ``MAX_BODY_BYTES``, announced or not."""
+    """Answers 413 to a body over its limit, announced or not."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -37,41 +41,50 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        from_edge = scope["path"].startswith(_EDGE_PATHS)
+        limit = MAX_EDGE_BODY_BYTES if from_edge else MAX_BODY_BYTES
         announced = dict(scope["headers"]).get(b"content-length", b"0")
-        if not announced.isdigit() or int(announced) > MAX_BODY_BYTES:
-            await _refuse(scope, receive, send)
+        if not announced.isdigit() or len(announced) > 18 or int(announced) > limit:
+            await _refuse(limit, scope, receive, send)
             return
-        counted = _Counted(receive, send)
+        counted = _Counted(receive, send, limit)
         try:
             await self._app(scope, counted.receive, counted.send)
         except BodyTooLarge:
             if counted.answered:
                 raise
-            await _refuse(scope, receive, send)
+        if counted.exceeded and not counted.answered:
+            await _refuse(limit, scope, receive, send)
 
 
 class _Counted:
-    def __init__(self, receive: Receive, send: Send) -> None:
+    def __init__(self, receive: Receive, send: Send, limit: int) -> None:
         self._receive = receive
         self._send = send
+        self._limit = limit
         self._received = 0
         self.answered = False
+        self.exceeded = False
 
     async def receive(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.request":
             self._received += len(message.get("body", b""))
-            if self._received > MAX_BODY_BYTES:
+            if self._received > self._limit:
+                self.exceeded = True
                 raise BodyTooLarge("this body is longer than any call needs")
         return message
 
     async def send(self, message: Message) -> None:
+        if self.exceeded and not self.answered:
+            # Frameworks turn an error while reading into an answer of their own; ours says more.
+            return
         self.answered = True
         await self._send(message)
 
 
-async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    response = problem_of(BodyTooLarge(f"a body has at most {MAX_BODY_BYTES} bytes"))
+async def _refuse(limit: int, scope: Scope, receive: Receive, send: Send) -> None:
+    response = problem_of(BodyTooLarge(f"a body has at most {limit} bytes"))
     await response(scope, receive, send)
 
 

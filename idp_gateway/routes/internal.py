@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response, StreamingResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from ca.subject_keys import parse_ssh_public_key
 from idp_gateway.dependencies import GatewayDep, require_edge
 from idp_gateway.records import TunnelReportRecord
 
@@ -45,6 +46,7 @@ class TunnelReportForm(BaseModel):
 
 class ReportForm(BaseModel):
     edge_id: EdgeId
+    ssh_host_key: str = Field(default="", max_length=4096)
     tunnels: list[TunnelReportForm] = Field(max_length=100_000)
 
 
@@ -81,6 +83,9 @@ def server_certificate(form: CsrForm, gateway: GatewayDep) -> ServerCertificateR
 def report(form: ReportForm, gateway: GatewayDep) -> Response:
     """Which tunnels are connected at this edge now; replaces its last report."""
     now = gateway.clock()
+    if form.ssh_host_key:
+        host_key = parse_ssh_public_key(form.ssh_host_key).line
+        gateway.store.note_host_key(form.edge_id, host_key, now)
     gateway.store.report_tunnels(
         form.edge_id,
         [

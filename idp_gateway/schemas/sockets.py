@@ -72,7 +72,8 @@ class SocketFields(BaseModel):
                 raise PydanticCustomError(
                     "unknown-rule",
                     "no such field; a rule about who gets in is never ignored",
-                    {"field": name},
+                    # JSON can name a member what no encoding can write.
+                    {"field": name.encode("ascii", "backslashreplace").decode("ascii")},
                 )
         return body
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
@@ -120,21 +121,15 @@ class EdgeStore(StorePart):
     def acknowledge(self, edge_id: str, revision: int, now: datetime) -> None:
         """Note that an edge serves ``revision``."""
         with self.database.writing() as connection:
-            if find_one(connection, EdgeRecord, EDGES, EDGES.c.edge_id == edge_id) is None:
-                connection.execute(
-                    insert(EDGES).values(
-                        edge_id=edge_id, ssh_host_key="", acked_revision=revision, seen_at=now
-                    )
-                )
-                return
-            connection.execute(
-                update(EDGES)
-                .where(EDGES.c.edge_id == edge_id)
-                .values(acked_revision=revision, seen_at=now)
-            )
+            _note_edge(connection, edge_id, acked_revision=revision, seen_at=now)
+
+    def note_host_key(self, edge_id: str, ssh_host_key: str, now: datetime) -> None:
+        """Note what an edge's tunnel server proves itself with (one ``authorized_keys`` line)."""
+        with self.database.writing() as connection:
+            _note_edge(connection, edge_id, ssh_host_key=ssh_host_key, seen_at=now)
 
     def edges(self) -> tuple[EdgeRecord, ...]:
-        """Every edge that ever acknowledged a revision."""
+        """Every edge that was ever heard of."""
         with self.database.reading() as connection:
             return find_all(connection, EdgeRecord, EDGES, order_by=[EDGES.c.edge_id])
 
@@ -144,8 +139,11 @@ class EdgeStore(StorePart):
         with self.database.writing() as connection:
             connection.execute(delete(REPORTS).where(REPORTS.c.edge_id == edge_id))
             wanted = [row["tunnel_id"] for row in rows]
-            query = select(TUNNELS.c.tunnel_id).where(TUNNELS.c.tunnel_id.in_(wanted))
-            known = set(connection.execute(query).scalars())
+            known: set[str] = set()
+            for start in range(0, len(wanted), _LARGEST_SET):
+                part = wanted[start : start + _LARGEST_SET]
+                query = select(TUNNELS.c.tunnel_id).where(TUNNELS.c.tunnel_id.in_(part))
+                known.update(connection.execute(query).scalars())
             kept = [row for row in rows if row["tunnel_id"] in known]
             if kept:
                 connection.execute(insert(REPORTS), kept)
@@ -159,6 +157,14 @@ class EdgeStore(StorePart):
         )
         with self.database.reading() as connection:
             return tuple(TunnelReportRecord(**row) for row in connection.execute(query).mappings())
+
+
+def _note_edge(connection: Connection, edge_id: str, **values: Any) -> None:
+    if find_one(connection, EdgeRecord, EDGES, EDGES.c.edge_id == edge_id) is None:
+        new = {"edge_id": edge_id, "ssh_host_key": "", "acked_revision": 0} | values
+        connection.execute(insert(EDGES).values(new))
+        return
+    connection.execute(update(EDGES).where(EDGES.c.edge_id == edge_id).values(values))
 
 
 def _revision(connection: Connection) -> int:

@@ -1,6 +1,6 @@
 """An ASGI application asked in process by an ordinary blocking ``httpx.Client``."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
 import anyio.from_thread
@@ -28,12 +28,20 @@ class InProcessTransport(httpx.BaseTransport):
                 request.method,
                 request.url,
                 headers=request.headers,
-                content=request.read(),
+                content=_pieces(request),
                 extensions=request.extensions,
             )
         )
         body = await answer.aread()
         return httpx.Response(answer.status_code, headers=answer.headers, content=body)
+
+
+async def _pieces(request: httpx.Request) -> AsyncIterator[bytes]:
+    """The body as the caller cut it, so that a body of unknown length stays one."""
+    stream = request.stream
+    assert isinstance(stream, httpx.SyncByteStream)
+    for piece in stream:
+        yield piece
 
 
 @contextmanager
