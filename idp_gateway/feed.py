@@ -122,9 +122,10 @@ class Feed:
         """
         with self._acknowledged:
             waited_for = {stream.edge_id for stream in self._streams if stream.edge_id}
-            return self._acknowledged.wait_for(
+            self._acknowledged.wait_for(
                 lambda: self._closed or self._all_serve(waited_for, revision), timeout_seconds
             )
+            return self._all_serve(waited_for, revision)
 
     def settle(self, timeout_seconds: float = ACKNOWLEDGE_SECONDS) -> bool:
         """As ``wait_until_acknowledged``, for everything stored by now."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import signal
 import socket
 import stat
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 CLEANUP_SECONDS = 600
 """How often what can no longer be used is removed from the database."""
 
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
 _BACKLOG = 2048
 _GRACE_SECONDS = 3
 _MAX_HEADER_BYTES = 64 * 1024
@@ -33,6 +35,16 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
         super().__init__(config)
         self._gateway = gateway
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop on either signal; uvicorn's own way raises it again, which puts nothing away."""
+        before = {number: signal.signal(number, self.handle_exit) for number in _STOPPING}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._gateway.feed.close()
@@ -95,10 +107,10 @@ def _listeners(settings: Settings) -> Iterator[list[socket.socket]]:
 
 def _listen_unix(path: Path) -> socket.socket:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if path.exists():
+        _remove_stale(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        if path.exists():
-            _remove_stale(path)
         listener.bind(str(path))
         path.chmod(stat.S_IRUSR | stat.S_IWUSR)
         listener.listen(_BACKLOG)

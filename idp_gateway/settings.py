@@ -134,7 +134,10 @@ class Settings(BaseSettings):
     def _fill_in(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             return given
-        state = Path(given.get("state_dir", ".mysocket")).absolute()
+        said = given.get("state_dir", ".mysocket")
+        if not isinstance(said, str | Path):
+            raise ValueError("state_dir is a path")  # noqa: TRY004 - pydantic reads ValueError
+        state = Path(said).absolute()
         places = {
             "listen_socket": state / "run" / "gateway.sock",
             "edge_key_file": state / "secrets" / "edge.key",

@@ -1,0 +1,250 @@
+"""The feed: snapshot, deltas whose digests an edge can check, heartbeats, acknowledgements."""
+
+import asyncio
+import hashlib
+import json
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from idp_gateway import feed as feed_module
+from idp_gateway.composition import Gateway, build_gateway
+from idp_gateway.records import AccountRecord, SocketRecord
+from idp_gateway.settings import Settings
+from policy.types import SocketType
+from tests.idp_gateway.conftest import FixedClock
+from tests.support import rows
+
+ID_OF = {"sockets": "socket_id", "tunnels": "tunnel_id", "tunnel_users": "user_name"}
+
+
+class FakeEdge:
+    """What an edge does with the lines, written from the contract alone."""
+
+    def __init__(self, gateway: Gateway, name: str | None = "e1", since: int = 0) -> None:
+        self.lines: AsyncIterator[bytes] = gateway.feed.stream(since, name)
+        self.state: dict[str, Any] = {}
+        self.revision = since
+        self.seen: list[str] = []
+
+    async def next(self) -> dict[str, Any]:
+        line = await asyncio.wait_for(anext(self.lines), 10)
+        assert line.endswith(b"\n")
+        assert line.count(b"\n") == 1
+        message: dict[str, Any] = json.loads(line)
+        self.seen.append(message["type"])
+        self._apply(message)
+        return message
+
+    def _apply(self, message: dict[str, Any]) -> None:
+        if message["type"] == "heartbeat":
+            assert message["revision"] == self.revision
+            return
+        if message["type"] == "snapshot":
+            self.state = message["state"]
+        else:
+            assert message["base"] == self.revision
+            for section, key in ID_OF.items():
+                for gone in message["remove"][section]:
+                    del self.state[section][gone]
+                for entity in message["upsert"][section]:
+                    self.state[section][entity[key]] = entity
+            self.state["trust"] = message["trust"] or self.state["trust"]
+        text = json.dumps(self.state, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        assert hashlib.sha256(text.encode()).hexdigest() == message["digest"]
+        self.revision = message["revision"]
+
+
+def fill(gateway: Gateway) -> tuple[AccountRecord, SocketRecord]:
+    owner = rows.account(ssh_key="ssh-ed25519 AAAA")
+    gateway.store.add_account(owner)
+    socket = rows.socket(
+        owner,
+        name='Ünï "quoted" \\ ✓',
+        protected=True,
+        protected_username="u",
+        protected_password="p",
+        upstream_http_hostname="inner.test",
+    )
+    return owner, gateway.store.add_socket(socket, ports=rows.PORTS, tunnel_id="t1")
+
+
+async def test_a_new_edge_is_told_everything(gateway: Gateway) -> None:
+    owner, socket = fill(gateway)
+    edge = FakeEdge(gateway)
+    assert (await edge.next())["type"] == "snapshot"
+    assert edge.revision == gateway.store.revision()
+    assert edge.state["sockets"] == {
+        socket.socket_id: {
+            "socket_id": socket.socket_id,
+            "dns_name": socket.dns_name,
+            "name": socket.name,
+            "socket_type": "http",
+            "ports": [8080, 8443],
+            "epoch": 1,
+            "identity_required": False,
+            "basic_auth": {"username": "u", "password": "p"},
+            "upstream_http_hostname": "inner.test",
+        }
+    }
+    (tunnel,) = edge.state["tunnels"].values()
+    assert (tunnel["tunnel_id"], tunnel["user_name"]) == ("t1", owner.user_name)
+    assert edge.state["tunnel_users"] == {
+        owner.user_name: {"user_name": owner.user_name, "public_keys": ["ssh-ed25519 AAAA"]}
+    }
+    trust = edge.state["trust"]
+    assert trust["issuer"] == gateway.settings.base_url
+    assert "d" not in trust["session_jwks"]["keys"][0]
+    assert trust["client_ca"].count("BEGIN CERTIFICATE") == 2
+
+
+async def test_changes_arrive_as_deltas_that_add_up(gateway: Gateway) -> None:
+    owner, socket = fill(gateway)
+    edge = FakeEdge(gateway)
+    await edge.next()
+    store = gateway.store
+    store.update_socket(
+        owner.account_id,
+        socket.socket_id,
+        {"emails": ("a@b.test",)},
+        bump_epoch=True,
+        ports=rows.PORTS,
+        now=rows.NOW,
+    )
+    delta = await edge.next()
+    assert delta["type"] == "delta"
+    assert [one["epoch"] for one in delta["upsert"]["sockets"]] == [2]
+    assert delta["upsert"]["tunnels"] == []
+    assert delta["trust"] is None
+    tcp = store.add_socket(rows.socket(owner, socket_type=SocketType.TCP), ports=rows.PORTS)
+    store.set_account_ssh_key(owner.account_id, "", rows.NOW)
+    while edge.revision < store.revision():
+        await edge.next()
+    assert edge.state["sockets"][tcp.socket_id]["ports"] == [tcp.port]
+    assert edge.state["tunnel_users"][owner.user_name]["public_keys"] == []
+    store.delete_socket(owner.account_id, socket.socket_id, rows.NOW)
+    while edge.revision < store.revision():
+        await edge.next()
+    assert set(edge.state["sockets"]) == {tcp.socket_id}
+    assert edge.state["tunnels"] == {}
+    assert edge.seen.count("snapshot") == 1
+
+
+async def test_something_made_and_removed_between_two_looks_is_only_removed(
+    gateway: Gateway,
+) -> None:
+    owner, _ = fill(gateway)
+    edge = FakeEdge(gateway)
+    await edge.next()
+    passing = gateway.store.add_socket(rows.socket(owner), ports=rows.PORTS)
+    gateway.store.delete_socket(owner.account_id, passing.socket_id, rows.NOW)
+    base = edge.revision
+    line = json.loads(await anext(edge.lines))
+    assert line["base"] == base
+    assert line["remove"]["sockets"] == [passing.socket_id]
+    assert line["upsert"]["sockets"] == []
+
+
+async def test_an_edge_that_returns_gets_what_it_missed(gateway: Gateway) -> None:
+    owner, _ = fill(gateway)
+    edge = FakeEdge(gateway)
+    await edge.next()
+    await edge.lines.aclose()  # type: ignore[attr-defined]
+    gateway.store.add_socket(rows.socket(owner), ports=rows.PORTS)
+    again = FakeEdge(gateway, since=edge.revision)
+    again.state = edge.state
+    assert (await again.next())["type"] == "delta"
+    assert len(again.state["sockets"]) == 2
+
+
+@pytest.mark.parametrize("since", [1, 10_000])
+async def test_an_edge_from_another_time_gets_a_snapshot(gateway: Gateway, since: int) -> None:
+    fill(gateway)
+    await FakeEdge(gateway).next()
+    gateway.feed._oldest = gateway.store.revision()
+    edge = FakeEdge(gateway, since=since)
+    assert (await edge.next())["type"] == "snapshot"
+
+
+async def test_after_a_restart_the_gateway_answers_with_a_snapshot_or_nothing_new(
+    gateway: Gateway, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed_module, "HEARTBEAT_SECONDS", 0.0)
+    fill(gateway)
+    again = build_gateway(gateway.settings, clock=clock)
+    behind = FakeEdge(again, since=gateway.store.revision() - 1)
+    assert (await behind.next())["type"] == "snapshot"
+    same = FakeEdge(again, since=gateway.store.revision())
+    assert (await same.next())["type"] == "heartbeat"
+    again.close()
+
+
+async def test_changes_of_another_gateway_are_found(gateway: Gateway, clock: FixedClock) -> None:
+    other = build_gateway(gateway.settings, clock=clock)
+    edge = FakeEdge(gateway)
+    await edge.next()
+    _, socket = fill(other)
+    while socket.socket_id not in edge.state["sockets"]:
+        await edge.next()
+    other.close()
+
+
+async def test_other_ports_in_the_settings_reach_edges(gateway: Gateway, clock: FixedClock) -> None:
+    fill(gateway)
+    before = gateway.store.revision()
+    same = build_gateway(gateway.settings, clock=clock)
+    assert same.store.revision() == before
+    same.close()
+    settings = Settings(state_dir=gateway.settings.state_dir, https_port=9443)
+    moved = build_gateway(settings, clock=clock)
+    assert moved.store.revision() > before
+    moved.close()
+
+
+async def test_a_writer_waits_for_the_edges_that_are_connected(gateway: Gateway) -> None:
+    fill(gateway)
+    edge, silent = FakeEdge(gateway), FakeEdge(gateway, name=None)
+    await edge.next()
+    await silent.next()
+    revision = edge.revision
+    wait = asyncio.create_task(
+        asyncio.to_thread(gateway.feed.wait_until_acknowledged, revision, 30)
+    )
+    await asyncio.sleep(0)
+    assert not gateway.feed.wait_until_acknowledged(revision, 0.01)
+    await asyncio.to_thread(gateway.feed.acknowledge, "e1", revision - 1)
+    assert not wait.done()
+    await asyncio.to_thread(gateway.feed.acknowledge, "e1", revision)
+    assert await asyncio.wait_for(wait, 10)
+    assert gateway.feed.settle(0.01)
+    assert [edge.acked_revision for edge in gateway.store.edges()] == [revision]
+
+
+async def test_a_writer_does_not_wait_for_an_edge_that_leaves(gateway: Gateway) -> None:
+    edge = FakeEdge(gateway)
+    await edge.next()
+    wait = asyncio.create_task(
+        asyncio.to_thread(gateway.feed.wait_until_acknowledged, edge.revision, 30)
+    )
+    await asyncio.sleep(0.05)
+    await edge.lines.aclose()  # type: ignore[attr-defined]
+    assert await asyncio.wait_for(wait, 10)
+
+
+def test_with_no_edge_connected_nobody_waits(gateway: Gateway) -> None:
+    fill(gateway)
+    assert gateway.feed.settle(30)
+
+
+async def test_closing_ends_streams_and_waits(gateway: Gateway) -> None:
+    edge = FakeEdge(gateway)
+    await edge.next()
+    waiter = threading.Thread(target=gateway.feed.wait_until_acknowledged, args=(10**6, 60))
+    waiter.start()
+    gateway.feed.close()
+    async with asyncio.timeout(10):
+        assert [line async for line in edge.lines] == []
+    await asyncio.to_thread(waiter.join, 10)
+    assert not waiter.is_alive()
