@@ -231,8 +231,6 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(str(error), 1)
     except (click.Abort, KeyboardInterrupt):
         return 130
-    except BrokenPipeError:
-        return 141
     except Exception as error:
         if os.environ.get("MYSOCKET_DEBUG") == "TRUE":
             raise

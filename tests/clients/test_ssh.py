@@ -1,0 +1,125 @@
+"""``client ssh-keysign`` and ``client ssh-config`` with the real ssh programs."""
+
+import re
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.clients.conftest import DNS_NAME, Ctl
+from tests.support.wire_gateway import EMAIL, WireGateway
+
+
+@pytest.fixture
+def agent() -> Iterator[str]:
+    """A running ssh-agent; its socket."""
+    started = subprocess.run(["ssh-agent", "-s"], capture_output=True, text=True, check=True)
+    sock, pid = re.findall(r"SSH_(?:AUTH_SOCK|AGENT_PID)=([^;]+);", started.stdout)
+    yield sock
+    subprocess.run(["kill", pid], check=True)
+
+
+def in_agent(agent: str) -> list[str]:
+    done = subprocess.run(
+        ["ssh-add", "-l"], env={"SSH_AUTH_SOCK": agent}, capture_output=True, text=True, check=False
+    )
+    return [line for line in done.stdout.splitlines() if line.startswith("256 ")]
+
+
+def test_certificate_on_disk_and_in_the_agent(ctl: Ctl, gateway: WireGateway, agent: str) -> None:
+    name = f"{DNS_NAME}.mysocket-dummy"
+    done = ctl.run("client", "ssh-keysign", "--host", name, SSH_AUTH_SOCK=agent)
+    assert (done.returncode, done.stdout) == (0, b""), done
+    key, certificate = ctl.home / ".ssh" / DNS_NAME, ctl.home / ".ssh" / f"{DNS_NAME}-cert.pub"
+    assert stat.S_IMODE(key.stat().st_mode) == stat.S_IMODE(certificate.stat().st_mode) == 0o600
+    shown = subprocess.run(
+        ["ssh-keygen", "-L", "-f", certificate], capture_output=True, text=True, check=True
+    ).stdout
+    assert f'Key ID: "{EMAIL}"' in shown
+    assert "mysocket_ssh_signed" in shown
+    assert len([line for line in in_agent(agent) if "CERT" in line]) == 1
+
+
+def test_kept_certificate_is_used_again(ctl: Ctl, gateway: WireGateway, agent: str) -> None:
+    for _ in range(2):
+        ctl.run("client", "ssh-keysign", "--host", DNS_NAME, SSH_AUTH_SOCK=agent)
+    assert gateway.asked("POST", f"/mtls-ca/socket/{DNS_NAME}/ssh") == 1
+
+
+def test_renewed_key_takes_the_old_ones_place_in_the_agent(
+    ctl: Ctl, gateway: WireGateway, agent: str
+) -> None:
+    gateway.certificate_life = gateway.certificate_life / 15  # 20 s: too short to be kept
+    for _ in range(3):
+        assert (
+            ctl.run("client", "ssh-keysign", "--host", DNS_NAME, SSH_AUTH_SOCK=agent).returncode
+            == 0
+        )
+    assert gateway.asked("POST", f"/mtls-ca/socket/{DNS_NAME}/ssh") == 3
+    assert len(in_agent(agent)) == 2  # the key and its certificate
+
+
+def test_without_an_agent_the_files_do(ctl: Ctl, gateway: WireGateway) -> None:
+    done = ctl.run("client", "ssh-keysign", "--host", DNS_NAME, SSH_AUTH_SOCK="/nowhere")
+    assert done.returncode == 0
+
+
+def test_answer_that_is_no_certificate(ctl: Ctl, gateway: WireGateway) -> None:
+    path = f"POST /mtls-ca/socket/{DNS_NAME}/ssh"
+    gateway.refuse[path] = (200, b'{"signed_ssh_cert": "ssh-ed25519 AAAA"}')
+    done = ctl.run("client", "ssh-keysign", "--host", DNS_NAME)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith(b"no SSH certificate")
+    assert not (ctl.home / ".ssh" / DNS_NAME).exists()
+
+
+def ssh_options(config: Path, host: str, **environment: str) -> dict[str, str]:
+    done = subprocess.run(
+        ["ssh", "-F", config, "-G", f"me@{host}"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=True,
+    )
+    return dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line)
+
+
+def test_one_block_form_is_what_ssh_understands(
+    ctl: Ctl, gateway: WireGateway, tmp_path: Path
+) -> None:
+    printed = ctl.run("client", "ssh-config", "--modern", "--host", "*.edge.localhost")
+    assert printed.returncode == 0
+    text = printed.stdout.decode()
+    assert f"--api {gateway.base}" in text
+    program = re.search(r'exec "(.+?) client', text)
+    assert program
+    config = tmp_path / "config"
+    fake = tmp_path / "sign"
+    fake.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\n')
+    fake.chmod(0o755)
+    config.write_text(text.replace(f'exec "{program[1]}', f'exec "{fake}'))
+    found = ssh_options(config, DNS_NAME, PATH="/usr/bin:/bin")
+    assert (tmp_path / "asked").read_text() == f"client ssh-keysign --host {DNS_NAME}\n"
+    assert found["identityfile"] == f"{ctl.home}/.ssh/%n"
+    assert found["certificatefile"] == f"{ctl.home}/.ssh/%n-cert.pub"
+    assert found["proxycommand"].endswith(" client tls --host %n")
+    assert "proxycommand" not in ssh_options(config, "elsewhere.example", PATH="/usr/bin:/bin")
+
+
+def test_two_block_form_is_what_ssh_understands(ctl: Ctl, tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.write_bytes(ctl.run("client", "ssh-config", "--host", DNS_NAME).stdout)
+    outer = ssh_options(config, DNS_NAME)
+    inner = ssh_options(config, f"{DNS_NAME}.mysocket-dummy")
+    assert "ssh-keysign --host %h && exec ssh -tt %r@%h.mysocket-dummy" in outer["proxycommand"]
+    assert inner["proxycommand"].endswith(" client tls --host %h")
+    assert inner["identityfile"] == f"{ctl.home}/.ssh/{DNS_NAME}"
+    assert inner["hostkeyalias"] == DNS_NAME
+
+
+def test_two_block_form_is_for_one_host(ctl: Ctl) -> None:
+    done = ctl.run("client", "ssh-config", "--host", "*.edge.localhost")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
