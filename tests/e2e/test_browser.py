@@ -60,7 +60,7 @@ def open_app(page: Page, product: Product, socket: dict[str, Any], subject: str)
     """Visit the socket and sign in as ``subject``; the response that ended it."""
     address = f"{product.socket_url(socket)}/.web/"
     responses: list[Response] = []
-    page.on("response", responses.append)
+    page.on("response", lambda response: responses.append(response))  # noqa: PLW0108
     page.goto(address)
     assert page.url.startswith(f"{product.base_url}/login")
     sign_in_at_provider(page, subject)

@@ -4,7 +4,6 @@ Its API host and both port numbers are written into it, so it runs on a machine 
 ``tests/support/netns.py``.
 """
 
-import contextlib
 import hashlib
 import os
 import re
@@ -19,7 +18,7 @@ import pytest
 
 from tests.support.documentation import ROOT
 from tests.support.netns import Machine, machine
-from tests.support.processes import Process, running
+from tests.support.processes import Process, eventually, running
 from tests.support.product import Product, clean_environment, running_product
 
 REQUIREMENTS = ROOT / "requirements" / "original-client.txt"
@@ -60,7 +59,7 @@ def product(inside: Machine) -> Iterator[Product]:
         port_range=(20000, 20060),
         gateway_name=GATEWAY,
         edge_domain=DOMAIN,
-        options=("--gateway-name", GATEWAY, "--edge-domain", DOMAIN, "--no-demo"),
+        options=("--gateway-name", GATEWAY, "--edge-domain", DOMAIN),
     ) as up:
         yield up
 
@@ -71,7 +70,10 @@ class Ada:
     def __init__(self, client: Path, inside: Machine, product: Product, home: Path) -> None:
         self.client, self.inside, self.home = client, inside, home
         self.environment = clean_environment(
-            home, REQUESTS_CA_BUNDLE=str(product.authority), SSL_CERT_FILE=str(product.authority)
+            home,
+            REQUESTS_CA_BUNDLE=str(product.authority),
+            SSL_CERT_FILE=str(product.authority),
+            PYTHONUNBUFFERED="1",
         )
 
     def enter(self, *command: str | Path, check: bool = True) -> str:
@@ -193,12 +195,17 @@ def _digest(path: Path) -> str:
 
 
 def _interrupt(client: Process) -> None:
-    """^C as a person presses it: again if it has not ended by then (paramiko wants it twice)."""
+    """^C as a person presses it: once more each time it says that this ends it (paramiko)."""
+    invitation = "Press ctrl-c to exit"
     try:
         for _ in range(3):
+            invited = client.output().count(invitation)
             client.send_signal(signal.SIGINT)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                client.popen.wait(4)
+            eventually(
+                lambda: not client.running or client.output().count(invitation) > invited,  # noqa: B023
+                what=f"the end of the client:\n{client.output()}",
+            )
+            if not client.running:
                 return
         pytest.fail(f"does not end:\n{client.output()}")
     finally:

@@ -1,8 +1,8 @@
 """The product itself, ``mysocket up`` with its whole process tree, and people who use it."""
 
 import contextlib
+import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -150,7 +150,7 @@ class Product:
             env=clean_environment(self.state, **self.environment),
             log=self.log,
         )
-        self.process.wait_for(self.answers, within=60, what="the gateway through the edge")
+        self.process.wait_for_output("Ready.", within=90)
 
     def answers(self) -> bool:
         """Whether the gateway answers through the edge."""
@@ -187,6 +187,7 @@ class Product:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.stop()
+        eventually(lambda: not any(map(command_line, pids)), what="the end of all processes")
 
     def visitor(self) -> Visitor:
         """Somebody with an HTTP client and no cookies, at the gateway's address."""
@@ -202,22 +203,17 @@ class Product:
     def person(self, email: str) -> Person:
         """A new local account whose address the operator vouches for."""
         done = subprocess.run(
-            [
-                *(*self.enter, sys.executable, "-m", "idp_gateway"),
-                *("--config", str(self.state / "gateway.toml"), "account", "add", email),
-            ],
+            [*self.enter, BIN / "mysocket", "account", "add", email, "--state", self.state],
             env=clean_environment(self.state, **self.environment),
-            cwd=ROOT,
             capture_output=True,
             text=True,
             check=False,
         )
         assert done.returncode == 0, done
-        password = re.search(r"password:? +(\S+)", done.stdout)
-        assert password, done.stdout
+        password = json.loads(done.stdout)["password"]
         home = self.state / "homes" / email.partition("@")[0]
         (home / ".ssh").mkdir(parents=True, mode=0o700)
-        someone = Person(self, email, password[1], home)
+        someone = Person(self, email, password, home)
         self.people.append(someone)
         return someone
 

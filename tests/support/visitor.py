@@ -13,22 +13,27 @@ class _Loopback(httpx.BaseTransport):
     """Connects every name to 127.0.0.1 and tells the server the name it was asked for."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
-        self._transport = httpx.HTTPTransport(verify=context)
+        self._context = context
+        # A connection is for the name it was opened for, though all lead to one address.
+        self._transports: dict[str, httpx.HTTPTransport] = {}
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """The same request, to loopback, with SNI and Host as they were."""
-        return self._transport.handle_request(
+        name = request.url.host
+        transport = self._transports.setdefault(name, httpx.HTTPTransport(verify=self._context))
+        return transport.handle_request(
             httpx.Request(
                 request.method,
                 request.url.copy_with(host="127.0.0.1"),
                 headers=request.headers,
                 stream=request.stream,
-                extensions=request.extensions | {"sni_hostname": request.url.host},
+                extensions=request.extensions | {"sni_hostname": name},
             )
         )
 
     def close(self) -> None:
-        self._transport.close()
+        for transport in self._transports.values():
+            transport.close()
 
 
 class Visitor(httpx.Client):
