@@ -26,7 +26,7 @@ from proxy.envoy.settings import EnvoySettings
 from proxy.envoy.supervisor import EnvoySupervisor
 from proxy.envoy.tls import ServerCertificate
 from proxy.errors import GatewayUnavailable
-from proxy.feed_client import FeedFollower, load_snapshot, save_snapshot
+from proxy.feed_client import FeedFollower, load_snapshot
 from proxy.files import write_private
 from proxy.gateway import post
 from proxy.request_log import render_flow
@@ -40,6 +40,8 @@ SNAPSHOT_NAME = "snapshot.json"
 READY_NAME = "edge.ready"
 ACK_WAIT = 5.0
 REFUSAL_PAUSE = 2.0
+SAVE_PAUSE = 0.5
+"""Seconds between two writes of the snapshot; what is lost with them comes from the feed again."""
 WEB_LISTENER_REFUSED = re.compile(r"\bhttps?: ")
 """In Envoy's message: the listener of every HTTP socket is not in force, say because another
 program has the port. Such an edge is not ready."""
@@ -68,7 +70,12 @@ def changed_sockets(
     new_endpoints: Endpoints,
 ) -> frozenset[str]:
     """Ids of the sockets whose settings or endpoints differ, those that are gone included."""
-    settings = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+    known = before.keys() | after.keys()
+    settings = {
+        key
+        for key in known
+        if before.get(key) is not after.get(key) and before.get(key) != after.get(key)
+    }
     keys = old_endpoints.keys() | new_endpoints.keys()
     paths = {key for key in keys if old_endpoints.get(key) != new_endpoints.get(key)}
     return frozenset(settings | paths)
@@ -163,8 +170,8 @@ class Agent:
         for backend in self._backends:
             await backend.close()
         await self._discovery.stop()
-        if self._unsaved.is_set() and self._state is not None:
-            save_snapshot(self._snapshot_path, self._state)
+        if self._unsaved.is_set():
+            await self._save()
 
     # What wakes the loop.
 
@@ -303,13 +310,18 @@ class Agent:
     async def _keep_snapshot(self) -> None:
         while True:
             await self._unsaved.wait()
-            self._unsaved.clear()
-            if self._state is None:
-                continue
-            try:
-                await asyncio.to_thread(save_snapshot, self._snapshot_path, self._state)
-            except OSError as error:
-                log.warning("the state cannot be kept on disk: %s", error)
+            await self._save()
+            await asyncio.sleep(SAVE_PAUSE)
+
+    async def _save(self) -> None:
+        self._unsaved.clear()
+        line = self._follower.snapshot()
+        if line is None:
+            return
+        try:
+            await asyncio.to_thread(write_private, self._snapshot_path, line)
+        except OSError as error:
+            log.warning("the state cannot be kept on disk: %s", error)
 
     async def _show_flows(self) -> None:
         async for record in self._access_log.records():

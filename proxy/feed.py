@@ -7,7 +7,7 @@ loop: an edge that came to another state than the gateway notices, and asks for 
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -42,9 +42,9 @@ class _BasicAuth(_Strict):
 class _Socket(_Strict):
     socket_id: Identifier
     dns_name: DnsName
-    name: Annotated[str, StringConstraints(max_length=1024)]
+    name: str
     socket_type: Literal["http", "https", "tcp", "tls"]
-    ports: Annotated[list[Port], Field(max_length=64)]
+    ports: list[Port]
     epoch: Revision
     identity_required: bool
     basic_auth: _BasicAuth | None
@@ -60,7 +60,8 @@ class _Tunnel(_Strict):
 
 class _TunnelUser(_Strict):
     user_name: UserName
-    public_keys: Annotated[list[Line], Field(max_length=1024)]
+    public_keys: list[str]
+    """As their owners gave them: one that cannot be read must not stop everybody's feed."""
 
 
 class _Trust(_Strict):
@@ -137,8 +138,10 @@ def parse_message(line: bytes) -> Message:
         raise FeedError("malformed", f"feed message: {where}: {first['msg']}") from error
 
 
-def apply(state: EdgeState | None, message: Snapshot | Delta) -> EdgeState:
-    """The state after ``message``.
+def apply(
+    state: EdgeState | None, message: Snapshot | Delta, texts: "CanonicalTexts | None" = None
+) -> EdgeState:
+    """The state after ``message``; ``texts`` kept from call to call make a delta's digest cheap.
 
     Raises:
         FeedError: ``gap``, the delta does not start at ``state``; ``digest-mismatch``, the result
@@ -146,7 +149,7 @@ def apply(state: EdgeState | None, message: Snapshot | Delta) -> EdgeState:
             then asks for a snapshot.
     """
     result = _from_snapshot(message) if isinstance(message, Snapshot) else _changed(state, message)
-    if digest(result) != message.digest:
+    if (texts or CanonicalTexts()).digest(result) != message.digest:
         raise FeedError(
             "digest-mismatch", f"another state than the gateway's at {message.revision}"
         )
@@ -188,9 +191,52 @@ def _changed(state: EdgeState | None, delta: Delta) -> EdgeState:
     )
 
 
+_Item = TypeVar("_Item")
+
+
+class CanonicalTexts:
+    """The canonical JSON of states, entry by entry: what did not change is not encoded again."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], tuple[object, str]] = {}
+
+    def body(self, state: EdgeState) -> bytes:
+        """Canonical JSON of the whole STATE."""
+        known: dict[tuple[str, str], tuple[object, str]] = {}
+        sections = [
+            self._section("sockets", state.sockets, _socket_document, known),
+            f'"trust":{canonical(_trust_document(state.trust)).decode()}',
+            self._section("tunnel_users", state.tunnel_users, _tunnel_user_document, known),
+            self._section("tunnels", state.tunnels, _tunnel_document, known),
+        ]
+        self._known = known
+        return ("{" + ",".join(sections) + "}").encode()
+
+    def digest(self, state: EdgeState) -> str:
+        """SHA-256 (hex) of ``body``."""
+        return hashlib.sha256(self.body(state)).hexdigest()
+
+    def _section(
+        self,
+        name: str,
+        items: Mapping[str, _Item],
+        encode: Callable[[_Item], dict[str, Any]],
+        known: dict[tuple[str, str], tuple[object, str]],
+    ) -> str:
+        parts = []
+        for key in sorted(items):
+            item = items[key]
+            entry = self._known.get((name, key))
+            if entry is None or entry[0] is not item:
+                entry = (item, f"{json.dumps(key)}:{canonical(encode(item)).decode()}")
+            known[name, key] = entry
+            parts.append(entry[1])
+        return f'"{name}":{{' + ",".join(parts) + "}"
+
+
 def digest(state: EdgeState) -> str:
     """SHA-256 (hex) of the state's canonical JSON; the revision is not part of it."""
-    return hashlib.sha256(canonical(document(state))).hexdigest()
+    return CanonicalTexts().digest(state)
 
 
 def canonical(value: object) -> bytes:
@@ -206,24 +252,17 @@ def document(state: EdgeState) -> dict[str, Any]:
         "sockets": {key: _socket_document(item) for key, item in state.sockets.items()},
         "tunnels": {key: _tunnel_document(item) for key, item in state.tunnels.items()},
         "tunnel_users": {
-            key: {"user_name": item.user_name, "public_keys": list(item.public_keys)}
-            for key, item in state.tunnel_users.items()
+            key: _tunnel_user_document(item) for key, item in state.tunnel_users.items()
         },
     }
 
 
-def snapshot_line(state: EdgeState) -> bytes:
+def snapshot_line(state: EdgeState, texts: CanonicalTexts | None = None) -> bytes:
     """``state`` as the snapshot message that leads to it; what an edge keeps on disk."""
-    message = {
-        "type": "snapshot",
-        "revision": state.revision,
-        "digest": digest(state),
-        "state": document(state),
-    }
-    return canonical(message)
-
-
-_Item = TypeVar("_Item")
+    body = (texts or CanonicalTexts()).body(state)
+    found = hashlib.sha256(body).hexdigest()
+    head = f'{{"digest":"{found}","revision":{state.revision},"state":'
+    return head.encode() + body + b',"type":"snapshot"}'
 
 
 def _frozen(items: dict[str, _Item]) -> Mapping[str, _Item]:
@@ -308,3 +347,7 @@ def _tunnel_document(item: EdgeTunnel) -> dict[str, Any]:
 
 def _tunnel_user(item: _TunnelUser) -> TunnelUser:
     return TunnelUser(user_name=item.user_name, public_keys=tuple(item.public_keys))
+
+
+def _tunnel_user_document(item: TunnelUser) -> dict[str, Any]:
+    return {"user_name": item.user_name, "public_keys": list(item.public_keys)}

@@ -15,13 +15,13 @@ from proxy.backoff import Backoff
 from proxy.errors import FeedError, GatewayUnavailable
 from proxy.feed import (
     MAX_MESSAGE_BYTES,
+    CanonicalTexts,
     Heartbeat,
     Snapshot,
     apply,
     parse_message,
     snapshot_line,
 )
-from proxy.files import write_private
 from proxy.state import EdgeState
 
 FEED_PATH = "/internal/feed"
@@ -44,15 +44,6 @@ def load_snapshot(path: Path) -> EdgeState | None:
     return None
 
 
-def save_snapshot(path: Path, state: EdgeState) -> None:
-    """Keep ``state``, for its owner only: it holds the passwords of protected sockets.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    write_private(path, snapshot_line(state))
-
-
 class FeedFollower:
     """The one reader of the feed."""
 
@@ -71,10 +62,16 @@ class FeedFollower:
         self._state = state
         self._on_state = on_state
         self._on_connect = on_connect
+        self._texts = CanonicalTexts()
         self._backoff = Backoff()
         # What is on disk may stem from a database that has since been replaced.
         self._needs_snapshot = True
         self._heartbeats_apart = 0
+
+    def snapshot(self) -> bytes | None:
+        """What to keep on disk, readable by its owner alone: it holds the passwords of protected
+        sockets."""
+        return None if self._state is None else snapshot_line(self._state, self._texts)
 
     async def run(self) -> None:
         """Follow until cancelled; a lost feed is asked for again, a wrong one from the start."""
@@ -106,7 +103,7 @@ class FeedFollower:
             self._check_heartbeat(message)
             self._backoff.reset()
             return
-        self._state = apply(self._state, message)
+        self._state = apply(self._state, message, self._texts)
         self._needs_snapshot = False
         self._heartbeats_apart = 0
         self._backoff.reset()

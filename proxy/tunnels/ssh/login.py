@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from proxy.errors import TunnelRefused
-from proxy.state import EdgeState
+from proxy.state import EdgeState, TunnelUser
 
 CERTIFICATE_SUFFIX = b"-cert-v01@openssh.com"
 
@@ -46,16 +46,25 @@ class LoginKeys:
 
     accounts: Mapping[str, frozenset[bytes]]
     authorities: frozenset[bytes]
+    users: Mapping[str, TunnelUser]
+    """What ``accounts`` was decoded from."""
 
     @classmethod
-    def of(cls, state: EdgeState | None) -> Self:
-        """Keys that cannot be decoded are left out: nobody can log in with them."""
+    def of(cls, state: EdgeState | None, earlier: Self | None = None) -> Self:
+        """Keys that cannot be decoded are left out: nobody can log in with them.
+
+        Accounts that are the same objects as in ``earlier`` are not decoded again.
+        """
         if state is None:
-            return cls(accounts={}, authorities=frozenset())
-        accounts = {
-            user.user_name: _blobs(user.public_keys) for user in state.tunnel_users.values()
-        }
-        return cls(accounts=accounts, authorities=_blobs(state.trust.tunnel_user_ca))
+            return cls(accounts={}, authorities=frozenset(), users={})
+        accounts = {}
+        for name, user in state.tunnel_users.items():
+            if earlier is not None and earlier.users.get(name) is user:
+                accounts[name] = earlier.accounts[name]
+            else:
+                accounts[name] = _blobs(user.public_keys)
+        authorities = _blobs(state.trust.tunnel_user_ca)
+        return cls(accounts=accounts, authorities=authorities, users=state.tunnel_users)
 
     def knows(self, user_name: str, key: bytes) -> bool:
         """Whether the account registered this public key blob."""

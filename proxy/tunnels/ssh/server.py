@@ -112,7 +112,7 @@ class SshTunnels:
     def apply(self, state: EdgeState) -> None:
         """Take a new state; logins and tunnels it no longer has are cut at once."""
         self.state = state
-        self.keys = LoginKeys.of(state)
+        self.keys = LoginKeys.of(state, self.keys)
         for client in list(self._connections.values()):
             if client.login is None:
                 continue
