@@ -1,0 +1,290 @@
+"""Certificates: for whom, for what, and for how long."""
+
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from idp_gateway.composition import Gateway
+from tests.idp_gateway.api.conftest import ClientTokenMaker, Person
+from tests.idp_gateway.conftest import FixedClock
+from tests.support.subjects import csr, ec_key
+
+ALLOWED = "cloud_authentication_email_allowed_addressses"
+
+
+def ask(api: httpx.Client, dns_name: str, token: str, kind: str, ssh_key: str) -> httpx.Response:
+    body = {"csr": csr(ec_key()).decode()} if kind == "csr" else {"ssh_public_key": ssh_key}
+    return api.post(
+        f"/mtls-ca/socket/{dns_name}/{kind}", json=body, headers={"x-access-token": token}
+    )
+
+
+def ssh_certificate(line: str) -> serialization.SSHCertificate:
+    loaded = serialization.load_ssh_public_identity(line.encode())
+    assert isinstance(loaded, serialization.SSHCertificate)
+    return loaded
+
+
+def test_a_client_certificate_names_the_login_whatever_the_request_claims(
+    api: httpx.Client,
+    clock: FixedClock,
+    gateway: Gateway,
+    tls_socket: dict[str, Any],
+    client_token: ClientTokenMaker,
+) -> None:
+    name = tls_socket["dnsname"]
+    key = ec_key()
+    reply = api.post(
+        f"/mtls-ca/socket/{name}/csr",
+        json={"csr": csr(key, asked="root@evil.test").decode()},
+        headers={"x-access-token": client_token(name)},
+    )
+    assert reply.status_code == 200, reply.text
+    pem = reply.json()["client_certificate"]
+    leaf, issuing = x509.load_pem_x509_certificates(pem.encode())
+    leaf.verify_directly_issued_by(issuing)
+    assert leaf.public_key() == key.public_key()
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.RFC822Name) == ["alice@lab.test"]
+    assert names.get_values_for_type(x509.UniformResourceIdentifier) == [
+        f"urn:mysocket:socket:{tls_socket['socket_id']}:1"
+    ]
+    assert names.get_values_for_type(x509.DNSName) == []
+    assert "evil" not in leaf.subject.rfc4514_string()
+    assert leaf.not_valid_before_utc == clock() - timedelta(minutes=5)
+    assert leaf.not_valid_after_utc == clock() + timedelta(minutes=5)
+    record = gateway.store.find_certificate(format(leaf.serial_number, "x"))
+    assert record is not None
+    assert record.subject == "alice@lab.test"
+
+
+def test_an_ssh_certificate_is_as_the_original_service_made_it(
+    api: httpx.Client,
+    clock: FixedClock,
+    tls_socket: dict[str, Any],
+    client_token: ClientTokenMaker,
+    ssh_key: str,
+) -> None:
+    name = tls_socket["dnsname"]
+    reply = ask(api, name, client_token(name), "ssh", ssh_key)
+    assert reply.status_code == 200, reply.text
+    certificate = ssh_certificate(reply.json()["signed_ssh_cert"])
+    certificate.verify_cert_signature()
+    assert certificate.type is serialization.SSHCertificateType.USER
+    assert certificate.key_id == b"alice@lab.test"
+    assert certificate.valid_principals == [b"alice@lab.test", b"mysocket_ssh_signed"]
+    assert certificate.valid_after == int((clock() - timedelta(minutes=5)).timestamp())
+    assert certificate.valid_before == int((clock() + timedelta(minutes=5)).timestamp())
+    signer = certificate.signature_key().public_bytes(
+        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+    )
+    assert signer.decode() == tls_socket["ssh_ca"]
+
+
+@pytest.mark.parametrize("kind", ["csr", "ssh"])
+class TestRefusal:
+    """Both kinds of certificate are refused alike."""
+
+    def test_a_person_off_the_list(
+        self,
+        api: httpx.Client,
+        owner: Person,
+        gateway: Gateway,
+        tls_socket: dict[str, Any],
+        client_token: ClientTokenMaker,
+        ssh_key: str,
+        kind: str,
+    ) -> None:
+        name = tls_socket["dnsname"]
+        reply = ask(api, name, client_token(name, email="bob@lab.test"), kind, ssh_key)
+        problem = reply.json()
+        assert (reply.status_code, problem["reason"]) == (403, "not-on-list")
+        assert gateway.store.find_decision(problem["decision_id"]) is not None
+        assert gateway.store.certificates_of(tls_socket["socket_id"]) == ()
+        (seen,) = owner.call(
+            "GET", "/audit/decisions", params={"socket_id": tls_socket["socket_id"]}
+        ).json()
+        assert (seen["decision_id"], seen["email"]) == (problem["decision_id"], "bob@lab.test")
+        assert seen["effect"] == "deny"
+
+    def test_a_person_taken_off_the_list(
+        self,
+        api: httpx.Client,
+        owner: Person,
+        tls_socket: dict[str, Any],
+        client_token: ClientTokenMaker,
+        ssh_key: str,
+        kind: str,
+    ) -> None:
+        name = tls_socket["dnsname"]
+        token = client_token(name)
+        assert ask(api, name, token, kind, ssh_key).status_code == 200
+        owner.call("PATCH", f"/socket/{tls_socket['socket_id']}", json={ALLOWED: []})
+        reply = ask(api, name, token, kind, ssh_key)
+        assert (reply.status_code, reply.json()["reason"]) == (403, "no-policy")
+
+    def test_an_unverified_address(
+        self,
+        api: httpx.Client,
+        tls_socket: dict[str, Any],
+        client_token: ClientTokenMaker,
+        ssh_key: str,
+        kind: str,
+    ) -> None:
+        name = tls_socket["dnsname"]
+        reply = ask(api, name, client_token(name, email=None), kind, ssh_key)
+        assert (reply.status_code, reply.json()["reason"]) == (403, "email-unverified")
+
+    def test_a_token_for_another_socket(
+        self,
+        api: httpx.Client,
+        owner: Person,
+        tls_socket: dict[str, Any],
+        client_token: ClientTokenMaker,
+        ssh_key: str,
+        kind: str,
+    ) -> None:
+        other = owner.socket(
+            socket_type="tls", cloud_authentication_enabled=True, **{ALLOWED: ["alice@lab.test"]}
+        )
+        token = client_token(other["dnsname"])
+        reply = ask(api, tls_socket["dnsname"], token, kind, ssh_key)
+        assert (reply.status_code, reply.json()["reason"]) == (401, "token-invalid")
+
+    def test_an_api_token_even_the_owners(
+        self,
+        api: httpx.Client,
+        owner: Person,
+        tls_socket: dict[str, Any],
+        ssh_key: str,
+        kind: str,
+    ) -> None:
+        reply = ask(api, tls_socket["dnsname"], owner.token, kind, ssh_key)
+        assert (reply.status_code, reply.json()["reason"]) == (401, "token-invalid")
+
+    def test_a_login_that_has_ended(
+        self,
+        api: httpx.Client,
+        gateway: Gateway,
+        clock: FixedClock,
+        tls_socket: dict[str, Any],
+        client_token: ClientTokenMaker,
+        ssh_key: str,
+        kind: str,
+    ) -> None:
+        name = tls_socket["dnsname"]
+        token = client_token(name)
+        session_id = gateway.tokens.verify_client_token(token, dns_name=name).session_id
+        gateway.store.revoke_login_session(session_id, clock())
+        reply = ask(api, name, token, kind, ssh_key)
+        assert (reply.status_code, reply.json()["reason"]) == (401, "login-ended")
+
+    def test_a_token_that_is_too_old(
+        self,
+        api: httpx.Client,
+        clock: FixedClock,
+        tls_socket: dict[str, Any],
+        client_token: ClientTokenMaker,
+        ssh_key: str,
+        kind: str,
+    ) -> None:
+        token = client_token(tls_socket["dnsname"])
+        clock.advance(hours=8)
+        reply = ask(api, tls_socket["dnsname"], token, kind, ssh_key)
+        assert (reply.status_code, reply.json()["reason"]) == (401, "token-expired")
+
+    def test_a_socket_that_is_gone(
+        self,
+        api: httpx.Client,
+        owner: Person,
+        tls_socket: dict[str, Any],
+        client_token: ClientTokenMaker,
+        ssh_key: str,
+        kind: str,
+    ) -> None:
+        token = client_token(tls_socket["dnsname"])
+        owner.call("DELETE", f"/socket/{tls_socket['socket_id']}")
+        assert ask(api, tls_socket["dnsname"], token, kind, ssh_key).status_code == 404
+
+    def test_a_socket_whose_type_has_no_such_certificate(
+        self,
+        api: httpx.Client,
+        owner: Person,
+        client_token: ClientTokenMaker,
+        ssh_key: str,
+        kind: str,
+    ) -> None:
+        web = owner.socket(cloud_authentication_enabled=True, **{ALLOWED: ["alice@lab.test"]})
+        reply = ask(api, web["dnsname"], client_token(web["dnsname"]), kind, ssh_key)
+        assert (reply.status_code, reply.json()["reason"]) == (403, "action-not-offered")
+
+    @pytest.mark.parametrize("text", ["", "x", "ssh-ed25519 AAAA", "\x00", "a\nb", "x" * 20_000])
+    def test_what_is_no_key(
+        self,
+        api: httpx.Client,
+        gateway: Gateway,
+        tls_socket: dict[str, Any],
+        client_token: ClientTokenMaker,
+        kind: str,
+        text: str,
+    ) -> None:
+        name = tls_socket["dnsname"]
+        reply = api.post(
+            f"/mtls-ca/socket/{name}/{kind}",
+            json={"csr": text, "ssh_public_key": text},
+            headers={"x-access-token": client_token(name)},
+        )
+        assert reply.status_code == 400, reply.text
+        assert gateway.store.certificates_of(tls_socket["socket_id"]) == ()
+
+
+def test_a_public_name_is_found_in_any_case(
+    api: httpx.Client, tls_socket: dict[str, Any], client_token: ClientTokenMaker, ssh_key: str
+) -> None:
+    token = client_token(tls_socket["dnsname"])
+    assert ask(api, tls_socket["dnsname"].upper(), token, "ssh", ssh_key).status_code == 200
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_tunnel_login_names_account_socket_and_tunnel(
+    owner: Person, gateway: Gateway, ssh_key: str, whole: bool
+) -> None:
+    socket = owner.call("POST", "/connect", json={"name": "c"}).json()
+    socket_id, tunnel_id = socket["socket_id"], socket["tunnels"][0]["tunnel_id"]
+    place = f"/socket/{socket_id}" if whole else f"/socket/{socket_id}/tunnel/{tunnel_id}"
+    reply = owner.call("POST", f"{place}/signkey", json={"ssh_public_key": ssh_key})
+    certificate = ssh_certificate(reply.json()["signed_ssh_cert"])
+    user_name = owner.account.user_name
+    assert certificate.valid_principals == [user_name.encode()]
+    expected = f"{user_name}:{socket_id}" if whole else f"{user_name}:{socket_id}:{tunnel_id}"
+    assert certificate.key_id.decode() == expected
+    assert certificate.critical_options == {}
+    (record,) = owner.call("GET", f"/audit/certificates?socket_id={socket_id}").json()
+    assert (record["kind"], record["subject"]) == ("ssh-tunnel", expected)
+
+
+def test_the_audit_is_paged_newest_first(
+    api: httpx.Client,
+    owner: Person,
+    clock: FixedClock,
+    tls_socket: dict[str, Any],
+    client_token: ClientTokenMaker,
+    ssh_key: str,
+) -> None:
+    token = client_token(tls_socket["dnsname"])
+    for _ in range(3):
+        clock.advance(seconds=1)
+        assert ask(api, tls_socket["dnsname"], token, "ssh", ssh_key).status_code == 200
+    query = {"socket_id": tls_socket["socket_id"], "page_size": 2}
+    for path in ("/audit/decisions", "/audit/certificates"):
+        first = owner.call("GET", path, params=query).json()
+        rest = owner.call("GET", path, params=query | {"page": 2}).json()
+        assert (len(first), len(rest)) == (2, 1)
+        moments = [row.get("at") or row["issued_at"] for row in first + rest]
+        assert moments == sorted(moments, reverse=True)
+    refused = owner.call("GET", "/audit/decisions", params=query | {"page": 0})
+    assert (refused.status_code, refused.json()["field"]) == (400, "page")

@@ -1,0 +1,182 @@
+"""The choke point: every decision on record, and no grant but from an allowing one."""
+
+import ast
+from dataclasses import replace
+from datetime import timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from idp_gateway import access
+from idp_gateway.composition import Gateway
+from idp_gateway.errors import AccessDenied
+from idp_gateway.records import LoginSessionRecord
+from policy.addresses import EmailAddress
+from policy.types import Action, Assurance, Decision, Effect, Policy, Socket, SocketType
+from tests.idp_gateway.conftest import FixedClock
+
+ROOT = Path(access.__file__).parents[1]
+PACKAGES = ("idp_gateway", "ca", "policy", "proxy", "clients", "templates")
+ADDRESS = ip_address("192.0.2.7")
+
+
+def socket(*emails: str) -> Socket:
+    addresses = frozenset(EmailAddress.parse(email) for email in emails)
+    return Socket(
+        socket_id="11111111-1111-4111-8111-111111111111",
+        dns_name="calm-otter-1000.edge.localhost",
+        socket_type=SocketType.TLS,
+        epoch=7,
+        ports=(20001,),
+        identity_required=True,
+        policies=(Policy(policy_id="p", emails=addresses),),
+    )
+
+
+@pytest.fixture
+def session(clock: FixedClock) -> LoginSessionRecord:
+    return LoginSessionRecord(
+        session_id="s",
+        issuer="https://idp.lab.test",
+        subject="42",
+        email="alice@lab.test",
+        name="Alice",
+        assurance=Assurance.PROVIDER_VERIFIED,
+        authenticated_at=clock(),
+        expires_at=clock() + timedelta(hours=1),
+    )
+
+
+def judge(gateway: Gateway, session: LoginSessionRecord, *emails: str) -> access.Verdict:
+    return access.authorize(
+        gateway.store,
+        gateway.clock,
+        identity=access.identity_of(session),
+        socket=socket(*emails),
+        action=Action.TLS,
+        source_ip=ADDRESS,
+    )
+
+
+def test_an_allowing_decision_becomes_a_grant_for_minutes(
+    gateway: Gateway, clock: FixedClock, session: LoginSessionRecord
+) -> None:
+    verdict = judge(gateway, session, "alice@lab.test")
+    granted = access.grant(verdict, session=session)
+    assert granted.not_before == clock() - timedelta(minutes=5)
+    assert granted.not_after == clock() + timedelta(minutes=5)
+    assert (granted.socket_id, granted.epoch) == (socket().socket_id, 7)
+    assert granted.dns_name == socket().dns_name
+    assert str(granted.email) == "alice@lab.test"
+    assert granted.decision_id == verdict.decision_id
+    assert granted.session_id == session.session_id
+
+
+def test_a_grant_ends_with_the_login(gateway: Gateway, session: LoginSessionRecord) -> None:
+    soon = replace(session, expires_at=gateway.clock() + timedelta(seconds=90))
+    granted = access.grant(judge(gateway, soon, "alice@lab.test"), session=soon)
+    assert granted.not_after == soon.expires_at
+
+
+def test_a_grant_ends_with_the_policys_window(
+    gateway: Gateway, session: LoginSessionRecord
+) -> None:
+    verdict = judge(gateway, session, "alice@lab.test")
+    end = gateway.clock() + timedelta(seconds=30)
+    windowed = replace(verdict, decision=replace(verdict.decision, expires_at=end))
+    assert access.grant(windowed, session=session).not_after == end
+    over = replace(verdict, decision=replace(verdict.decision, expires_at=gateway.clock()))
+    with pytest.raises(AccessDenied):
+        access.grant(over, session=session)
+
+
+def test_a_deny_becomes_nothing_but_an_error_with_its_decision(
+    gateway: Gateway, session: LoginSessionRecord
+) -> None:
+    verdict = judge(gateway, session, "bob@lab.test")
+    with pytest.raises(AccessDenied) as caught:
+        access.grant(verdict, session=session)
+    assert caught.value.decision_id == verdict.decision_id
+    assert caught.value.reason == "not-on-list"
+
+
+@pytest.mark.parametrize("emails", [(), ("alice@lab.test",), ("bob@lab.test",)])
+def test_every_decision_is_on_record(
+    gateway: Gateway, session: LoginSessionRecord, emails: tuple[str, ...]
+) -> None:
+    verdict = judge(gateway, session, *emails)
+    record = gateway.store.find_decision(verdict.decision_id)
+    assert record is not None
+    assert record.effect is verdict.decision.effect
+    assert record.reasons == tuple(str(reason) for reason in verdict.decision.reasons)
+    assert (record.issuer, record.subject) == ("https://idp.lab.test", "42")
+    assert record.email == "alice@lab.test"
+    assert record.source_ip == str(ADDRESS)
+    assert record.at == gateway.clock()
+
+
+def test_a_decision_that_cannot_be_recorded_is_none(
+    gateway: Gateway, session: LoginSessionRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_store: object, _record: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(type(gateway.store), "record_decision", broken)
+    with pytest.raises(OSError, match="disk full"):
+        judge(gateway, session, "alice@lab.test")
+
+
+def test_nobody_is_granted_anything_on_an_unverified_address(
+    gateway: Gateway, session: LoginSessionRecord
+) -> None:
+    unverified = replace(session, email=None)
+    with pytest.raises(AccessDenied) as caught:
+        access.grant(judge(gateway, unverified, "alice@lab.test"), session=unverified)
+    assert caught.value.reason == "email-unverified"
+
+
+def test_even_an_allowing_decision_needs_a_verified_address(
+    gateway: Gateway, session: LoginSessionRecord
+) -> None:
+    verdict = judge(gateway, replace(session, email=None))
+    forged = replace(verdict, decision=Decision(effect=Effect.ALLOW, reasons=()))
+    with pytest.raises(AccessDenied):
+        access.grant(forged, session=session)
+
+
+def test_a_decision_is_good_for_the_person_it_was_made_for(
+    gateway: Gateway, session: LoginSessionRecord
+) -> None:
+    verdict = judge(gateway, session, "alice@lab.test")
+    for other in (
+        replace(session, subject="43"),
+        replace(session, issuer="https://other.lab.test"),
+        replace(session, revoked_at=gateway.clock()),
+        replace(session, expires_at=gateway.clock()),
+    ):
+        with pytest.raises(AccessDenied):
+            access.grant(verdict, session=other)
+
+
+def _calls(path: Path) -> set[str]:
+    """Names of everything a module calls, without the object it is called on."""
+    tree = ast.parse(path.read_text("utf-8"))
+    functions = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return {
+        function.id if isinstance(function, ast.Name) else function.attr
+        for function in functions
+        if isinstance(function, ast.Name | ast.Attribute)
+    }
+
+
+def test_one_module_makes_grants_and_asks_the_policy() -> None:
+    """A module that makes a ``Grant``, or decides, beside ``access`` would be a second door."""
+    only_here = {"Grant", "Verdict", "evaluate"}
+    makers = {
+        str(path.relative_to(ROOT))
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+        if only_here & _calls(path)
+    }
+    assert makers == {"idp_gateway/access.py"}
