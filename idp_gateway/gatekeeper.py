@@ -42,7 +42,7 @@ def answer(gateway: Gateway, request: EdgeRequest) -> Response:
     if socket is None or socket.socket_type.has_own_port:
         raise NotFound("there is no such service", reason="socket-unknown")
     if not socket.cloud_authentication_enabled:
-        return _without_identity(socket, request)
+        return _password_required(socket, request) or Response(status_code=200)
     if request.path == CALLBACK and request.method == "GET":
         return _finish_login(gateway, socket, request)
     if request.path == LOGOUT and request.method == "GET":
@@ -52,7 +52,8 @@ def answer(gateway: Gateway, request: EdgeRequest) -> Response:
         raise NotFound("there is no such page", reason="page-unknown")
     if request.websocket and not _same_origin(gateway, request):
         return problem(403, "origin-refused", "a WebSocket is opened from the service's own pages")
-    return _with_identity(gateway, socket, request)
+    # A socket may ask for both: the shared password and a person.
+    return _password_required(socket, request) or _with_identity(gateway, socket, request)
 
 
 def _with_identity(gateway: Gateway, socket: SocketRecord, request: EdgeRequest) -> Response:
@@ -214,10 +215,10 @@ def _origin(gateway: Gateway, request: EdgeRequest) -> str:
     return f"https://{request.host}{gateway.settings.port_suffix}"
 
 
-def _without_identity(socket: SocketRecord, request: EdgeRequest) -> Response:
-    """A socket whose owner set a user name and password, or nothing at all."""
+def _password_required(socket: SocketRecord, request: EdgeRequest) -> Response | None:
+    """The refusal, if the socket's owner set a user name and password and they are missing."""
     if not socket.protected or _has_password(socket, request.authorization):
-        return Response(status_code=200)
+        return None
     return problem(
         401,
         "password-required",

@@ -50,6 +50,7 @@ class Browser:
         if self.jars[host]:
             headers["cookie"] = "; ".join(f"{k}={v}" for k, v in self.jars[host].items())
         headers |= extra.pop("headers", {})
+        self.api.cookies.clear()  # the client shares its own jar among all browsers
         if host.endswith(f".{self.gateway.settings.edge_domain}"):
             target = url.split(parts.netloc, 1)[1] or "/"
             answer = self.ask(method, host, target, headers=headers, **extra)

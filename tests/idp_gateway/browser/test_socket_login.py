@@ -446,6 +446,30 @@ def test_a_protected_socket_asks_for_its_password(
         assert answer.status_code == status
 
 
+def test_a_socket_may_ask_for_a_password_and_a_person(
+    browser: Browser, alice: AccountRecord, wiki: SocketRecord, gateway: Gateway
+) -> None:
+    socket = gateway.store.update_socket(
+        wiki.account_id,
+        wiki.socket_id,
+        {"protected": True, "protected_username": "lab", "protected_password": "pw"},
+        bump_epoch=True,
+        ports=gateway.settings.ports,
+        now=gateway.clock(),
+    )
+    address, basic = address_of(browser.gateway, socket), {"authorization": "Basic bGFiOnB3"}
+    browser.log_in()
+
+    assert browser.get(address).status_code == 401
+    start = browser.get(address, **basic)
+    assert start.status_code == 302
+    browser.get(browser.get(start.headers["location"]).headers["location"])
+    assert SESSION in browser.jars[socket.dns_name]
+
+    assert browser.get(address, **basic).headers["x-auth-email"] == ALICE
+    assert browser.get(address).status_code == 401
+
+
 def test_a_name_outside_ascii_survives_as_utf8(
     browser: Browser, gateway: Gateway, wiki: SocketRecord
 ) -> None:
