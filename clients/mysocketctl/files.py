@@ -10,6 +10,7 @@ The certificate file starts with explanatory text (RFC 7468 §5.2) that holds th
 and the socket's port, so that a cached certificate is used without parsing X.509.
 """
 
+import contextlib
 import os
 import secrets
 import time
@@ -90,7 +91,8 @@ def write_private(path: Path, content: str | bytes) -> None:
             file.write(raw)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise InvalidInput(f"cannot write {path}: {error.strerror}") from error
 
 

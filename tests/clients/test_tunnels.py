@@ -58,14 +58,15 @@ class TunnelServer:
         self.port = acceptor.get_port()
         self.loop = asyncio.get_running_loop()
         ready.set()
-        while not self.over.is_set():
-            await asyncio.sleep(0.05)
+        await asyncio.to_thread(self.over.wait)
         acceptor.close()
         for connection in self.connections:
             connection.abort()
         await acceptor.wait_closed()
         for connection in self.connections:
             await connection.wait_closed()
+        for _ in range(10):  # transports close in later turns of the loop
+            await asyncio.sleep(0)
 
     def run(self, ready: threading.Event) -> None:
         asyncio.run(self.serve(ready))

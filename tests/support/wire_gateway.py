@@ -174,6 +174,8 @@ class WireGateway:
             .valid_after(now - 300)
             .valid_before(now + int(self.certificate_life.total_seconds()))
         )
+        for extension in (b"permit-port-forwarding", b"permit-pty"):
+            builder = builder.add_extension(extension, b"")
         return builder.sign(self.ssh_ca).public_bytes().decode()
 
 
