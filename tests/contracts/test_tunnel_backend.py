@@ -193,6 +193,7 @@ async def test_losing_one_of_two_tunnels_keeps_the_other(
         bench.apply()
         client = await openssh(bench, f"10001:127.0.0.1:{port}", f"10002:127.0.0.1:{port}")
         await bench.connected("t-2")
+        await client.shows(b"Logs")
         del bench.edge.tunnels[0]
         bench.apply()
         assert set(bench.table.connected()) == {"t-2"}

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import asyncssh
 
@@ -56,7 +56,16 @@ class TunnelServer(Protocol):
 
     def gone(self, connection: "TunnelConnection") -> None: ...
 
+    def serves(self, tunnel: EdgeTunnel) -> bool: ...
+
     def banner(self, tunnel: EdgeTunnel) -> list[str]: ...
+
+
+class _ScreenChannel(asyncssh.SSHServerChannel[bytes]):
+    """Refuses environment variables, which the library would collect without a limit."""
+
+    def _process_env_request(self, packet: Any) -> bool:  # noqa: ARG002 - nothing is read
+        return False
 
 
 class TunnelConnection(asyncssh.SSHServerConnection):
@@ -81,6 +90,18 @@ class TunnelConnection(asyncssh.SSHServerConnection):
         if self._client is None or not self._client.offered(username, key_data):
             return False
         return await super().validate_public_key(username, key_data, msg, signature)
+
+    def create_server_channel(
+        self,
+        encoding: str | None = "",
+        errors: str = "",
+        window: int = 0,
+        max_pktsize: int = 0,
+    ) -> asyncssh.SSHServerChannel[bytes]:
+        """A session's channel; one that keeps nothing a client sends."""
+        plain = super().create_server_channel(encoding, errors, window, max_pktsize)
+        plain.__class__ = _ScreenChannel
+        return plain
 
     def hold(self, stream: object) -> None:
         """Stop reading the TCP connection until every holder released it."""
@@ -211,7 +232,11 @@ class ClientOfTunnel(asyncssh.SSHServer):
         if self._offer is None or self._connection is None:
             self.disconnect("the login is not complete")
             return
-        self.login = self._offer[2]
+        login = self._offer[2]
+        if not self._server.keys.still_allow(login):
+            self.disconnect("this login is no longer valid")
+            return
+        self.login = login
         self._server.authenticated(self._connection)
         log.info("tunnel client %s logged in from %s", self.login.user_name, self.peer)
 
@@ -239,10 +264,16 @@ class ClientOfTunnel(asyncssh.SSHServer):
         tunnel = requested_tunnel(state, login, address, port, table.connected())
         carrier = _Carrier(connection, self._server.open_deadline)
         forward = Forward(tunnel, carrier, (address, port), self._lost, self._let_go)
-        await forward.attach(table, self.peer)
         self.forwards.append(forward)
-        if self._connection is None:
+        try:
+            await forward.attach(table, self.peer)
+        except OSError:
+            self._let_go(forward)
+            raise
+        # The state may have changed, or the client gone, while the endpoint was made.
+        if self._connection is None or not self._server.serves(tunnel):
             forward.close()
+            raise TunnelRefused("forward-unknown", "this tunnel was removed")
         for screen in self.screens:
             for line in self._server.banner(tunnel):
                 screen.show(line)

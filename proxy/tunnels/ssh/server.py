@@ -120,7 +120,7 @@ class SshTunnels:
                 client.disconnect("this login is no longer valid")
                 continue
             for forward in list(client.forwards):
-                if not _same(state, forward.tunnel):
+                if not self.serves(forward.tunnel):
                     forward.revoke("this tunnel was removed")
 
     def log(self, socket_id: str, line: str) -> None:
@@ -157,6 +157,13 @@ class SshTunnels:
         self._connections.pop(connection, None)
         self._unauthenticated.discard(connection)
 
+    def serves(self, tunnel: EdgeTunnel) -> bool:
+        """Whether the state has this very tunnel, and its socket."""
+        state = self.state
+        if state is None or tunnel.socket_id not in state.sockets:
+            return False
+        return state.tunnels.get(tunnel.tunnel_id) == tunnel
+
     def banner(self, tunnel: EdgeTunnel) -> list[str]:
         """What a client sees of the socket that its tunnel serves."""
         socket = None if self.state is None else self.state.sockets.get(tunnel.socket_id)
@@ -173,7 +180,3 @@ def public_address(socket: EdgeSocket, https_port: int) -> str:
         return f"https://{socket.dns_name}{port}"
     scheme = socket.socket_type.value
     return " ".join(f"{scheme}://{socket.dns_name}:{port}" for port in socket.ports)
-
-
-def _same(state: EdgeState, tunnel: EdgeTunnel) -> bool:
-    return state.tunnels.get(tunnel.tunnel_id) == tunnel and tunnel.socket_id in state.sockets

@@ -132,7 +132,33 @@ async def test_cancelling_a_forward_frees_the_tunnel(folder: Path) -> None:
         assert not path.exists()
 
 
+async def test_the_same_tunnel_asked_for_twice_stays(folder: Path) -> None:
+    async with ssh_bench(folder) as bench, origin(saying(b"x")) as port, login(bench) as connection:
+        await forward(connection, "localhost", 10001, port)
+        await forward(connection, "127.0.0.1", 10001, port)
+        assert await ask(await bench.connected(), b"") == b"x"
+
+
 # Everything else is refused.
+
+
+async def test_environment_variables_are_not_collected(folder: Path) -> None:
+    async with ssh_bench(folder) as bench, login(bench) as connection:
+        made: list[Any] = []
+        create = TunnelConnection.create_server_channel
+
+        def watch(self: TunnelConnection, *arguments: Any) -> Any:
+            made.append(create(self, *arguments))
+            return made[-1]
+
+        TunnelConnection.create_server_channel = watch  # type: ignore[method-assign]
+        try:
+            process = await shell(connection, env={"LANG": "C", "X": "1" * 1000})
+            await seen_until(process, b"Welcome")
+        finally:
+            TunnelConnection.create_server_channel = create  # type: ignore[method-assign]
+        assert made[0].get_environment_bytes() == {}
+
 
 
 async def test_commands_and_subsystems_are_refused(folder: Path) -> None:
