@@ -52,8 +52,8 @@ VAGUE_WORDS = {
     "data",
     "handler",
 }
-NAMES_OF_OTHERS = {"data_received", "pty_data_received"}
-"""Callbacks whose names asyncio and asyncssh chose."""
+NAMES_OF_OTHERS = {"data_received", "pty_data_received", "get_route_handler"}
+"""Callbacks whose names asyncio, asyncssh and FastAPI chose."""
 
 MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 60
