@@ -1,8 +1,9 @@
 """People who use the API, and what they hold."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,9 +13,11 @@ from idp_gateway import sessions
 from idp_gateway.composition import Gateway
 from idp_gateway.providers.local import local_identity
 from idp_gateway.records import AccountRecord, LoginSessionRecord
+from idp_gateway.settings import Settings
 from idp_gateway.tokens import API_TOKEN_LIFE
 from policy.addresses import EmailAddress
 from policy.types import Assurance, Identity
+from tests.support.postgres import Postgres, running_postgres
 from tests.support.subjects import ec_key, public_line
 
 FIELDS = {
@@ -49,8 +52,26 @@ class Person:
         return found
 
 
+both_databases = pytest.mark.parametrize("settings", ["sqlite", "postgresql"], indirect=True)
+
 PersonMaker = Callable[[], Person]
 ClientTokenMaker = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """SQLite, unless the test is marked with ``both_databases``."""
+    state = tmp_path / "state"
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return Settings(state_dir=state)
+    server: Postgres = request.getfixturevalue("postgres")
+    return Settings(state_dir=state, database_url=server.new_database())
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.idp_gateway.api.conftest import both_databases
+
 VECTORS = json.loads(
     (Path(__file__).parents[2] / "vectors" / "original_clients.json").read_text("utf-8")
 )
@@ -66,6 +68,7 @@ class Replay:
         return value
 
 
+@both_databases
 @pytest.mark.parametrize("prefix", ["", "/api/v1"])
 def test_every_call_of_the_original_clients_is_answered_as_they_expect(
     api: httpx.Client, prefix: str, ssh_key: str

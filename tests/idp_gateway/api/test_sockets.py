@@ -8,7 +8,7 @@ import pytest
 
 from idp_gateway import publishing
 from idp_gateway.composition import Gateway
-from tests.idp_gateway.api.conftest import FIELDS, Person
+from tests.idp_gateway.api.conftest import FIELDS, Person, both_databases
 
 ADDRESSES = "cloud_authentication_email_allowed_addressses"
 DOMAINS = "cloud_authentication_email_allowed_domains"
@@ -36,6 +36,7 @@ def test_a_socket_has_every_member_the_original_clients_know(owner: Person) -> N
     assert socket["custom_domains"] == socket["policy_names"] == socket["policies"] == []
 
 
+@both_databases
 @pytest.mark.parametrize("socket_type", ["tcp", "tls"])
 def test_a_type_told_apart_by_port_gets_one_of_its_own(owner: Person, socket_type: str) -> None:
     one, other = owner.socket(socket_type=socket_type), owner.socket(socket_type=socket_type)
@@ -46,6 +47,7 @@ def test_a_type_told_apart_by_port_gets_one_of_its_own(owner: Person, socket_typ
         assert one["ssh_ca"] != other["ssh_ca"]
 
 
+@both_databases
 def test_connect_makes_socket_and_tunnel_in_one_go(owner: Person) -> None:
     socket = owner.call("POST", "/connect", json={"name": "c"}).json()
     (tunnel,) = socket["tunnels"]
@@ -254,6 +256,7 @@ def test_a_change_is_answered_when_the_edges_serve_it(
     assert settled == [gateway.store.revision()]
 
 
+@both_databases
 def test_a_name_that_is_taken_is_drawn_again(
     owner: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -263,6 +266,7 @@ def test_a_name_that_is_taken_is_drawn_again(
     assert owner.socket()["dnsname"] == "calm-otter-1001.edge.localhost"
 
 
+@both_databases
 def test_tags_come_back_as_they_were_sent(owner: Person) -> None:
     tags = {"name": "n", "target_port": "80", "ümlaut": "✓", "empty": ""}
     assert owner.socket(tags=tags)["tags"] == tags
