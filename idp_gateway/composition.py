@@ -8,12 +8,12 @@ from idp_gateway.authority import Authority
 from idp_gateway.clock import Clock, system_clock
 from idp_gateway.feed import Feed
 from idp_gateway.forms import Signer, browser_signer
-from idp_gateway.migrate import migrate
 from idp_gateway.providers import build_providers
 from idp_gateway.providers.base import IdentityProvider
 from idp_gateway.secret_files import load_or_make_secret
 from idp_gateway.settings import Settings
 from idp_gateway.store import Database, Store
+from idp_gateway.store.migrate import migrate
 from idp_gateway.tokens import Purpose, Tokens
 
 

@@ -7,6 +7,7 @@ Changes made by other gateways are found by looking at the newest revision twice
 
 import asyncio
 import hashlib
+import math
 import threading
 import time
 from collections import deque
@@ -23,6 +24,7 @@ HEARTBEAT_SECONDS = 5.0
 ACKNOWLEDGE_SECONDS = 2.0
 
 _REMEMBERED_CHANGES = 5000
+_FRESH_SECONDS = 3600.0
 
 
 class _Stream:
@@ -56,7 +58,7 @@ class Feed:
         self._store = store
         self._clock = clock
         self._state = FeedState(trust=canonical(trust), http_ports=http_ports)
-        self._loaded = False
+        self._refreshed_at = -math.inf
         self._changes: deque[ChangeRecord] = deque(maxlen=_REMEMBERED_CHANGES)
         self._oldest = 0
         self._digest = ""
@@ -156,17 +158,19 @@ class Feed:
             return self._lines[has], revision
 
     def _refresh(self) -> None:
-        if not self._loaded:
+        fresh = time.monotonic() - self._refreshed_at < _FRESH_SECONDS
+        self._refreshed_at = time.monotonic()
+        if not fresh:
+            # The first look, or no edge was here for so long that changes may be forgotten.
             rows = self._store.read_feed(None)
-            self._state.apply(rows)
+            self._changes.clear()
             self._oldest = rows.revision
-            self._loaded = True
         elif self._store.revision() == self._state.revision:
             return
         else:
             rows = self._store.read_feed(self._state.revision)
-            self._state.apply(rows)
             self._remember(rows.changes)
+        self._state.apply(rows)
         self._digest = self._state.digest()
         self._lines.clear()
 

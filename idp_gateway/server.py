@@ -7,6 +7,7 @@ import signal
 import socket
 import stat
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 
 CLEANUP_SECONDS = 600
 """How often what can no longer be used is removed from the database."""
+REMEMBER_CHANGES = timedelta(days=7)
+"""An edge that was away longer gets a snapshot."""
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
 _BACKLOG = 2048
@@ -86,7 +89,9 @@ async def _run(server: _Server, gateway: Gateway, sockets: list[socket.socket]) 
 async def _clean_up(gateway: Gateway) -> None:
     while True:
         try:
-            await asyncio.to_thread(gateway.store.delete_expired, gateway.clock())
+            now = gateway.clock()
+            await asyncio.to_thread(gateway.store.delete_expired, now)
+            await asyncio.to_thread(gateway.store.forget_changes, now - REMEMBER_CHANGES)
         except Exception:
             log.warning("cleaning up failed; trying again later", exc_info=True)
         await asyncio.sleep(CLEANUP_SECONDS)

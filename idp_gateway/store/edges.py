@@ -118,6 +118,18 @@ class EdgeStore(StorePart):
             if connection.execute(newest).scalar_one_or_none() != digest:
                 note_change(connection, ChangeKind.TRUST, [digest], now)
 
+    def forget_changes(self, before: datetime) -> None:
+        """Remove old changes; the newest stays, revisions count on from it, and so does trust."""
+        newest = select(func.max(CHANGES.c.revision)).scalar_subquery()
+        with self.database.writing() as connection:
+            connection.execute(
+                delete(CHANGES).where(
+                    CHANGES.c.at < before,
+                    CHANGES.c.kind != ChangeKind.TRUST,
+                    CHANGES.c.revision < newest,
+                )
+            )
+
     def acknowledge(self, edge_id: str, revision: int, now: datetime) -> None:
         """Note that an edge serves ``revision``."""
         with self.database.writing() as connection:

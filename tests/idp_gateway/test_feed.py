@@ -5,6 +5,7 @@ import hashlib
 import json
 import threading
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -179,6 +180,20 @@ async def test_after_a_restart_the_gateway_answers_with_a_snapshot_or_nothing_ne
     same = FakeEdge(again, since=gateway.store.revision())
     assert (await same.next())["type"] == "heartbeat"
     again.close()
+
+
+async def test_after_a_long_pause_forgotten_changes_are_not_missed(gateway: Gateway) -> None:
+    owner, socket = fill(gateway)
+    edge = FakeEdge(gateway)
+    await edge.next()
+    await edge.lines.aclose()  # type: ignore[attr-defined]
+    gateway.store.delete_socket(owner.account_id, socket.socket_id, rows.NOW)
+    gateway.store.add_socket(rows.socket(owner), ports=rows.PORTS)
+    gateway.store.forget_changes(rows.NOW + timedelta(days=8))
+    gateway.feed._refreshed_at -= 8 * 24 * 3600
+    again = FakeEdge(gateway, since=edge.revision)
+    assert (await again.next())["type"] == "snapshot"
+    assert socket.socket_id not in again.state["sockets"]
 
 
 async def test_changes_of_another_gateway_are_found(gateway: Gateway, clock: FixedClock) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from idp_gateway.migrate import upgrade
 from idp_gateway.store import Database, Store
+from idp_gateway.store.migrate import upgrade
 from tests.support.postgres import Postgres, running_postgres
 
 

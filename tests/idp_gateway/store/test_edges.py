@@ -1,5 +1,7 @@
 """Revisions and the feed's rows, on both databases."""
 
+from datetime import timedelta
+
 from idp_gateway.records import ChangeKind, TunnelReportRecord
 from idp_gateway.store import Store
 from tests.support.rows import NOW, PORTS, account, owner_with_socket, race, socket
@@ -77,6 +79,22 @@ def test_trust_gets_a_revision_only_when_it_differs(store: Store) -> None:
     store.note_trust("b", NOW)
     kinds = [(change.kind, change.entity_id) for change in store.changes_since(0)]
     assert kinds == [(ChangeKind.TRUST, "a"), (ChangeKind.TRUST, "b")]
+
+
+def test_forgetting_old_changes_keeps_counting(store: Store) -> None:
+    store.note_trust("a", NOW)
+    owner, kept = owner_with_socket(store)
+    newest = store.revision()
+    store.forget_changes(NOW)
+    assert len(store.changes_since(0)) == 3
+    store.forget_changes(NOW + timedelta(days=1))
+    assert [change.kind for change in store.changes_since(0)] == [
+        ChangeKind.TRUST,
+        ChangeKind.SOCKET,
+    ]
+    assert store.revision() == newest
+    store.delete_socket(owner.account_id, kept.socket_id, NOW)
+    assert store.revision() == newest + 1
 
 
 def test_listeners_hear_of_changes_and_of_nothing_else(store: Store) -> None:

@@ -6,8 +6,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect
 from sqlmodel import SQLModel
 
-from idp_gateway.migrate import alembic_config, upgrade
 from idp_gateway.store import Database, Store
+from idp_gateway.store.migrate import alembic_config, upgrade
 from tests.support.rows import race
 
 

@@ -5,7 +5,7 @@ from alembic.config import Config
 from sqlalchemy import Connection, text
 
 from idp_gateway.settings import Settings
-from idp_gateway.store import Database
+from idp_gateway.store.database import Database
 
 SCRIPTS = "idp_gateway:migrations"
 _LOCK = 0x6D79736F636C
