@@ -12,7 +12,6 @@ and the socket's port, so that a cached certificate is used without parsing X.50
 
 import contextlib
 import os
-import secrets
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -83,7 +82,7 @@ def read_small(path: Path) -> str | None:
 def write_private(path: Path, content: str | bytes) -> None:
     """Replace ``path`` at once by a file that only its owner can read. Raises InvalidInput."""
     raw = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -86,18 +86,20 @@ def run_quick(arguments: Sequence[str], environ: Mapping[str, str]) -> int | Lef
 def _connect(
     host: str, port: int, ca_file: str | None, certificate: Path, key: Path
 ) -> int | Leftover:
-    from clients.mysocketctl.errors import CertificateRefused  # noqa: PLC0415
+    from clients.mysocketctl.errors import CertificateRefused, ServerNotTrusted  # noqa: PLC0415
     from clients.mysocketctl.splice import Splice, StandardStreams  # noqa: PLC0415
     from clients.mysocketctl.tls import TlsChannel, client_context  # noqa: PLC0415
 
     try:
-        context = client_context(ca_file, certificate=certificate, key=key)
+        context = client_context(ca_file, certificate=certificate, key=key, lazily=True)
         channel = TlsChannel(host, port, context)
         Splice(channel, StandardStreams()).run()
     except CertificateRefused as refusal:
         if refusal.unsent is None:
             return _fail(refusal)
         return Leftover(refusal.unsent, refused=True)
+    except ServerNotTrusted:
+        return Leftover()  # once more with every root of the system
     except KeyboardInterrupt:
         return 130
     except ClientError as error:

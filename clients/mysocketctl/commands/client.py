@@ -30,7 +30,11 @@ def client() -> None:
 @_HOST
 @click.option("--port", type=PORT, help="Port of the socket; the gateway knows it.")
 @click.option(
-    "--listener", type=click.IntRange(0, 65535), help="Listen on this local port; 0 picks one."
+    "--listener",
+    "--listen",
+    "listener",
+    type=click.IntRange(0, 65535),
+    help="Listen on this local port; 0 picks one.",
 )
 @login_way_options
 @click.pass_context
