@@ -207,3 +207,11 @@ def choose(authorization_url: str, subject: str) -> str:
         answer = visitor.post(authorization_url, data={"sub": subject})
     assert answer.is_redirect, answer.text
     return answer.headers["location"]
+
+
+def enter(browser: Browser, socket: SocketRecord, path: str = "/") -> None:
+    """Open a socket and sign in with the local account on the way."""
+    page = browser.walk(address_of(browser.gateway, socket, path))[-1]
+    answer = browser.submit(page, "/login/local", email=ALICE, password=PASSWORD)
+    final = browser.walk(answer.headers["location"])[-1]
+    assert final.status_code == 200, final.text
