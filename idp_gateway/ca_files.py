@@ -15,6 +15,9 @@ from ca.signers.base import Signer
 from ca.signers.file import FileSigner
 from ca.specs import ISSUING_LIFE, ROOT_LIFE, CaCertSpec
 
+RENEW_BEFORE = timedelta(days=60)
+"""An issuing CA with less life left than this is followed by a new one at the next start."""
+
 
 def load_or_make_issuing_ca(directory: Path, box: KeyBox, now: datetime) -> x509.Issuer:
     """The issuing CA below its root; whatever of the four files is missing is made.
@@ -29,11 +32,15 @@ def load_or_make_issuing_ca(directory: Path, box: KeyBox, now: datetime) -> x509
             box,
             lambda signer: x509.make_root(signer, _spec("root", now, ROOT_LIFE)),
         )
-        return _load_or_make(
-            directory / "issuing",
-            box,
-            lambda signer: x509.make_issuing_ca(root, signer, _spec("issuing", now, ISSUING_LIFE)),
-        )
+
+        def make(signer: Signer) -> x509.Issuer:
+            return x509.make_issuing_ca(root, signer, _spec("issuing", now, ISSUING_LIFE))
+
+        issuing = _load_or_make(directory / "issuing", box, make)
+        if issuing.not_after - now > RENEW_BEFORE:
+            return issuing
+        _put_aside(directory / "issuing", issuing)
+        return _load_or_make(directory / "issuing", box, make)
 
 
 def _load_or_make(place: Path, box: KeyBox, make: Callable[[Signer], x509.Issuer]) -> x509.Issuer:
@@ -45,6 +52,13 @@ def _load_or_make(place: Path, box: KeyBox, make: Callable[[Signer], x509.Issuer
     if not chain_path.exists():
         _write_whole(chain_path, make(signer).trust_pem)
     return x509.load_issuer(chain_path.read_bytes(), signer)
+
+
+def _put_aside(place: Path, issuer: x509.Issuer) -> None:
+    """Keep an old CA's files under its serial number; cut short, the old key is used once more."""
+    aside = place.with_name(f"{place.name}-{issuer.certificate.serial_number:x}")
+    place.with_suffix(".pem").rename(aside.with_suffix(".pem"))
+    place.with_suffix(".key").rename(aside.with_suffix(".key"))
 
 
 def _spec(role: str, now: datetime, life: timedelta) -> CaCertSpec:

@@ -178,6 +178,18 @@ def test_a_start_that_was_cut_short_is_taken_up(gateway: Gateway, clock: FixedCl
     again.close()
 
 
+def test_an_old_issuing_ca_is_followed_by_a_new_one(gateway: Gateway, clock: FixedClock) -> None:
+    clock.advance(days=3 * 365 - 59)
+    again = build_gateway(gateway.settings, clock=clock)
+    (issuing, root), (old_issuing, old_root) = (
+        one.authority.trust_pem.split("-----END CERTIFICATE-----")[:2] for one in (again, gateway)
+    )
+    assert issuing != old_issuing
+    assert root == old_root
+    assert len(list((gateway.settings.state_dir / "ca").glob("issuing-*"))) == 2
+    again.close()
+
+
 def test_another_master_key_opens_nothing(gateway: Gateway, clock: FixedClock) -> None:
     gateway.settings.master_key_file.unlink()
     with pytest.raises(KeyStoreError):
