@@ -111,6 +111,20 @@ def test_an_answer_is_worth_nothing_in_another_browser(
     assert LOGIN not in victim.jars[HOME]
 
 
+def test_an_attempt_cookie_of_another_attempt_does_not_count(
+    browser: Browser, new_browser: NewBrowser
+) -> None:
+    callback = choose(start(browser, browser.get("/login").text), ALICE)
+    victim = new_browser()
+    victim.get("/login/lab/start")
+    (name,) = (name for name in browser.jars[HOME] if name.startswith(ATTEMPT))
+    (value,) = victim.jars[HOME].values()
+    victim.jars[HOME] = {name: value}
+
+    assert victim.get(callback).status_code == 400
+    assert LOGIN not in victim.jars[HOME]
+
+
 def test_an_answer_comes_within_ten_minutes(browser: Browser, clock: FixedClock) -> None:
     callback = choose(start(browser, browser.get("/login").text), ALICE)
     clock.advance(minutes=10)
