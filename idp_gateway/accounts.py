@@ -101,12 +101,15 @@ def authenticate(
         LoginFailed: they do not belong together; which is wrong is not said.
     """
     account_key, address_key = f"login-account:{email}", f"login-address:{source_ip}"
-    _regulate(store, account_key, MAX_FAILURES_PER_ACCOUNT, FAILURE_WINDOW, now)
     _regulate(store, address_key, MAX_FAILURES_PER_ADDRESS, FAILURE_WINDOW, now)
+    _regulate(store, account_key, MAX_FAILURES_PER_ACCOUNT, FAILURE_WINDOW, now)
+    # Counted before it is looked at: guesses made side by side must not all slip through.
+    store.record_failure(account_key, now)
+    _regulate(store, account_key, MAX_FAILURES_PER_ACCOUNT + 1, FAILURE_WINDOW, now)
     account = store.find_account_by_email(email)
     if check_password(password, account.password_hash if account else None) and account:
+        store.forget_failures(account_key)
         return account
-    store.record_failure(account_key, now)
     store.record_failure(address_key, now)
     raise LoginFailed("e-mail address and password do not belong together")
 

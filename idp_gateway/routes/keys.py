@@ -8,12 +8,13 @@ from datetime import timedelta
 
 from fastapi import APIRouter, Request
 
+from ca.errors import PrincipalError
 from idp_gateway import access
 from idp_gateway.callers import PresentedToken, standing_session
 from idp_gateway.composition import Gateway
 from idp_gateway.conversions import policy_of
 from idp_gateway.dependencies import GatewayDep, source_address
-from idp_gateway.errors import NotFound
+from idp_gateway.errors import Forbidden, NotFound
 from idp_gateway.routes.documented import problems
 from idp_gateway.schemas.keys import (
     ClientCertificateReply,
@@ -45,7 +46,14 @@ def certify_ssh_login(
 ) -> SshCertificateReply:
     """An SSH certificate that the sshd behind this TLS socket accepts for some minutes."""
     grant = _grant(gateway, request, token, dns_name, Action.SSH)
-    issued = gateway.authority.issue_ssh_certificate(grant, form.ssh_public_key)
+    try:
+        issued = gateway.authority.issue_ssh_certificate(grant, form.ssh_public_key)
+    except PrincipalError as error:
+        # Mailboxes may hold * and ?, which sshd would read as patterns.
+        raise Forbidden(
+            f"the address {grant.email} cannot be the name in an SSH certificate",
+            reason="email-not-certifiable",
+        ) from error
     return SshCertificateReply(signed_ssh_cert=issued.line)
 
 

@@ -1,6 +1,10 @@
 """Accounts and logins: who gets in, what guessing costs, how a token is renewed."""
 
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from ipaddress import ip_address
 from typing import Any
 
 import httpx
@@ -9,6 +13,7 @@ import pytest
 from idp_gateway import accounts
 from idp_gateway.app import create_app
 from idp_gateway.composition import Gateway, build_gateway
+from idp_gateway.errors import LoginFailed, TooManyAttempts
 from idp_gateway.settings import Settings
 from tests.idp_gateway.api.conftest import Person
 from tests.idp_gateway.conftest import FixedClock
@@ -149,6 +154,49 @@ def test_guessing_at_an_account_is_stopped_for_a_while(
     assert stopped.headers["retry-after"] == "900"
     clock.advance(minutes=15, seconds=1)
     assert api.post("/login", json=LOGIN).status_code == 200
+
+
+def test_guesses_made_side_by_side_are_counted_one_by_one(
+    gateway: Gateway, clock: FixedClock, vera: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them arrive before the first password was compared."""
+    guessers = 16
+    together = threading.Barrier(guessers, timeout=20)
+    compared = []
+    failures_since = type(gateway.store).failures_since
+
+    def counting_together(store: Any, key: str, since: datetime) -> int:
+        found = failures_since(store, key, since)
+        if key.startswith("login-address:"):
+            together.wait()
+        return found
+
+    monkeypatch.setattr(type(gateway.store), "failures_since", counting_together)
+    monkeypatch.setattr(accounts, "check_password", lambda *_: compared.append(1))
+
+    def guess(_number: int) -> type[Exception]:
+        with pytest.raises((LoginFailed, TooManyAttempts)) as caught:
+            accounts.authenticate(
+                gateway.store,
+                email="vera@lab.test",
+                password="guess",
+                source_ip=ip_address("192.0.2.1"),
+                now=clock(),
+            )
+        return caught.type
+
+    with ThreadPoolExecutor(guessers) as pool:
+        outcomes = list(pool.map(guess, range(guessers)))
+    assert len(compared) <= accounts.MAX_FAILURES_PER_ACCOUNT
+    assert TooManyAttempts in outcomes
+
+
+def test_a_login_that_succeeds_clears_the_account(api: httpx.Client, vera: dict[str, Any]) -> None:
+    wrong = LOGIN | {"password": "guess number n"}
+    for _ in range(2):
+        for _ in range(accounts.MAX_FAILURES_PER_ACCOUNT - 1):
+            assert api.post("/login", json=wrong).status_code == 401
+        assert api.post("/login", json=LOGIN).status_code == 200
 
 
 def test_guessing_from_an_address_is_stopped_whatever_the_account(

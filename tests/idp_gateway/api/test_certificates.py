@@ -249,6 +249,18 @@ def test_a_public_name_is_found_in_any_case(
     assert ask(api, tls_socket["dnsname"].upper(), token, "ssh", ssh_key).status_code == 200
 
 
+def test_an_address_that_sshd_would_read_as_a_pattern_gets_no_ssh_certificate(
+    api: httpx.Client, owner: Person, client_token: ClientTokenMaker, ssh_key: str
+) -> None:
+    everybody = "*@lab.test"
+    socket = owner.socket(
+        socket_type="tls", cloud_authentication_enabled=True, **{ALLOWED: [everybody]}
+    )
+    token = client_token(socket["dnsname"], email=everybody)
+    reply = ask(api, socket["dnsname"], token, "ssh", ssh_key)
+    assert (reply.status_code, reply.json()["reason"]) == (403, "email-not-certifiable")
+
+
 @pytest.mark.parametrize("whole", [True, False])
 def test_a_tunnel_login_names_account_socket_and_tunnel(
     owner: Person, gateway: Gateway, ssh_key: str, whole: bool
