@@ -30,7 +30,7 @@ async def _connect(plan: TunnelPlan) -> str:
         agent_path=None,
         config=None,
         host_key_alias=plan.server,
-        known_hosts=str(plan.known_hosts) if plan.host_keys else None,
+        known_hosts=str(plan.known_hosts),
         keepalive_interval=_KEEPALIVE_SECONDS,
         keepalive_count_max=3,
         connect_timeout=15,

@@ -24,7 +24,7 @@ def command(plan: TunnelPlan) -> list[str]:
         "User": plan.user_name,
         "UserKnownHostsFile": str(plan.known_hosts),
         "GlobalKnownHostsFile": "none",
-        "StrictHostKeyChecking": "yes" if plan.host_keys else "accept-new",
+        "StrictHostKeyChecking": "yes",
         "BatchMode": "yes",
         "ExitOnForwardFailure": "yes",
         "ServerAliveInterval": "10",

@@ -39,7 +39,7 @@ class TunnelPlan:
     server: str
     server_port: int
     host_keys: tuple[str, ...]
-    """Public keys of the tunnel servers; empty if the gateway named none."""
+    """Public keys of the tunnel servers; nothing is dialled without one."""
     user_name: str
     local_port: int
     """Port asked for in ``tcpip-forward``."""
@@ -147,8 +147,7 @@ def keep_up(
         started = time.monotonic()
         try:
             plan = connection.plan()
-            say(f"Connecting to {plan.server}:{plan.server_port} ...")
-            ended = engine(plan)
+            ended = _connect(plan, engine, say)
         except GatewayUnreachable as error:
             ended = str(error)
         except GatewayRefused as error:
@@ -160,6 +159,14 @@ def keep_up(
         say(f"{ended}; next attempt in {wait:.0f} s")
         pause(wait)
         wait = min(2 * wait, LONGEST_PAUSE)
+
+
+def _connect(plan: TunnelPlan, engine: Engine, say: Callable[[str], None]) -> str:
+    if not plan.host_keys:
+        # Whoever answers there could read everything that goes through the tunnel.
+        return "the gateway knows no host key of a tunnel server yet"
+    say(f"Connecting to {plan.server}:{plan.server_port} ...")
+    return engine(plan)
 
 
 def choose_engine(name: str) -> Engine:

@@ -229,3 +229,17 @@ def test_own_key_is_private_and_stays(
     assert oct(Path(key.parent).stat().st_mode)[-3:] == "700"
     process.terminate()
     process.communicate(timeout=10)
+
+
+def test_nothing_is_dialled_without_a_host_key(
+    ctl: Ctl, gateway: WireGateway, server: TunnelServer, origin: int
+) -> None:
+    gateway.tunnel["tunnel_server_host_keys"] = []
+    ctl.log_in()
+    ids = ("--socket_id", "s-1", "--tunnel_id", "t-1")
+    process = ctl.start("tunnel", "connect", *ids, "--port", str(origin))
+    assert process.stderr is not None
+    assert b"no host key" in process.stderr.readline()
+    process.terminate()
+    process.communicate(timeout=10)
+    assert server.connections == []
