@@ -376,8 +376,16 @@ async def test_paramiko_gets_a_window_that_does_not_end(
 async def test_a_reader_that_stops_does_not_hold_a_paramiko_tunnel_for_ever(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "STALL_DEADLINE", 0.3)
-    monkeypatch.setattr(stream, "READ_AHEAD", 1 << 20)
+    monkeypatch.setattr(stream, "STALL_DEADLINE", 1.0)
+    monkeypatch.setattr(stream, "READ_AHEAD", 1 << 16)
+    held = asyncio.Event()
+    hold = TunnelConnection.hold
+
+    def holding(connection: TunnelConnection, item: object) -> None:
+        hold(connection, item)
+        held.set()
+
+    monkeypatch.setattr(TunnelConnection, "hold", holding)
 
     async def flood(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
@@ -394,6 +402,8 @@ async def test_a_reader_that_stops_does_not_hold_a_paramiko_tunnel_for_ever(
             str(await bench.connected()), limit=1024
         )
         writer.transport.pause_reading()
+        async with asyncio.timeout(10):
+            await held.wait()
         process = await shell(connection)
         async with asyncio.timeout(10):
             assert b"Welcome" in await process.stdout.read(100)
