@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -316,8 +317,6 @@ async def test_the_origins_own_host_name_is_used_where_one_is_set(edge: Edge) ->
 
 
 async def test_an_https_origin_is_reached_over_tls(edge: Edge) -> None:
-    import ssl
-
     certificate = edge.authority.server("whatever.example")
     path = edge.folder / "origin.pem"
     path.write_text(certificate.chain_pem + certificate.key_pem)

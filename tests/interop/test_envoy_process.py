@@ -24,7 +24,7 @@ async def test_a_killed_envoy_is_back_with_everything(tmp_path: Path) -> None:
         killed = edge.supervisor.pid
         os.kill(killed, signal.SIGKILL)
         async with asyncio.timeout(5):
-            while edge.supervisor.pid in {killed, None}:
+            while edge.supervisor.pid in {killed, None}:  # noqa: ASYNC110 - no event tells
                 await asyncio.sleep(0.01)
             await edge.supervisor.wait_ready(5)
         assert (await edge.get("app", "/", cookie)).status == 200
@@ -87,7 +87,7 @@ async def test_admin_and_bootstrap_are_for_the_owner_alone(tmp_path: Path) -> No
         ):
             assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
         assert edge.settings.edge_key not in edge.settings.bootstrap_path.read_text()
-        command = Path(f"/proc/{edge.supervisor.pid}/cmdline").read_text()
+        command = Path(f"/proc/{edge.supervisor.pid}/cmdline").read_text()  # noqa: ASYNC240
         assert edge.settings.edge_key not in command
         assert DOMAIN not in command
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -25,10 +26,10 @@ async def edge(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Edge]:
     folder: Path = tmp_path_factory.mktemp("e")
     async with running_edge(folder) as running:
         for name, identity in (("db", True), ("other", True), ("anon", False)):
-            socket = a_socket(
+            made = a_socket(
                 name, socket_type=SocketType.TLS, ports=(free_port(),), identity_required=identity
             )
-            await running.add(socket, greeting=BANNER)
+            await running.add(made, greeting=BANNER)
         yield running
 
 
@@ -106,8 +107,6 @@ async def test_a_session_cannot_be_resumed(edge: Edge, version: ssl.TLSVersion) 
     certificate = edge.authority.client(edge.folder, uri("db"))
 
     def attempt(session: ssl.SSLSession | None) -> tuple[ssl.SSLSession | None, bool | None]:
-        import socket
-
         port = edge.sockets["db"].ports[0]
         with (
             socket.create_connection(("127.0.0.1", port), timeout=5) as plain,
@@ -165,8 +164,8 @@ async def test_after_expiry_the_same_client_reaches_nothing(edge: Edge) -> None:
 
 async def test_a_new_epoch_refuses_the_next_handshake(edge: Edge) -> None:
     port = free_port()
-    socket = a_socket("cut", socket_type=SocketType.TLS, ports=(port,))
-    await edge.add(socket, greeting=BANNER)
+    made = a_socket("cut", socket_type=SocketType.TLS, ports=(port,))
+    await edge.add(made, greeting=BANNER)
     tls = context(edge, edge.authority.client(edge.folder, uri("cut")), ssl.TLSVersion.TLSv1_3)
     assert await talk(edge, "cut", tls) == BANNER + b"ping"
     edge.sockets["cut"] = a_socket("cut", socket_type=SocketType.TLS, ports=(port,), epoch=2)
@@ -204,8 +203,8 @@ async def test_an_open_tls_socket_needs_no_certificate(edge: Edge) -> None:
 
 async def test_a_tcp_socket_carries_bytes_and_one_for_identities_is_closed(edge: Edge) -> None:
     port = free_port()
-    socket = a_socket("raw", socket_type=SocketType.TCP, ports=(port,), identity_required=False)
-    await edge.add(socket, greeting=BANNER)
+    made = a_socket("raw", socket_type=SocketType.TCP, ports=(port,), identity_required=False)
+    await edge.add(made, greeting=BANNER)
     assert await talk(edge, "raw", None) == BANNER + b"ping"
     edge.sockets["raw"] = a_socket("raw", socket_type=SocketType.TCP, ports=(port,))
     await edge.apply()
@@ -216,8 +215,8 @@ async def test_a_tcp_socket_carries_bytes_and_one_for_identities_is_closed(edge:
 
 async def test_a_dead_tunnel_is_passed_over(edge: Edge) -> None:
     port = free_port()
-    socket = a_socket("two", socket_type=SocketType.TCP, ports=(port,), identity_required=False)
-    await edge.add(socket, greeting=BANNER)
+    made = a_socket("two", socket_type=SocketType.TCP, ports=(port,), identity_required=False)
+    await edge.add(made, greeting=BANNER)
     edge.endpoints["two"] = (str(edge.folder / "gone.sock"), *edge.endpoints["two"])
     await edge.apply()
     for _ in range(4):
