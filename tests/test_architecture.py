@@ -24,7 +24,6 @@ MAY_IMPORT = {
 SERVER_LIBRARIES = [
     "alembic",
     "argon2",
-    "asyncssh",
     "authlib",
     "envoy",
     "fastapi",

@@ -82,7 +82,11 @@ def test_tunnel_list_and_audit(ctl: Ctl, gateway: WireGateway) -> None:
     assert b"4711" in ctl.run("tunnel", "create", "--socket_id", "s-1").stdout
     ids = ("--socket_id", "s-1", "--tunnel_id", "t-1")
     assert ctl.run("tunnel", "delete", *ids).returncode == 0
-    assert b"not-on-list" in ctl.run("audit", "decisions", "ls", "--socket_id", "s-1").stdout
+    ctl.run("socket", "create", "--name", "x")
+    for more in ([], ["--socket_id", "s-1"]):
+        shown = ctl.run("audit", "decisions", *more).stdout
+        assert b"not-on-list" in shown
+        assert b"calm-otter-4711" in shown
 
 
 _TUNNEL = ("tunnel", "connect", "--socket_id", "s", "--tunnel_id", "t", "--port", "1")
@@ -132,7 +136,7 @@ _TUNNEL = ("tunnel", "connect", "--socket_id", "s", "--tunnel_id", "t", "--port"
         ["client", "ssh-keysign", "--host", "a/b"],
         ["client", "ssh-config", "--host", "a b"],
         ["client", "login"],
-        ["audit", "decisions", "ls", "--socket_id", "s-1", "--limit", "0"],
+        ["audit", "decisions", "--limit", "0"],
     ],
 )
 def test_wrong_input_is_one_line(ctl: Ctl, arguments: list[str]) -> None:
