@@ -49,10 +49,14 @@ MISDIRECTED = "misdirected"
 """Policy name of a request whose Host and TLS server name differ."""
 CROSS_SITE = "cross-site-websocket"
 """Policy name of a WebSocket that another site's page opens with a person's cookies."""
-PRODUCT = "ask"
+ASK = "ask"
+"""Policy name of a request the gateway is asked about."""
+ASK_PROTECTED = "ask-protected"
+"""The same where the socket has a password, which the origin must not see if the answer is yes."""
 
 _EXTENSIONS = "type.googleapis.com/envoy.extensions.filters.http"
 _REQUEST_HEADERS = field("request", "headers")
+_WANTED = item(field("xds", "cluster_metadata", "filter_metadata"), METADATA)
 _ASKED_HEADERS = (
     "accept",
     "accept-language",
@@ -113,7 +117,8 @@ def _rbac() -> dict[str, Any]:
     )
     shadow = _first_match(
         *((condition, name.value, "ALLOW") for name, condition in _passes().items()),
-        otherwise=(PRODUCT, "DENY"),
+        (contains("basic", _WANTED), ASK_PROTECTED, "DENY"),
+        otherwise=(ASK, "DENY"),
     )
     config = {
         "matcher": enforced,
@@ -166,7 +171,7 @@ def _is(mode: Mode) -> Expression:
 
 def _wanted(key: str) -> Expression:
     """What the socket's cluster says."""
-    return item(field("xds", "cluster_metadata", "filter_metadata"), METADATA, key)
+    return item(_WANTED, key)
 
 
 def _first_match(*cases: tuple[Expression, str, str], otherwise: tuple[str, str]) -> dict[str, Any]:
@@ -242,6 +247,9 @@ def _filter(name: str, kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
 
 _LUA = f"""
 local COOKIE = "{SESSION_COOKIE}"
+local PASSWORD_USED = {{
+  ["{Mode.BASIC}"] = true, ["{Mode.IDENTITY_AND_BASIC}"] = true, ["{ASK_PROTECTED}"] = true
+}}
 
 local function without_session(line)
   local kept = {{}}
@@ -279,11 +287,9 @@ function envoy_on_request(handle)
   if headers:get("upgrade") then headers:replace("connection", "Upgrade") end
   local metadata = handle:streamInfo():dynamicMetadata()
   local note = metadata:get("{RBAC_FILTER}") or {{}}
-  if note["{RESULT_NOTE}"] ~= "allowed" then return end
   local pass = note["{POLICY_NOTE}"]
-  if pass == "{Mode.BASIC}" or pass == "{Mode.IDENTITY_AND_BASIC}" then
-    headers:remove("authorization")
-  end
+  if PASSWORD_USED[pass] then headers:remove("authorization") end
+  if note["{RESULT_NOTE}"] ~= "allowed" then return end
   if pass ~= "{Mode.IDENTITY}" and pass ~= "{Mode.IDENTITY_AND_BASIC}" then return end
   local session = metadata:get("{JWT_FILTER}")["{SESSION}"]
   set(headers, "{IDENTITY_HEADERS[0]}", session["email"])

@@ -1,10 +1,9 @@
-"""Envoy's configuration word for word; ``MYSOCKET_GOLDEN=write`` writes it anew.
+"""Envoy's configuration word for word; ``make golden`` writes it anew.
 
 A changed golden is a changed data plane: read the difference as one reads code.
 """
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,10 +28,12 @@ def generated() -> Iterator[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize(("name", "config"), list(generated()), ids=lambda value: str(value)[:20])
-def test_the_configuration_is_the_one_on_file(name: str, config: Any) -> None:
+def test_the_configuration_is_the_one_on_file(
+    name: str, config: Any, pytestconfig: pytest.Config
+) -> None:
     path = FOLDER / f"{name}.json"
     text = json.dumps(config, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    if os.environ.get("MYSOCKET_GOLDEN") == "write":
+    if pytestconfig.getoption("--golden-update", default=False):
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
     assert json.loads(path.read_text()) == json.loads(text)

@@ -207,6 +207,11 @@ async def test_password_and_person_are_both_wanted_where_both_are_set(edge: Edge
     response = await edge.get("both", "/", cookie, password)
     assert seen_headers(response)["x-auth-email"] == ["alice@example.com"]
     assert "authorization" not in seen_headers(response)
+    edge.answers[f"both.{DOMAIN}"] = Answer(headers=(("x-auth-email", "bob@example.com"),))
+    response = await edge.get("both", "/", password)
+    edge.answers[f"both.{DOMAIN}"] = LOGIN
+    assert seen_headers(response)["x-auth-email"] == ["bob@example.com"]
+    assert "authorization" not in seen_headers(response)
 
 
 @pytest.mark.parametrize("path", ["/.mysocket/callback?code=1", "/a/../.mysocket/x", "/.mysocket/"])
