@@ -33,10 +33,13 @@ def _nginx(directory: Path, name: str, http: str) -> Process:
 
 @contextlib.contextmanager
 def origin(directory: Path, path: Path) -> Iterator[Process]:
-    """An HTTP origin on the unix socket ``path``."""
-    server = f'server {{ listen unix:{path}; location / {{ return 200 "hello, world"; }} }}'
+    """An HTTP origin on the unix socket ``path``, which it takes over from whoever has it."""
+    own = directory / "listening.sock"
+    own.unlink(missing_ok=True)
+    server = f'server {{ listen unix:{own}; location / {{ return 200 "hello, world"; }} }}'
     with running(_nginx(directory, "origin", server)) as process:
-        process.wait_for(path.exists)
+        process.wait_for(own.exists)
+        own.rename(path)
         yield process
 
 

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from bench import load, peers
-from bench.product import BenchSocket, bench_product
+from bench.product import bench_product
 from bench.trust import ServerFiles, server_files
 from tests.support.processes import Process, children_of
 
@@ -45,15 +45,14 @@ def _workplace() -> Iterator[Path]:
 
 def _product(directory: Path, seconds: float) -> load.Cost:
     with bench_product(directory) as product:
-        socket: BenchSocket = product.http_socket()
+        socket = product.http_socket()
         with peers.origin(directory, socket.endpoint) as origin:
             load.pin([origin.pid, *children_of(origin.pid)], load.LOAD_CORE)
             load.pin(product.proxy_pids, load.PROXY_CORE)
-            headers = {"Host": socket.authority, "Cookie": socket.cookie}
             return load.requests_over_tls(
                 pids=product.proxy_pids,
-                port=product.https_port,
-                headers=headers,
+                authority=socket.authority,
+                headers={"Cookie": socket.cookie},
                 seconds=seconds,
                 directory=directory,
             )
@@ -71,8 +70,8 @@ def _peer(directory: Path, peer: Peer, seconds: float) -> load.Cost:
         load.pin(pids, load.PROXY_CORE)
         return load.requests_over_tls(
             pids=pids,
-            port=port,
-            headers={"Host": "peer.edge.localhost"},
+            authority=f"peer.edge.localhost:{port}",
+            headers={},
             seconds=seconds,
             directory=directory,
         )

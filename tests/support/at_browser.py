@@ -21,7 +21,7 @@ def sign_in(page: Page, email: str, password: str) -> None:
 
 
 def main(address: str) -> None:
-    """Follow ``address`` to the program that waits for the login on loopback."""
+    """Follow ``address`` to where it leads, and print what is shown there."""
     home = Path(os.environ["HOME"])
     if not (home / ".pki").exists():
         trust(home, Path(os.environ["MYSOCKET_CA_FILE"]))
@@ -31,10 +31,13 @@ def main(address: str) -> None:
         )
         page = browser.new_page()
         page.goto(address)
-        if page.locator("input[name=password]").count():
+        if page.locator("#sign-in").count():
             sign_in(page, os.environ["PERSON_EMAIL"], os.environ["PERSON_PASSWORD"])
-        page.locator("#allow").click()
-        page.wait_for_url("http://127.0.0.1:*/**", timeout=15_000)
+        if page.locator("#allow").count():
+            page.locator("#allow").click()
+            # Back at the program that waits for this login.
+            page.wait_for_url("http://127.0.0.1:*/**", timeout=15_000)
+        print(page.inner_text("body"))
         browser.close()
 
 
