@@ -46,8 +46,11 @@ class CallbackListener:
 
     def accept(self, target: str) -> tuple[int, str, str]:
         """Take in a request target; status, title and text of the answer."""
-        parts = urlsplit(target)
-        query = parse_qs(parts.query, max_num_fields=20)
+        try:
+            parts = urlsplit(target)
+            query = parse_qs(parts.query, max_num_fields=20)
+        except ValueError:
+            return 404, "Not found", "Nothing waits for this here."
         state = query.get("state", [""])
         # A page elsewhere can make the browser call here, but cannot know the state.
         if parts.path != _PATH or not secrets.compare_digest(
