@@ -1,13 +1,14 @@
-"""The two questions asked of Envoy's admin socket, in HTTP/1.1 by hand."""
+"""The questions asked of Envoy's admin socket, in HTTP/1.1 by hand."""
 
 import asyncio
 from pathlib import Path
 
 _MAX_ANSWER = 1 << 20
+_WORKERS = "listener_manager.workers_started"
 
 
 async def ask(socket: Path, path: str) -> tuple[int, str]:
-    """``GET path``; the status and the body's text.
+    """``GET path``; the status and the body's text, chunk sizes included.
 
     Raises:
         OSError: nobody listens.
@@ -27,9 +28,15 @@ async def ask(socket: Path, path: str) -> tuple[int, str]:
 
 
 async def is_live(socket: Path) -> bool:
-    """Whether Envoy has everything it asked for at start and serves."""
+    """Whether Envoy has everything it asked for at start, and its workers take connections.
+
+    ``/ready`` alone says so a moment before the workers listen.
+    """
     try:
         status, _ = await ask(socket, "/ready")
+        if status != 200:
+            return False
+        _, started = await ask(socket, f"/stats?filter=^{_WORKERS}$")
     except (OSError, ValueError, IndexError):
         return False
-    return status == 200
+    return f"{_WORKERS}: 1" in started.splitlines()
