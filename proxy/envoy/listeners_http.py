@@ -39,9 +39,9 @@ def https_listener(trust: Trust, settings: EnvoySettings) -> dict[str, Any]:
         {
             "name": "gateway",
             "filter_chain_match": {"server_names": list(settings.gateway_names)},
-            "filters": [_gateway_manager(settings)],
+            "filters": [_gateway_connections(settings)],
         },
-        {"name": "sockets", "filters": [_sockets_manager(trust, settings)]},
+        {"name": "sockets", "filters": [_socket_connections(trust, settings)]},
     ]
     return {
         "name": "https",
@@ -83,17 +83,17 @@ def http_listener(settings: EnvoySettings) -> dict[str, Any]:
         },
         _not_ours(404),
     ]
-    manager = _manager("http", hosts, [router()], settings)
+    connections = _connections("http", hosts, [router()], settings)
     return {
         "name": "http",
         "stat_prefix": "http",
         "address": address(settings.listen_address, settings.http_port),
         "socket_options": keepalive(),
-        "filter_chains": [{"filters": [manager]}],
+        "filter_chains": [{"filters": [connections]}],
     }
 
 
-def _sockets_manager(trust: Trust, settings: EnvoySettings) -> dict[str, Any]:
+def _socket_connections(trust: Trust, settings: EnvoySettings) -> dict[str, Any]:
     """No path decides anything but whether it is the product's, and then asking is the stricter
     way; so ``%2F`` and doubled slashes reach the origin as sent, which file and calendar servers
     need. Dot segments are resolved first.
@@ -108,12 +108,14 @@ def _sockets_manager(trust: Trust, settings: EnvoySettings) -> dict[str, Any]:
         ],
         "request_headers_to_remove": _UNTOLD,
     }
-    manager = _manager("sockets", [host, _not_ours(404)], http_filters(trust, settings), settings)
-    config = manager["typed_config"]
+    connections = _connections(
+        "sockets", [host, _not_ours(404)], http_filters(trust, settings), settings
+    )
+    config = connections["typed_config"]
     config["upgrade_configs"] = [{"upgrade_type": "websocket"}]
     config["access_log"] = [http_log()]
     config["local_reply_config"] = local_replies()
-    return manager
+    return connections
 
 
 def _socket_route() -> dict[str, Any]:
@@ -143,7 +145,7 @@ def _socket_route() -> dict[str, Any]:
     }
 
 
-def _gateway_manager(settings: EnvoySettings) -> dict[str, Any]:
+def _gateway_connections(settings: EnvoySettings) -> dict[str, Any]:
     host = {
         "name": "gateway",
         "domains": list(settings.gateway_names),
@@ -163,12 +165,12 @@ def _gateway_manager(settings: EnvoySettings) -> dict[str, Any]:
         "request_headers_to_add": [*client_headers(), edge_key(settings.edge_key)],
         "request_headers_to_remove": _UNTOLD,
     }
-    manager = _manager("gateway", [host, _not_ours(421)], [router()], settings)
-    config = manager["typed_config"]
+    connections = _connections("gateway", [host, _not_ours(421)], [router()], settings)
+    config = connections["typed_config"]
     config["merge_slashes"] = True
     config["path_with_escaped_slashes_action"] = "REJECT_REQUEST"
     config["local_reply_config"] = local_replies()
-    return manager
+    return connections
 
 
 def _not_ours(status: int) -> dict[str, Any]:
@@ -179,7 +181,7 @@ def _not_ours(status: int) -> dict[str, Any]:
     }
 
 
-def _manager(
+def _connections(
     name: str, hosts: list[dict[str, Any]], filters: list[dict[str, Any]], settings: EnvoySettings
 ) -> dict[str, Any]:
     config = {

@@ -41,7 +41,7 @@ LOCK = BasicAuth(username="ann", password="pä:ss")
 SOCKETS = (
     socket("app", SocketType.HTTP),
     socket("open", SocketType.HTTP, identity_required=False),
-    socket("locked", SocketType.HTTP, identity_required=False, basic_auth=LOCK),
+    socket("guarded", SocketType.HTTP, identity_required=False, basic_auth=LOCK),
     socket("both", SocketType.HTTP, basic_auth=LOCK),
     socket("secure", SocketType.HTTPS, upstream_http_hostname="inside.corp"),
     socket("db", SocketType.TLS, ports=(20001, 20002)),
