@@ -100,64 +100,44 @@ def bare_envoy(
         yield process.wait_for_port(port), port
 
 
+_EXTENSIONS = "type.googleapis.com/envoy.extensions"
+
+
 def _bare_envoy_config(files: ServerFiles, upstream: Path, port: int) -> dict[str, Any]:
-    prefix = "type.googleapis.com/envoy.extensions"
-    tls = f"{prefix}.transport_sockets.tls.v3.DownstreamTlsContext"
-    manager = f"{prefix}.filters.network.http_connection_manager.v3.HttpConnectionManager"
-    router = {"@type": f"{prefix}.filters.http.router.v3.Router"}
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+    endpoint = {"endpoint": {"address": {"pipe": {"path": str(upstream)}}}}
+    listener = {"name": "https", "address": address, "filter_chains": [_chain(files)]}
+    cluster = {
+        "name": "origin",
+        "type": "STATIC",
+        "load_assignment": {
+            "cluster_name": "origin",
+            "endpoints": [{"lb_endpoints": [endpoint]}],
+        },
+    }
+    return {"static_resources": {"listeners": [listener], "clusters": [cluster]}}
+
+
+def _chain(files: ServerFiles) -> dict[str, Any]:
     certificate = {
         "certificate_chain": {"filename": str(files.chain)},
         "private_key": {"filename": str(files.key)},
     }
-    chain = {
-        "transport_socket": {
-            "name": "tls",
-            "typed_config": {
-                "@type": tls,
-                "common_tls_context": {"tls_certificates": [certificate]},
-            },
-        },
-        "filters": [
-            {
-                "name": "http",
-                "typed_config": {
-                    "@type": manager,
-                    "stat_prefix": "bench",
-                    "http_filters": [{"name": "router", "typed_config": router}],
-                    "route_config": {
-                        "virtual_hosts": [
-                            {
-                                "name": "all",
-                                "domains": ["*"],
-                                "routes": [
-                                    {"match": {"prefix": "/"}, "route": {"cluster": "origin"}}
-                                ],
-                            }
-                        ]
-                    },
-                },
-            }
-        ],
+    tls = {
+        "@type": f"{_EXTENSIONS}.transport_sockets.tls.v3.DownstreamTlsContext",
+        "common_tls_context": {"tls_certificates": [certificate]},
     }
-    endpoint = {"endpoint": {"address": {"pipe": {"path": str(upstream)}}}}
+    router = {"@type": f"{_EXTENSIONS}.filters.http.router.v3.Router"}
+    route = {"match": {"prefix": "/"}, "route": {"cluster": "origin"}}
+    manager = {
+        "@type": f"{_EXTENSIONS}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "bench",
+        "http_filters": [{"name": "router", "typed_config": router}],
+        "route_config": {
+            "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}],
+        },
+    }
     return {
-        "static_resources": {
-            "listeners": [
-                {
-                    "name": "https",
-                    "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
-                    "filter_chains": [chain],
-                }
-            ],
-            "clusters": [
-                {
-                    "name": "origin",
-                    "type": "STATIC",
-                    "load_assignment": {
-                        "cluster_name": "origin",
-                        "endpoints": [{"lb_endpoints": [endpoint]}],
-                    },
-                }
-            ],
-        }
+        "transport_socket": {"name": "tls", "typed_config": tls},
+        "filters": [{"name": "http", "typed_config": manager}],
     }

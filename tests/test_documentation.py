@@ -1,7 +1,6 @@
 """The documentation is true: its links lead somewhere and its commands exist."""
 
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -32,16 +31,14 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def commands(program: str) -> set[tuple[str, ...]]:
-    """Every use of ``program`` in the shell blocks: its words up to the first option."""
-    found = set()
-    for page in markdown_files():
-        for block in shell_blocks(page.read_text("utf-8")):
-            for line in re.sub(r"\\\n\s*", " ", block).splitlines():
-                for part in re.split(r"\|\||&&|\||;|\$\(", line):
-                    words = shlex.split(part, comments=True) if part.count("'") % 2 == 0 else []
-                    if words and Path(words[0]).name == program:
-                        found.add(tuple(words[1:]))
-    return found
+    """Every use of ``program`` in the shell blocks, as words; quotes are left as they are."""
+    use = re.compile(rf"(?:^|[|&;(])\s*(?:[\w./-]+/)?{program}((?: [^|&>)\n#]*)?)", re.MULTILINE)
+    return {
+        tuple(found[1].split())
+        for page in markdown_files()
+        for block in shell_blocks(page.read_text("utf-8"))
+        for found in use.finditer(block.replace("\\\n", " "))
+    }
 
 
 def test_make_targets_exist() -> None:
@@ -99,3 +96,10 @@ def test_documented_settings_exist() -> None:
     documented = {key for row in rows for key in re.findall(r"`(\w+)`", row)}
     known = {*Settings.model_fields, *ProviderSettings.model_fields, *EdgeSettings.model_fields}
     assert documented <= known
+
+
+@pytest.mark.parametrize("page", markdown_files(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_that_are_named_exist(page: Path) -> None:
+    roots = "idp_gateway|ca|policy|templates|proxy|clients|tests|bench|docs|scripts|requirements"
+    named = re.findall(rf"`((?:{roots})/[\w./-]+)`", page.read_text("utf-8"))
+    assert [name for name in named if not (ROOT / name).exists()] == []
