@@ -52,12 +52,17 @@ class Person:
         )
 
     def ctl(
-        self, *arguments: str, stdin: bytes = b"", check: bool = True, timeout: float = 60
+        self,
+        *arguments: str,
+        stdin: bytes = b"",
+        check: bool = True,
+        timeout: float = 60,
+        **environment: str,
     ) -> subprocess.CompletedProcess[bytes]:
         """Run ``mysocketctl``; with ``check`` a failure shows what it said."""
         done = subprocess.run(
             [BIN / "mysocketctl", *arguments],
-            env=self.environment,
+            env=self.environment | environment,
             input=stdin,
             capture_output=True,
             timeout=timeout,
