@@ -268,6 +268,7 @@ def _offer_device(gateway: WireGateway, _body: Any, _token: str) -> tuple[int, A
 
 _ROUTES: dict[tuple[str, str], Callable[..., tuple[int, Any]]] = {
     ("POST", "/login"): _login,
+    ("POST", "/login/refresh"): lambda *_: (200, {"token": api_token(7200)}),
     ("POST", "/user"): lambda *_: (200, {"user_id": USER_ID, "email_verified": False}),
     ("GET", r"/user/[^/]+"): lambda *_: (
         200,

@@ -1,5 +1,6 @@
 """``mysocketctl connect``: a socket and a tunnel for as long as the command runs."""
 
+import contextlib
 from typing import Any
 
 import click
@@ -11,12 +12,15 @@ from clients.mysocketctl.commands.options import (
     PORT,
     SOCKET_TYPE,
     logged_in,
+    settings_of,
     socket_fields,
     socket_options,
 )
 from clients.mysocketctl.commands.tunnel import interrupt_on_termination, run_tunnel
 from clients.mysocketctl.errors import ClientError, ProtocolViolation
+from clients.mysocketctl.files import HomeFiles
 from clients.mysocketctl.tables import show_socket
+from clients.mysocketctl.tokens import kept_api_token
 from clients.mysocketctl.tunnels import TunnelTarget
 
 
@@ -43,6 +47,9 @@ def connect(context: click.Context, /, port: int, host: str, engine: str, **give
         except KeyboardInterrupt:
             pass
         finally:
+            # The token of the start may have run out long ago.
+            with contextlib.suppress(ClientError):
+                api.api_token = kept_api_token(HomeFiles(settings_of(context).home))
             _delete(api, socket_id)
 
 

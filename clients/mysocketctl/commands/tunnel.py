@@ -15,6 +15,8 @@ from clients.mysocketctl.commands.options import (
     logged_in,
     settings_of,
 )
+from clients.mysocketctl.files import HomeFiles
+from clients.mysocketctl.renewal import kept_logged_in
 from clients.mysocketctl.tables import TUNNEL_COLUMNS, show_json, show_table, tunnel_row
 from clients.mysocketctl.tokens import read_claims
 from clients.mysocketctl.tunnels import (
@@ -99,7 +101,8 @@ def run_tunnel(context: click.Context, target: TunnelTarget, engine: str) -> Non
         chosen = choose_engine(engine)
         interrupt_on_termination()
         try:
-            keep_up(connection, chosen, lambda line: click.echo(line, err=True))
+            with kept_logged_in(api, HomeFiles(settings_of(context).home)):
+                keep_up(connection, chosen, lambda line: click.echo(line, err=True))
         except KeyboardInterrupt:
             click.echo("Tunnel disconnected.", err=True)
 
