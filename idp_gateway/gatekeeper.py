@@ -73,6 +73,7 @@ def _with_identity(gateway: Gateway, socket: SocketRecord, request: EdgeRequest)
             (b"x-auth-email", str(leave.email)),
             (b"x-auth-name", leave.identity.name),
             (b"x-auth-assertion", gateway.tokens.assertion(leave)),
+            (b"x-remote-user", str(leave.email)),
         )
     )
     return with_cookies(response, [_session_cookie(gateway, token, session)])

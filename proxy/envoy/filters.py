@@ -295,5 +295,6 @@ function envoy_on_request(handle)
   set(headers, "{IDENTITY_HEADERS[0]}", session["email"])
   set(headers, "{IDENTITY_HEADERS[1]}", session["name"])
   set(headers, "{IDENTITY_HEADERS[2]}", session["asrt"])
+  set(headers, "{IDENTITY_HEADERS[3]}", session["email"])
 end
 """

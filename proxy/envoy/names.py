@@ -19,8 +19,9 @@ RESULT_NOTE = f"{SHADOW_PREFIX}shadow_engine_result"
 POLICY_NOTE = f"{SHADOW_PREFIX}shadow_effective_policy_id"
 SERVER_SECRET = "server"  # noqa: S105 - a resource's name
 CLIENT_CA_SECRET = "client-ca"  # noqa: S105 - a resource's name
-IDENTITY_HEADERS = ("x-auth-email", "x-auth-name", "x-auth-assertion")
-"""What an origin may believe, in the order e-mail, name, signed assertion."""
+IDENTITY_HEADERS = ("x-auth-email", "x-auth-name", "x-auth-assertion", "x-remote-user")
+"""What an origin may believe: e-mail, name, signed assertion, and the e-mail again under the name
+that applications without a setting for it look at (Radicale, WSGI's ``REMOTE_USER`` shims)."""
 
 
 def stream_cluster(socket_id: str) -> str:

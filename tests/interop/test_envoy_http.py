@@ -62,6 +62,7 @@ async def test_a_session_passes_without_python_and_names_its_person(edge: Edge) 
     seen = seen_headers(response)
     assert seen["x-auth-email"] == ["alice@example.com"]
     assert seen["x-auth-assertion"] == ["a.signed.assertion"]
+    assert seen["x-remote-user"] == ["alice@example.com"]
     assert seen["host"] == [f"app.{DOMAIN}:{edge.settings.https_port}"]
     assert seen["x-forwarded-host"] == seen["host"]
     assert seen["x-forwarded-for"] == ["127.0.0.1"]
@@ -85,7 +86,7 @@ async def test_a_session_passes_without_python_and_names_its_person(edge: Edge) 
         {"nbf": 4_000_000_000},
         {"key": ECKey.generate_key("P-256")},
     ],
-    ids=str,
+    ids=",".join,
 )
 async def test_any_other_session_is_asked_about(edge: Edge, claims: dict) -> None:
     origin = edge.origins["app"]
@@ -105,7 +106,9 @@ async def test_a_session_of_one_socket_opens_no_other(edge: Edge) -> None:
     assert response.status == 302
 
 
-@pytest.mark.parametrize("name", ["x-auth-email", "x-auth-name", "x-auth-assertion", "x-auth-role"])
+@pytest.mark.parametrize(
+    "name", ["x-auth-email", "x-auth-name", "x-auth-assertion", "x-remote-user"]
+)
 async def test_no_spelling_of_an_identity_header_reaches_an_origin(edge: Edge, name: str) -> None:
     forged = [(spelling, "mallory@evil") for spelling in spellings(name)]
     forged += [(name, "mallory@evil"), ("Connection", f"keep-alive, {name}")]
@@ -116,8 +119,8 @@ async def test_no_spelling_of_an_identity_header_reaches_an_origin(edge: Edge, n
         seen = seen_headers(response)
         assert "mallory@evil" not in response.body.decode()
         if socket == "open":
-            assert not [header for header in seen if "auth" in header]
-        elif name == "x-auth-email":
+            assert not [header for header in seen if "auth" in header or "remote" in header]
+        elif name in {"x-auth-email", "x-remote-user"}:
             assert seen[name] == ["alice@example.com"]
 
 

@@ -1,7 +1,6 @@
-"""A real Radicale that believes ``X-Auth-Email``, configured as the documentation shows."""
+"""A real Radicale that believes ``X-Remote-User``, configured as the documentation shows."""
 
 import contextlib
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,6 @@ def radicale(directory: Path) -> Iterator[int]:
         f"--server-hosts=127.0.0.1:{port}",
         f"--storage-filesystem-folder={directory / 'calendars'}",
         log=directory / "radicale.log",
-        env={**os.environ, "PYTHONPATH": str(EXAMPLE)},
     )
     with running(process):
         process.wait_for_port(port)

@@ -37,6 +37,7 @@ def test_a_login_ends_where_it_began(
     assert steps[-2].headers["location"] == address_of(browser.gateway, wiki, "/notes?q=a%20b")
     assert steps[-1].status_code == 200
     assert steps[-1].headers["x-auth-email"] == ALICE
+    assert steps[-1].headers["x-remote-user"] == ALICE
     assert steps[-1].headers["x-auth-name"] == "Alice Example"
     assert steps[-1].headers["x-auth-assertion"].count(".") == 2
     assert set(browser.jars[wiki.dns_name]) == {SESSION}
