@@ -24,6 +24,10 @@ SPELLINGS = [
     "X-Auth-Name",
     "X-Auth-Assertion",
     "X-Auth-Email-",
+    "X-Remote-User",
+    "x_remote_user",
+    "X.Remote.User",
+    "Remote-User",
 ]
 
 
