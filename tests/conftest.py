@@ -4,10 +4,10 @@ MAX_ID_LENGTH = 40
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Name long values by their length.
+    """Name long values by their parameter alone; pytest numbers them.
 
     Keys made anew in each process would otherwise give each worker of pytest-xdist other names.
     """
     if isinstance(val, str | bytes) and len(val) > MAX_ID_LENGTH:
-        return f"{argname}-of-{len(val)}"
+        return f"long-{argname}"
     return None
