@@ -4,7 +4,9 @@ Reading sees one consistent state of everything. Writing is durable when it retu
 WAL mode with ``synchronous=FULL`` (https://www.sqlite.org/pragma.html#pragma_synchronous).
 """
 
+import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 _WRITE_OPTION = "mysocket_write"
 _CHANGE_LOCK = 0x6D79736F636B  # any fixed number of ours: "mysock"
 _BUSY_MILLISECONDS = 10_000
+_WAL_PAUSE_SECONDS = 0.01
 
 
 class Database:
@@ -97,14 +100,25 @@ def _prepare_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
     # The driver's own transaction control would begin too late; _begin_sqlite does it.
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in (
-        f"busy_timeout={_BUSY_MILLISECONDS}",
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "foreign_keys=ON",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
+    cursor.execute(f"PRAGMA busy_timeout={_BUSY_MILLISECONDS}")
+    _use_wal(cursor)
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
+
+
+def _use_wal(cursor: sqlite3.Cursor) -> None:
+    """Switch a fresh file to WAL. Unlike statements, the switch does not wait for its lock while
+    another process opens the same new file, so ask again.
+    """
+    deadline = time.monotonic() + _BUSY_MILLISECONDS / 1000
+    while cursor.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_WAL_PAUSE_SECONDS)
 
 
 def _begin_sqlite(connection: Connection) -> None:

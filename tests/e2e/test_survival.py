@@ -49,6 +49,15 @@ def kill(product: Product, what: str) -> int:
     return pid
 
 
+def greeted(port: int) -> socket.socket:
+    """A connection that the origin has answered; the edge may not have its endpoint just yet."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=10)
+    if not connection.recv(64):
+        connection.close()
+        raise ConnectionError("closed without a greeting")
+    return connection
+
+
 def back(product: Product, what: str, old: int) -> bool:
     """Whether a new ``what`` runs instead of ``old``."""
     return product.pid(what) != old and bool(command_line(product.pid(what)))
@@ -61,8 +70,7 @@ def test_without_the_gateway_sessions_and_connections_go_on(
     with banner_origin() as talker:
         owner.publish(plain, talker.port)
         port = plain["socket_tcp_ports"][0]
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-            assert connection.recv(64)
+        with eventually(lambda: greeted(port), what="the origin's greeting") as connection:
             gateway = product.pid("gateway")
             os.kill(gateway, signal.SIGSTOP)
             try:
