@@ -49,5 +49,5 @@ lock: ## resolve the hashed requirement files anew (needs uv)
 	@$(UV) $(COMPILE) requirements/original-client.in -o requirements/original-client.txt
 
 clean: ## remove the environment and every cache; the product's state in .mysocket stays
-	@rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist bench/out
+	@rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist bench/report.svg
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
