@@ -1,6 +1,7 @@
 """The rules of the house: who may import whom, how large a file gets, which words name things."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+
+from tests.support.checkout import files_of
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("idp_gateway", "ca", "policy", "templates", "proxy", "clients")
@@ -61,19 +64,34 @@ MAX_FUNCTION_LINES = 60
 @cache
 def project_files() -> tuple[Path, ...]:
     """Every file of the project, committed or not, that git does not ignore."""
-    listing = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    return tuple(path for name in listing.split("\0") if name and (path := ROOT / name).is_file())
+    return files_of(ROOT)
 
 
 @cache
 def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text("utf-8"), filename=str(path))
+
+
+@pytest.mark.parametrize("tree", ["clone of another owner", "export", "git is missing"])
+def test_the_files_are_found_in_any_kind_of_tree(
+    tree: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    (tmp_path / "kept" / "deep").mkdir(parents=True)
+    for name in (".gitignore", "kept/deep/a.py", ".ci-run", "b.pyc", "build/c.py", ".venv/d.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("build/\n.venv/\n*.pyc\n" if name == ".gitignore" else "")
+    if tree != "export":
+        subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    if tree == "clone of another owner" and os.geteuid() == 0:
+        for path in (tmp_path, tmp_path / ".git"):
+            os.chown(path, 12345, 12345)
+    if tree == "git is missing":
+        monkeypatch.setenv("PATH", "/nonexistent")
+
+    found = [str(path.relative_to(tmp_path)) for path in files_of(tmp_path)]
+
+    assert found == [".ci-run", ".gitignore", "kept/deep/a.py"]
 
 
 def python_files(*packages: str) -> list[Path]:
