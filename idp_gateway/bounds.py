@@ -9,8 +9,10 @@ from idp_gateway.problems import problem_of
 
 MAX_BODY_BYTES = 64 * 1024
 """No call of the API needs more."""
-MAX_EDGE_BODY_BYTES = 4 * 1024 * 1024
-"""What an edge may report: its tunnels, about 120 bytes each."""
+MAX_REPORTED_TUNNELS = 16_384
+"""How many tunnels an edge names in one list of a report."""
+MAX_EDGE_BODY_BYTES = MAX_REPORTED_TUNNELS * 256
+"""What an edge may send; a tunnel takes about 130 bytes in JSON, never more than 256."""
 
 _EDGE_PATHS = "/internal/"
 

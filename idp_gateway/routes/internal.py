@@ -2,13 +2,14 @@
 
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Self
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response, StreamingResponse
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from ca.subject_keys import parse_ssh_public_key
+from idp_gateway.bounds import MAX_REPORTED_TUNNELS
 from idp_gateway.dependencies import GatewayDep, require_edge
 from idp_gateway.records import TunnelReportRecord
 
@@ -16,6 +17,8 @@ router = APIRouter(prefix="/internal", tags=["edges"], dependencies=[Depends(req
 
 EdgeId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 """What an edge calls itself."""
+
+TunnelId = Annotated[str, Field(max_length=64)]
 
 _LARGEST_REVISION = 2**53
 
@@ -39,15 +42,26 @@ class ServerCertificateReply(BaseModel):
 
 
 class TunnelReportForm(BaseModel):
-    tunnel_id: str = Field(max_length=64)
+    tunnel_id: TunnelId
     connected_at: AwareDatetime
     peer: str = Field(max_length=128)
 
 
 class ReportForm(BaseModel):
+    """A whole report (``tunnels``) or what changed since the last one (``changed``, ``gone``)."""
+
     edge_id: EdgeId
     ssh_host_key: str = Field(default="", max_length=4096)
-    tunnels: list[TunnelReportForm] = Field(max_length=100_000)
+    tunnels: list[TunnelReportForm] | None = Field(default=None, max_length=MAX_REPORTED_TUNNELS)
+    changed: list[TunnelReportForm] | None = Field(default=None, max_length=MAX_REPORTED_TUNNELS)
+    gone: list[TunnelId] | None = Field(default=None, max_length=MAX_REPORTED_TUNNELS)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        partial = self.changed is not None or self.gone is not None
+        if partial == (self.tunnels is not None):
+            raise ValueError("a report has either tunnels, or changed and gone")
+        return self
 
 
 @router.get("/feed", response_class=StreamingResponse)
@@ -81,22 +95,34 @@ def server_certificate(form: CsrForm, gateway: GatewayDep) -> ServerCertificateR
 
 @router.post("/report", status_code=204)
 def report(form: ReportForm, gateway: GatewayDep) -> Response:
-    """Which tunnels are connected at this edge now; replaces its last report."""
+    """Which tunnels are connected at this edge: all of them, or what changed since it last said."""
     now = gateway.clock()
     if form.ssh_host_key:
         host_key = parse_ssh_public_key(form.ssh_host_key).line
         gateway.store.note_host_key(form.edge_id, host_key, now)
-    gateway.store.report_tunnels(
-        form.edge_id,
-        [
-            TunnelReportRecord(
-                tunnel_id=tunnel.tunnel_id,
-                edge_id=form.edge_id,
-                connected_at=tunnel.connected_at,
-                peer=tunnel.peer,
-                seen_at=now,
-            )
-            for tunnel in form.tunnels
-        ],
-    )
+    if form.tunnels is not None:
+        gateway.store.report_tunnels(form.edge_id, _reports(form.edge_id, form.tunnels, now))
+    else:
+        gateway.store.report_changes(
+            form.edge_id,
+            changed=_reports(form.edge_id, form.changed or [], now),
+            gone=form.gone or [],
+        )
     return Response(status_code=204)
+
+
+def _reports(
+    edge_id: str, tunnels: list[TunnelReportForm], now: datetime
+) -> list[TunnelReportRecord]:
+    """Records of a list; of a tunnel named twice, the last counts."""
+    records = {
+        tunnel.tunnel_id: TunnelReportRecord(
+            tunnel_id=tunnel.tunnel_id,
+            edge_id=edge_id,
+            connected_at=tunnel.connected_at,
+            peer=tunnel.peer,
+            seen_at=now,
+        )
+        for tunnel in tunnels
+    }
+    return list(records.values())

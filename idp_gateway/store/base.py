@@ -1,6 +1,6 @@
 """What the parts of the store share: rows to records and back, and the note of a change."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -13,6 +13,8 @@ from idp_gateway.tables import Change, table_of
 CHANGES = table_of(Change)
 
 RecordType = TypeVar("RecordType")
+
+_LARGEST_SET = 500
 
 
 class StorePart:
@@ -67,3 +69,10 @@ def note_change(
     rows = [{"kind": kind, "entity_id": entity_id, "at": now} for entity_id in entity_ids]
     if rows:
         connection.execute(insert(CHANGES), rows)
+
+
+def in_parts(values: Iterable[str]) -> Iterator[Sequence[str]]:
+    """The values, each once and sorted, in sets small enough for ``IN (…)`` in every database."""
+    ordered = sorted(set(values))
+    for start in range(0, len(ordered), _LARGEST_SET):
+        yield ordered[start : start + _LARGEST_SET]

@@ -1,6 +1,6 @@
 """What edges are told and what they tell: revisions, the feed's rows, reports."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,6 +22,7 @@ from idp_gateway.store.base import (
     columns_for,
     find_all,
     find_one,
+    in_parts,
     note_change,
     values_of,
 )
@@ -30,8 +31,6 @@ from idp_gateway.tables import Edge, TunnelReport, table_of
 
 EDGES = table_of(Edge)
 REPORTS = table_of(TunnelReport)
-
-_LARGEST_SET = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,28 +146,50 @@ class EdgeStore(StorePart):
 
     def report_tunnels(self, edge_id: str, reports: Iterable[TunnelReportRecord]) -> None:
         """Replace what an edge says of its tunnels; tunnels that are gone are left out."""
-        rows = [values_of(report) for report in reports]
         with self.database.writing() as connection:
             connection.execute(delete(REPORTS).where(REPORTS.c.edge_id == edge_id))
-            wanted = [row["tunnel_id"] for row in rows]
-            known: set[str] = set()
-            for start in range(0, len(wanted), _LARGEST_SET):
-                part = wanted[start : start + _LARGEST_SET]
-                query = select(TUNNELS.c.tunnel_id).where(TUNNELS.c.tunnel_id.in_(part))
-                known.update(connection.execute(query).scalars())
-            kept = [row for row in rows if row["tunnel_id"] in known]
-            if kept:
-                connection.execute(insert(REPORTS), kept)
+            _insert_reports(connection, list(reports))
 
-    def tunnel_reports_of(self, socket_ids: Iterable[str]) -> tuple[TunnelReportRecord, ...]:
-        """The connected tunnels of some sockets, as the edges last said."""
+    def report_changes(
+        self, edge_id: str, *, changed: Iterable[TunnelReportRecord], gone: Iterable[str]
+    ) -> None:
+        """Put ``changed`` in place of what an edge said of these tunnels, and drop ``gone``."""
+        reports = list(changed)
+        named = {report.tunnel_id for report in reports}.union(gone)
+        with self.database.writing() as connection:
+            for part in in_parts(named):
+                connection.execute(
+                    delete(REPORTS).where(
+                        REPORTS.c.edge_id == edge_id, REPORTS.c.tunnel_id.in_(part)
+                    )
+                )
+            _insert_reports(connection, reports)
+
+    def tunnel_reports_of(
+        self, socket_ids: Iterable[str], *, since: datetime
+    ) -> tuple[TunnelReportRecord, ...]:
+        """The connected tunnels of some sockets, as edges that were heard after ``since`` said."""
         query = (
             select(*columns_for(TunnelReportRecord, REPORTS))
             .join(TUNNELS, TUNNELS.c.tunnel_id == REPORTS.c.tunnel_id)
-            .where(TUNNELS.c.socket_id.in_(list(socket_ids)))
+            .where(REPORTS.c.seen_at > since)
         )
         with self.database.reading() as connection:
-            return tuple(TunnelReportRecord(**row) for row in connection.execute(query).mappings())
+            return tuple(
+                TunnelReportRecord(**row)
+                for part in in_parts(socket_ids)
+                for row in connection.execute(query.where(TUNNELS.c.socket_id.in_(part))).mappings()
+            )
+
+
+def _insert_reports(connection: Connection, reports: Sequence[TunnelReportRecord]) -> None:
+    known: set[str] = set()
+    for part in in_parts(report.tunnel_id for report in reports):
+        query = select(TUNNELS.c.tunnel_id).where(TUNNELS.c.tunnel_id.in_(part))
+        known.update(connection.execute(query).scalars())
+    kept = [values_of(report) for report in reports if report.tunnel_id in known]
+    if kept:
+        connection.execute(insert(REPORTS), kept)
 
 
 def _note_edge(connection: Connection, edge_id: str, **values: Any) -> None:
@@ -197,9 +218,8 @@ def _in_sets(
     column: ColumnElement[str], changes: Iterable[ChangeRecord], kind: ChangeKind
 ) -> Iterable[ColumnElement[bool]]:
     """``column IN (…)`` for the changed entities, in sets small enough for every database."""
-    ids = sorted({change.entity_id for change in changes if change.kind is kind})
-    for start in range(0, len(ids), _LARGEST_SET):
-        yield column.in_(ids[start : start + _LARGEST_SET])
+    for part in in_parts(change.entity_id for change in changes if change.kind is kind):
+        yield column.in_(part)
 
 
 def _tunnels(connection: Connection, *where: ColumnElement[bool]) -> tuple[FeedTunnel, ...]:

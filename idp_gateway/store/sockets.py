@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from idp_gateway.errors import Conflict, NameTaken, NotFound, PortsExhausted
 from idp_gateway.records import ChangeKind, SocketRecord, TunnelRecord
-from idp_gateway.store.base import StorePart, find_all, find_one, note_change, values_of
+from idp_gateway.store.base import StorePart, find_all, find_one, in_parts, note_change, values_of
 from idp_gateway.tables import PublishedSocket, SocketTunnel, table_of
 from policy.types import SocketType
 
@@ -155,13 +155,14 @@ class SocketStore(StorePart):
     def tunnels_of(self, *socket_ids: str) -> tuple[TunnelRecord, ...]:
         """The tunnels of one or more sockets, oldest first."""
         with self.database.reading() as connection:
-            return find_all(
-                connection,
-                TunnelRecord,
-                TUNNELS,
-                TUNNELS.c.socket_id.in_(socket_ids),
-                order_by=[TUNNELS.c.created_at, TUNNELS.c.tunnel_id],
-            )
+            found = [
+                tunnel
+                for part in in_parts(socket_ids)
+                for tunnel in find_all(
+                    connection, TunnelRecord, TUNNELS, TUNNELS.c.socket_id.in_(part)
+                )
+            ]
+        return tuple(sorted(found, key=lambda tunnel: (tunnel.created_at, tunnel.tunnel_id)))
 
     def get_tunnel(self, account_id: str, socket_id: str, tunnel_id: str) -> TunnelRecord:
         """One tunnel of one of the account's sockets.

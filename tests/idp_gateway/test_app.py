@@ -1,11 +1,14 @@
 """The application around the routes: problem documents, limits, headers, documentation."""
 
+import json
+import uuid
+
 import httpx
 import pytest
 
 from idp_gateway import errors
 from idp_gateway.app import create_app
-from idp_gateway.bounds import MAX_BODY_BYTES
+from idp_gateway.bounds import MAX_BODY_BYTES, MAX_EDGE_BODY_BYTES, MAX_REPORTED_TUNNELS
 from idp_gateway.composition import Gateway
 from idp_gateway.problems import status_of
 from tests.idp_gateway.test_authority import csr
@@ -138,3 +141,13 @@ def test_an_edge_gets_a_certificate_and_reports(api: httpx.Client, gateway: Gate
         ("report", {"edge_id": "e1", "tunnels": [{"tunnel_id": "x"}]}),
     ):
         assert api.post(f"/internal/{path}", json=body).status_code == 400
+
+
+def test_the_longest_report_the_form_takes_fits_into_a_body() -> None:
+    longest = {
+        "tunnel_id": str(uuid.UUID(int=0)),
+        "connected_at": "2026-11-23T12:00:00.000000+00:00",
+        "peer": "[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:65535",
+    }
+    report = {"edge_id": "e" * 64, "tunnels": [longest] * MAX_REPORTED_TUNNELS}
+    assert len(json.dumps(report)) < MAX_EDGE_BODY_BYTES

@@ -4,6 +4,7 @@ import httpx
 import pytest
 
 from idp_gateway.composition import Gateway
+from idp_gateway.replies import TunnelView
 from tests.idp_gateway.api.conftest import Person, both_databases
 from tests.idp_gateway.conftest import FixedClock
 
@@ -86,3 +87,68 @@ def test_thousands_of_tunnels_fit_into_one_report(
     }
     key = {"authorization": f"Bearer {gateway.edge_key.decode()}"}
     assert api.post("/internal/report", json=report, headers=key).status_code == 204
+
+
+def test_the_word_of_an_edge_that_fell_silent_wears_off(
+    api: httpx.Client, owner: Person, gateway: Gateway, clock: FixedClock, ssh_key: str
+) -> None:
+    socket = owner.call("POST", "/connect", json={"name": "c"}).json()
+    connected = {
+        "tunnel_id": socket["tunnels"][0]["tunnel_id"],
+        "connected_at": clock().isoformat(),
+        "peer": "192.0.2.1:4711",
+    }
+    report = {"edge_id": "edge-1", "ssh_host_key": ssh_key, "tunnels": [connected]}
+    key = {"authorization": f"Bearer {gateway.edge_key.decode()}"}
+    assert api.post("/internal/report", json=report, headers=key).status_code == 204
+    path = f"/socket/{socket['socket_id']}"
+
+    def shown() -> tuple[bool, list[str]]:
+        (tunnel,) = gateway.store.tunnels_of(socket["socket_id"])
+        view = TunnelView.now(gateway, [socket["socket_id"]]).reply(tunnel)
+        return view.connected, view.tunnel_server_host_keys
+
+    clock.advance(seconds=89)
+    assert owner.call("GET", path).json()["tunnels"][0]["connected"] is True
+    clock.advance(seconds=1)
+    assert owner.call("GET", path).json()["tunnels"][0]["connected"] is False
+    clock.advance(hours=23)
+    assert shown() == (False, [ssh_key])
+    clock.advance(hours=1)
+    assert shown() == (False, [])
+
+
+def test_an_edge_may_report_only_what_changed(
+    api: httpx.Client, owner: Person, gateway: Gateway, clock: FixedClock
+) -> None:
+    socket = owner.call("POST", "/connect", json={"name": "c"}).json()
+    tunnel_id = socket["tunnels"][0]["tunnel_id"]
+    changed = {"tunnel_id": tunnel_id, "connected_at": clock().isoformat(), "peer": "p"}
+    key = {"authorization": f"Bearer {gateway.edge_key.decode()}"}
+
+    def report(**said: object) -> int:
+        body = {"edge_id": "edge-1", **said}
+        return api.post("/internal/report", json=body, headers=key).status_code
+
+    def connected() -> bool:
+        (tunnel,) = owner.call("GET", f"/socket/{socket['socket_id']}/tunnel").json()
+        return bool(tunnel["connected"])
+
+    assert report(changed=[changed, changed], gone=[]) == 204
+    assert connected()
+    assert report(changed=[]) == 204
+    assert connected()
+    assert report(gone=[tunnel_id]) == 204
+    assert not connected()
+    assert report() == 400
+    assert report(tunnels=[], gone=[]) == 400
+
+
+def test_more_sockets_than_a_statement_has_variables_are_listed(
+    owner: Person, gateway: Gateway
+) -> None:
+    ids = [f"no-such-{number}" for number in range(70_000)]
+    socket = owner.call("POST", "/connect", json={"name": "c"}).json()
+    (tunnel,) = gateway.store.tunnels_of(*ids, socket["socket_id"])
+    assert tunnel.tunnel_id == socket["tunnels"][0]["tunnel_id"]
+    assert not gateway.store.tunnel_reports_of(ids, since=gateway.clock())

@@ -1,10 +1,12 @@
 """Revisions and the feed's rows, on both databases."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from idp_gateway.records import ChangeKind, TunnelReportRecord
+from idp_gateway.records import AccountRecord, ChangeKind, SocketRecord, TunnelReportRecord
 from idp_gateway.store import Store
 from tests.support.rows import NOW, PORTS, account, owner_with_socket, race, socket
+
+BEFORE = NOW - timedelta(seconds=1)
 
 
 def test_every_change_has_a_revision_of_its_own_and_in_order(store: Store) -> None:
@@ -113,27 +115,41 @@ def test_the_last_acknowledgement_of_an_edge_counts(store: Store) -> None:
     assert [(edge.edge_id, edge.acked_revision) for edge in store.edges()] == [("e1", 7), ("e2", 1)]
 
 
-def test_a_report_replaces_the_last_one_and_leaves_unknown_tunnels_out(store: Store) -> None:
+def _report(edge: str, tunnel_id: str, at: datetime = NOW) -> TunnelReportRecord:
+    return TunnelReportRecord(
+        tunnel_id=tunnel_id, edge_id=edge, connected_at=at, peer="192.0.2.1", seen_at=at
+    )
+
+
+def _reported(store: Store, socket_id: str, since: datetime) -> set[tuple[str, str]]:
+    found = store.tunnel_reports_of([socket_id], since=since)
+    return {(one.edge_id, one.tunnel_id) for one in found}
+
+
+def _socket_with_tunnels(store: Store, *tunnel_ids: str) -> tuple[AccountRecord, SocketRecord]:
     owner, kept = owner_with_socket(store)
-    for name in ("t1", "t2"):
+    for name in tunnel_ids:
         store.add_tunnel(owner.account_id, kept.socket_id, tunnel_id=name, now=NOW)
+    return owner, kept
 
-    def report(edge: str, *tunnel_ids: str) -> None:
-        store.report_tunnels(
-            edge,
-            [
-                TunnelReportRecord(
-                    tunnel_id=name, edge_id=edge, connected_at=NOW, peer="192.0.2.1", seen_at=NOW
-                )
-                for name in tunnel_ids
-            ],
-        )
 
-    report("e1", "t1", "t2", "no-such")
-    report("e2", "t1")
-    report("e1", "t2")
-    found = {(one.edge_id, one.tunnel_id) for one in store.tunnel_reports_of([kept.socket_id])}
-    assert found == {("e1", "t2"), ("e2", "t1")}
-    assert store.tunnel_reports_of(["other"]) == ()
+def test_a_report_replaces_the_last_one_and_leaves_unknown_tunnels_out(store: Store) -> None:
+    owner, kept = _socket_with_tunnels(store, "t1", "t2")
+    store.report_tunnels("e1", [_report("e1", name) for name in ("t1", "t2", "no-such")])
+    store.report_tunnels("e2", [_report("e2", "t1")])
+    store.report_tunnels("e1", [_report("e1", "t2")])
+    assert _reported(store, kept.socket_id, BEFORE) == {("e1", "t2"), ("e2", "t1")}
+    assert _reported(store, "other", BEFORE) == set()
     store.delete_socket(owner.account_id, kept.socket_id, NOW)
-    assert store.tunnel_reports_of([kept.socket_id]) == ()
+    assert _reported(store, kept.socket_id, BEFORE) == set()
+
+
+def test_a_report_of_changes_leaves_the_rest_as_it_is(store: Store) -> None:
+    _, kept = _socket_with_tunnels(store, "t1", "t2", "t3")
+    store.report_tunnels("e1", [_report("e1", "t1"), _report("e1", "t2")])
+    store.report_tunnels("e2", [_report("e2", "t1")])
+    later = NOW + timedelta(seconds=40)
+    changed = [_report("e1", name, later) for name in ("t2", "t3", "no-such")]
+    store.report_changes("e1", changed=changed, gone=["t1", "never-there"])
+    assert _reported(store, kept.socket_id, BEFORE) == {("e1", "t2"), ("e1", "t3"), ("e2", "t1")}
+    assert _reported(store, kept.socket_id, NOW) == {("e1", "t2"), ("e1", "t3")}
