@@ -3,6 +3,7 @@
 import asyncio
 import json
 import ssl
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -99,6 +100,28 @@ async def test_any_other_session_is_asked_about(edge: Edge, claims: dict) -> Non
     assert question.target == "/internal/authorize/x?y=1"
     assert question.one("host") == f"app.{DOMAIN}"
     assert question.one("x-forwarded-for") == "127.0.0.1"
+
+
+async def test_a_session_that_ended_half_a_minute_ago_is_asked_about(edge: Edge) -> None:
+    ended = ("cookie", edge.session("app", exp=int(time.time()) - 30))
+    served = len(edge.origins["app"].requests)
+    assert (await edge.get("app", "/", ended)).status == 302
+    assert len(edge.origins["app"].requests) == served
+
+
+async def test_a_session_ends_while_its_connection_stays_open(edge: Edge) -> None:
+    end = int(time.time()) + 3
+    session = ("cookie", edge.session("app", exp=end))
+    reader, writer = await edge.connect(f"app.{DOMAIN}")
+    answers: list[tuple[float, int]] = []
+    async with asyncio.timeout(20):
+        while not answers or answers[-1][1] == 200:
+            writer.write(request_bytes(f"app.{DOMAIN}", "/", (session,)))
+            answers.append((time.time(), (await read_message(reader)).status))
+    writer.close()
+    assert answers[0][1] == 200
+    assert answers[-1][1] == 302
+    assert end - 0.5 <= answers[-1][0] <= end + 2.5
 
 
 async def test_a_session_of_one_socket_opens_no_other(edge: Edge) -> None:
