@@ -144,9 +144,9 @@ class Feed:
         with self._refreshing:
             self._refresh()
             revision = self._state.revision
-            if has == revision:
+            if has == revision and has:
                 return None, revision
-            if has is None or not self._oldest <= has < revision:
+            if not has or not self._oldest <= has < revision:
                 return self._state.snapshot(), revision
             if has not in self._lines:
                 changed = [
@@ -158,21 +158,24 @@ class Feed:
             return self._lines[has], revision
 
     def _refresh(self) -> None:
-        fresh = time.monotonic() - self._refreshed_at < _FRESH_SECONDS
-        self._refreshed_at = time.monotonic()
-        if not fresh:
+        now = time.monotonic()
+        if now - self._refreshed_at >= _FRESH_SECONDS:
             # The first look, or no edge was here for so long that changes may be forgotten.
             rows = self._store.read_feed(None)
             self._changes.clear()
             self._oldest = rows.revision
         elif self._store.revision() == self._state.revision:
+            self._refreshed_at = now
             return
         else:
             rows = self._store.read_feed(self._state.revision)
             self._remember(rows.changes)
+        # A look that fails half-way leaves something no look may build on: begin anew then.
+        self._refreshed_at = -math.inf
         self._state.apply(rows)
         self._digest = self._state.digest()
         self._lines.clear()
+        self._refreshed_at = now
 
     def _remember(self, changes: tuple[ChangeRecord, ...]) -> None:
         for change in changes:

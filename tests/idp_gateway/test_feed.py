@@ -12,6 +12,7 @@ import pytest
 
 from idp_gateway import feed as feed_module
 from idp_gateway.composition import Gateway, build_gateway
+from idp_gateway.feed_state import FeedState
 from idp_gateway.records import AccountRecord, SocketRecord
 from idp_gateway.settings import Settings
 from policy.types import SocketType
@@ -194,6 +195,62 @@ async def test_after_a_long_pause_forgotten_changes_are_not_missed(gateway: Gate
     again = FakeEdge(gateway, since=edge.revision)
     assert (await again.next())["type"] == "snapshot"
     assert socket.socket_id not in again.state["sockets"]
+
+
+@pytest.mark.parametrize("failing", ["read_feed", "revision"])
+async def test_a_look_that_fails_is_taken_again(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    owner, socket = fill(gateway)
+    passing = gateway.store.add_socket(rows.socket(owner), ports=rows.PORTS)
+    gateway.store.delete_socket(owner.account_id, passing.socket_id, rows.NOW)
+    # Only the last change is remembered, as after a week: a partial look would lack the socket.
+    gateway.store.forget_changes(rows.NOW + timedelta(days=8))
+    if failing == "revision":
+        await FakeEdge(gateway).next()
+        gateway.store.set_account_ssh_key(owner.account_id, "", rows.NOW)
+    real, failures = getattr(gateway.store, failing), iter([OSError("disk")])
+
+    def fail_once(*args: Any) -> Any:
+        for failure in failures:
+            raise failure
+        return real(*args)
+
+    monkeypatch.setattr(gateway.store, failing, fail_once)
+    with pytest.raises(OSError, match="disk"):
+        await FakeEdge(gateway).next()
+    edge = FakeEdge(gateway)
+    assert (await edge.next())["type"] == "snapshot"
+    assert set(edge.state["sockets"]) == {socket.socket_id}
+    gateway.store.delete_socket(owner.account_id, socket.socket_id, rows.NOW)
+    while edge.revision < gateway.store.revision():
+        await edge.next()
+    assert edge.state["sockets"] == {}
+
+
+async def test_a_state_applied_half_is_read_anew(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, socket = fill(gateway)
+    await FakeEdge(gateway).next()
+    gateway.store.set_account_ssh_key(owner.account_id, "", rows.NOW)
+    with monkeypatch.context() as broken:
+        broken.setattr(FeedState, "digest", lambda _state: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            await FakeEdge(gateway).next()
+    edge = FakeEdge(gateway)
+    assert (await edge.next())["type"] == "snapshot"
+    assert set(edge.state["sockets"]) == {socket.socket_id}
+    assert gateway.feed._oldest == gateway.store.revision()
+
+
+async def test_revision_0_is_always_answered_with_a_snapshot(
+    gateway: Gateway,
+) -> None:
+    fill(gateway)
+    await FakeEdge(gateway).next()
+    gateway.feed._oldest = 0
+    assert (await FakeEdge(gateway).next())["type"] == "snapshot"
 
 
 async def test_changes_of_another_gateway_are_found(gateway: Gateway, clock: FixedClock) -> None:
