@@ -189,7 +189,7 @@ class Agent:
         if self._publication:
             self._published_event.set()
 
-    def _on_tunnels(self) -> None:
+    def _on_tunnels(self, connected: ConnectedTunnel) -> None:  # noqa: ARG002
         self._tunnels_changed.set()
         self._wake.set()
 

@@ -33,5 +33,8 @@ class TunnelBackend(Protocol):
         Never waits: a client that does not read loses lines, and is told how many.
         """
 
+    def watched(self, socket_id: str) -> bool:
+        """Whether a line for this socket would be shown to anybody; as cheap as it can be."""
+
     async def close(self) -> None:
         """Stop listening and end every connection."""

@@ -50,12 +50,16 @@ class Endpoint:
 class TunnelTable:
     """The endpoints of one edge, whatever backend they came through."""
 
-    def __init__(self, folder: Path, clock: Clock, on_change: Callable[[], None]) -> None:
-        """``on_change`` is called after every attach and detach."""
+    def __init__(
+        self, folder: Path, clock: Clock, on_change: Callable[[ConnectedTunnel], None]
+    ) -> None:
+        """``on_change`` is told, after every attach and detach, whose it was."""
         self._folder = folder
         self._clock = clock
         self._on_change = on_change
         self._endpoints: dict[str, Endpoint] = {}
+        self._connected: dict[str, ConnectedTunnel] = {}
+        self._of_socket: dict[str, dict[str, ConnectedTunnel]] = {}
 
     def prepare(self) -> None:
         """Make the folder (0700) and clear what an earlier run left in it."""
@@ -65,8 +69,13 @@ class TunnelTable:
             leftover.unlink()
 
     def connected(self) -> Mapping[str, ConnectedTunnel]:
-        """Every tunnel that has a live client, by tunnel id."""
-        return MappingProxyType({key: item.connected for key, item in self._endpoints.items()})
+        """Every tunnel that has a live client, by tunnel id; a view that follows the table."""
+        return MappingProxyType(self._connected)
+
+    def of_socket(self, socket_id: str) -> list[ConnectedTunnel]:
+        """The socket's tunnels that have a live client, in the order of their ids."""
+        found = self._of_socket.get(socket_id, {})
+        return [found[tunnel_id] for tunnel_id in sorted(found)]
 
     async def attach(
         self,
@@ -100,10 +109,16 @@ class TunnelTable:
             temporary.unlink(missing_ok=True)
             raise
         older = self._endpoints.get(tunnel.tunnel_id)
+        if older is not None:
+            self._forget(older.connected)
         self._endpoints[tunnel.tunnel_id] = endpoint
+        self._connected[tunnel.tunnel_id] = connected
+        self._of_socket.setdefault(tunnel.socket_id, {})[tunnel.tunnel_id] = connected
         if older is not None:
             _end(older, "another connection took this tunnel over")
-        self._on_change()
+            if older.connected.socket_id != tunnel.socket_id:
+                self._on_change(older.connected)
+        self._on_change(connected)
         return endpoint
 
     def detach(self, endpoint: Endpoint) -> None:
@@ -111,10 +126,18 @@ class TunnelTable:
         if self._endpoints.get(endpoint.connected.tunnel_id) is not endpoint:
             return
         del self._endpoints[endpoint.connected.tunnel_id]
+        self._forget(endpoint.connected)
         with contextlib.suppress(OSError):
             endpoint.connected.path.unlink()
         _close_server(endpoint)
-        self._on_change()
+        self._on_change(endpoint.connected)
+
+    def _forget(self, connected: ConnectedTunnel) -> None:
+        del self._connected[connected.tunnel_id]
+        same_socket = self._of_socket[connected.socket_id]
+        del same_socket[connected.tunnel_id]
+        if not same_socket:
+            del self._of_socket[connected.socket_id]
 
     def revoke(self, endpoint: Endpoint, reason: str) -> None:
         """The state no longer allows this endpoint: tell its holder and end it."""

@@ -274,11 +274,30 @@ async def test_lines_reach_the_screens_of_the_socket_alone(
         other = await openssh(bench, f"10002:127.0.0.1:{port}")
         await web.shows(b"Logs")
         await other.shows(b"Logs")
+        assert bench.backend.watched("web-id")
+        assert not bench.backend.watched("third-id")
         bench.backend.log("web-id", "for web \x1b[2J\x00\u00fc\r\nend")
         bench.backend.log("other-id", "for other")
         await web.shows(b"for web \\x1b[2J\\x00\\xfc\\r\\nend\r\n")
         await other.shows(b"for other\r\n")
         assert b"for web" not in other.seen
+
+
+async def test_a_client_without_a_screen_is_not_asked_for_lines(
+    folder: Path, openssh: StartClient
+) -> None:
+    async with ssh_bench(folder) as bench, origin(echo) as port:
+        client = await openssh(bench, f"10001:127.0.0.1:{port}", extra=("-N",))
+        await bench.connected()
+        assert not bench.backend.watched("web-id")
+        watching = await openssh(bench, f"10001:127.0.0.1:{port}")
+        await watching.shows(b"Logs")
+        assert bench.backend.watched("web-id")
+        watching.process.kill()
+        await watching.ends()
+        await client.ends()
+        await bench.until(lambda: not bench.table.connected())
+        assert not bench.backend.watched("web-id")
 
 
 async def test_a_client_that_does_not_read_blocks_nobody_and_is_told_later(

@@ -49,7 +49,7 @@ async def ssh_bench(folder: Path, **options: object) -> AsyncIterator[Bench]:
     def clock() -> datetime:
         return datetime.now(UTC)
 
-    table = TunnelTable(folder / "t", clock, changes.set)
+    table = TunnelTable(folder / "t", clock, lambda _changed: changes.set())
     table.prepare()
     values = {"address": "127.0.0.1", "port": 0, "https_port": 8443} | options
     backend = SshTunnels(

@@ -17,9 +17,10 @@ import asyncssh
 from proxy.clock import Clock
 from proxy.errors import TunnelRefused
 from proxy.state import EdgeState, EdgeTunnel
+from proxy.tunnels.ssh.audience import Audience
 from proxy.tunnels.ssh.forward import Forward
 from proxy.tunnels.ssh.login import Login, LoginKeys, is_certificate, read_certificate
-from proxy.tunnels.ssh.requests import requested_tunnel
+from proxy.tunnels.ssh.requests import TunnelIndex, requested_tunnel
 from proxy.tunnels.ssh.screen import LogScreen
 from proxy.tunnels.table import TunnelTable
 
@@ -45,6 +46,8 @@ class TunnelServer(Protocol):
 
     state: EdgeState | None
     keys: LoginKeys
+    tunnels: TunnelIndex
+    audience: "Audience[ClientOfTunnel]"
     table: TunnelTable
     clock: Clock
     open_deadline: float
@@ -163,6 +166,7 @@ class ClientOfTunnel(asyncssh.SSHServer):
             forward.detach()
         self.forwards.clear()
         self.screens.clear()
+        self._place()
         if connection is not None:
             self._server.gone(connection)
 
@@ -261,10 +265,14 @@ class ClientOfTunnel(asyncssh.SSHServer):
         if len(self.forwards) >= MAX_FORWARDS:
             raise TunnelRefused("too-many-forwards", "too many forwards in one connection")
         table = self._server.table
-        tunnel = requested_tunnel(state, login, address, port, table.connected())
+        asked = (address, port)
+        tunnel = requested_tunnel(
+            self._server.tunnels, state.sockets, login, asked, table.connected()
+        )
         carrier = _Carrier(connection, self._server.open_deadline)
-        forward = Forward(tunnel, carrier, (address, port), self._lost, self._let_go)
+        forward = Forward(tunnel, carrier, asked, self._lost, self._let_go)
         self.forwards.append(forward)
+        self._place()
         try:
             await forward.attach(table, self.peer)
         except OSError:
@@ -282,6 +290,7 @@ class ClientOfTunnel(asyncssh.SSHServer):
     def _let_go(self, forward: Forward) -> None:
         with contextlib.suppress(ValueError):
             self.forwards.remove(forward)
+        self._place()
 
     def _lost(self, forward: Forward, reason: str) -> None:
         self._let_go(forward)
@@ -297,7 +306,7 @@ class ClientOfTunnel(asyncssh.SSHServer):
         if self._sessions >= MAX_SESSIONS:
             return False
         self._sessions += 1
-        return LogScreen(self._welcome, self.screens.append, self._screen_closed, self._interrupted)
+        return LogScreen(self._welcome, self._screen_opened, self._screen_closed, self._interrupted)
 
     def _welcome(self) -> list[str]:
         lines = ["Welcome to mysocket."]
@@ -305,10 +314,20 @@ class ClientOfTunnel(asyncssh.SSHServer):
             lines += self._server.banner(forward.tunnel)
         return lines
 
+    def _screen_opened(self, screen: LogScreen) -> None:
+        self.screens.append(screen)
+        self._place()
+
     def _screen_closed(self, screen: LogScreen) -> None:
         self._sessions -= 1
         if screen in self.screens:
             self.screens.remove(screen)
+            self._place()
+
+    def _place(self) -> None:
+        """Forwards or screens changed: say whose lines are seen here."""
+        served = {forward.tunnel.socket_id for forward in self.forwards} if self.screens else set()
+        self._server.audience.place(self, served)
 
     def _interrupted(self) -> None:
         self.disconnect("interrupted at the terminal")

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from proxy.errors import TunnelRefused
-from proxy.state import EdgeState, TunnelUser
+from proxy.state import EdgeState, Trust, TunnelUser, changed_keys
 
 CERTIFICATE_SUFFIX = b"-cert-v01@openssh.com"
 
@@ -48,23 +48,34 @@ class LoginKeys:
     authorities: frozenset[bytes]
     users: Mapping[str, TunnelUser]
     """What ``accounts`` was decoded from."""
+    trust: Trust | None = None
+    """What ``authorities`` was decoded from."""
 
     @classmethod
     def of(cls, state: EdgeState | None, earlier: Self | None = None) -> Self:
         """Keys that cannot be decoded are left out: nobody can log in with them.
 
-        Accounts that are the same objects as in ``earlier`` are not decoded again.
+        What is as in ``earlier`` is not decoded again; if no account differs, ``accounts`` is the
+        same object.
         """
+        if earlier is None:
+            earlier = cls(accounts={}, authorities=frozenset(), users={})
         if state is None:
-            return cls(accounts={}, authorities=frozenset(), users={})
-        accounts = {}
-        for name, user in state.tunnel_users.items():
-            if earlier is not None and earlier.users.get(name) is user:
-                accounts[name] = earlier.accounts[name]
-            else:
-                accounts[name] = _blobs(user.public_keys)
-        authorities = _blobs(state.trust.tunnel_user_ca)
-        return cls(accounts=accounts, authorities=authorities, users=state.tunnel_users)
+            return earlier
+        accounts, authorities = earlier.accounts, earlier.authorities
+        if changes := changed_keys(earlier.users, state.tunnel_users):
+            users = state.tunnel_users
+            accounts = {name: blobs for name, blobs in accounts.items() if name not in changes} | {
+                name: _blobs(users[name].public_keys) for name in changes if name in users
+            }
+        if earlier.trust is not state.trust:
+            authorities = _blobs(state.trust.tunnel_user_ca)
+        return cls(
+            accounts=accounts,
+            authorities=authorities,
+            users=state.tunnel_users,
+            trust=state.trust,
+        )
 
     def knows(self, user_name: str, key: bytes) -> bool:
         """Whether the account registered this public key blob."""

@@ -10,8 +10,10 @@ from policy.types import SocketType
 from proxy.clock import Clock
 from proxy.settings import CipherChoice
 from proxy.state import EdgeSocket, EdgeState, EdgeTunnel
+from proxy.tunnels.ssh.audience import Audience
 from proxy.tunnels.ssh.connection import ClientOfTunnel, TunnelConnection
 from proxy.tunnels.ssh.login import LoginKeys
+from proxy.tunnels.ssh.requests import TunnelIndex
 from proxy.tunnels.ssh.screen import RULE
 from proxy.tunnels.table import TunnelTable
 
@@ -62,6 +64,8 @@ class SshTunnels:
         self.open_deadline = options.open_deadline
         self.state: EdgeState | None = None
         self.keys = LoginKeys.of(None)
+        self.tunnels = TunnelIndex()
+        self.audience: Audience[ClientOfTunnel] = Audience()
 
     @property
     def port(self) -> int:
@@ -111,8 +115,12 @@ class SshTunnels:
 
     def apply(self, state: EdgeState) -> None:
         """Take a new state; logins and tunnels it no longer has are cut at once."""
-        self.state = state
-        self.keys = LoginKeys.of(state, self.keys)
+        before, self.state = self.state, state
+        keys, self.keys = self.keys, LoginKeys.of(state, self.keys)
+        lost_tunnels = self.tunnels.follow(state.tunnels)
+        lost_sockets = before is not None and before.sockets.keys() - state.sockets.keys()
+        if not (lost_tunnels or lost_sockets) and _same_logins(keys, self.keys):
+            return
         for client in list(self._connections.values()):
             if client.login is None:
                 continue
@@ -125,10 +133,13 @@ class SshTunnels:
 
     def log(self, socket_id: str, line: str) -> None:
         """Show a line to every client that serves this socket."""
-        for client in self._connections.values():
-            if any(forward.tunnel.socket_id == socket_id for forward in client.forwards):
-                for screen in client.screens:
-                    screen.show(line)
+        for client in self.audience.of(socket_id):
+            for screen in client.screens:
+                screen.show(line)
+
+    def watched(self, socket_id: str) -> bool:
+        """Whether any client that serves this socket has a screen open."""
+        return socket_id in self.audience
 
     async def close(self) -> None:
         """Stop listening and end every connection."""
@@ -171,6 +182,11 @@ class SshTunnels:
             return []
         address = public_address(socket, self._options.https_port)
         return ["", f"{socket.name} - {address}", RULE, "Logs", RULE]
+
+
+def _same_logins(before: LoginKeys, after: LoginKeys) -> bool:
+    """Whether everybody who could log in still can; ``False`` also when that is not known."""
+    return before.accounts is after.accounts and before.authorities == after.authorities
 
 
 def public_address(socket: EdgeSocket, https_port: int) -> str:
