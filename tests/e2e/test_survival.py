@@ -4,15 +4,20 @@ import json
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.support.origins import Origin, banner_origin, http_origin
 from tests.support.processes import command_line, eventually
 from tests.support.product import Person, Product
 from tests.support.visitor import Visitor, sign_in
+
+LONGEST_GAP = 10.0
+"""Seconds without a part that was killed; the clients of tunnels may have to come back, too."""
 
 
 @pytest.fixture(scope="module")
@@ -85,23 +90,6 @@ def test_without_the_gateway_sessions_and_connections_go_on(
             assert session.get(product.socket_url(web)).status_code == 200
 
 
-@pytest.mark.parametrize("part", ["envoy", "edge"])
-def test_a_killed_part_is_back_within_seconds(
-    part: str, product: Product, web: dict[str, Any], session: Visitor
-) -> None:
-    old = kill(product, part)
-
-    eventually(lambda: back(product, part, old), what=f"a new {part}")
-
-    def served() -> bool:
-        try:
-            return session.get(product.socket_url(web)).status_code == 200
-        except Exception as error:
-            raise OSError(str(error)) from error
-
-    eventually(served, within=30, what="the socket through the new one")
-
-
 def remembered(product: Product, owner: Person) -> dict[str, Any]:
     """All that must not change when everything was killed."""
     with owner.api as api:
@@ -110,6 +98,40 @@ def remembered(product: Product, owner: Person) -> dict[str, Any]:
     return json.loads(
         json.dumps({"ca": product.authority.read_text(), "sockets": sockets, "keys": keys})
     )
+
+
+@pytest.mark.parametrize("part", ["envoy", "edge"])
+def test_a_killed_part_is_back_within_seconds_and_nothing_is_lost(
+    part: str, product: Product, owner: Person, web: dict[str, Any], session: Visitor
+) -> None:
+    plain = owner.create_socket(socket_type="tcp")
+    port = plain["socket_tcp_ports"][0]
+    with banner_origin() as talker:
+        owner.publish(plain, talker.port)
+        eventually(lambda: greeted(port), what="the origin's greeting").close()
+        before = remembered(product, owner)
+        old = kill(product, part)
+        killed = time.monotonic()
+
+        eventually(lambda: not command_line(old), what=f"the end of the old {part}")
+        eventually(lambda: served(product, web, session), within=30, what="the page again")
+        eventually(lambda: greeted(port), what="the origin's greeting on the same port").close()
+        gap = time.monotonic() - killed
+
+        assert back(product, part, old)
+        eventually(lambda: remembered(product, owner) == before, what="all as before")
+        for tunnels in (web["tunnels"], plain["tunnels"]):
+            assert product.endpoint(tunnels[0]["tunnel_id"]).is_socket()
+        print(f"back after {gap:.1f} s")
+        assert gap < LONGEST_GAP
+
+
+def served(product: Product, web: dict[str, Any], session: Visitor) -> bool:
+    """Whether the page is there; a failed connection is an OSError, as for ``eventually``."""
+    try:
+        return session.get(product.socket_url(web)).status_code == 200
+    except httpx.TransportError as error:
+        raise OSError(str(error)) from error
 
 
 def test_after_kill_9_of_everything_all_is_as_before(
