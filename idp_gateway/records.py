@@ -85,6 +85,13 @@ class LoginSessionRecord:
     authenticated_at: datetime
     expires_at: datetime
     revoked_at: datetime | None = None
+    renews: str | None = None
+    """The session its login began with, if this is a renewal of it; they are revoked together."""
+
+    @property
+    def first_id(self) -> str:
+        """The session its login began with: what all renewals of one login have in common."""
+        return self.renews or self.session_id
 
     def stands(self, now: datetime) -> bool:
         """Whether the session is neither revoked nor over."""

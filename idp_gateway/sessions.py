@@ -8,9 +8,11 @@ the renewals of every socket session made under it.
 import hashlib
 import logging
 import secrets
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from idp_gateway.cookies import LOGIN
+from idp_gateway.errors import TokenInvalid
 from idp_gateway.records import LoginSessionRecord
 from idp_gateway.settings import Settings
 from idp_gateway.store import Store
@@ -48,6 +50,25 @@ def begin_session(
     note_identity(store, identity, now=now)
     store.add_login_session(record)
     return secret, record
+
+
+def renew_session(
+    store: Store, session: LoginSessionRecord, *, until: datetime
+) -> LoginSessionRecord:
+    """Go on with a login: another session of the same person that ends when the login is ended.
+
+    Raises:
+        TokenInvalid: the login was ended meanwhile.
+    """
+    renewed = replace(
+        session,
+        session_id=secret_digest(new_secret()),
+        expires_at=until,
+        renews=session.first_id,
+    )
+    if not store.renew_login_session(renewed, renewed_id=session.session_id):
+        raise TokenInvalid("this login has ended; log in again", reason="login-ended")
+    return renewed
 
 
 def find_session(

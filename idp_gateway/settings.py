@@ -90,6 +90,9 @@ class Settings(BaseSettings):
     signup_open: bool = True
     """Whether anybody may create an account (their e-mail stays unverified)."""
     login_session_hours: float = Field(default=12, gt=0, le=24 * 30)
+    """How long a login stands, and how long each renewal of a program's login does."""
+    login_renewal_days: float = Field(default=30, ge=0, le=365)
+    """How long after a login its API token can be renewed; 0 for not at all."""
     grant_minutes: float = Field(default=5, gt=0, le=60)
     """How far ahead a grant is good for."""
     clock_drift_minutes: float = Field(default=5, ge=0, le=60)

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    UniqueConstraint,
 )
 from sqlmodel import Field, SQLModel
 
@@ -143,6 +144,8 @@ class LoginSession(SQLModel, table=True):
     authenticated_at: datetime = _time()
     expires_at: datetime = _time(index=True)
     revoked_at: datetime | None = _time_or_none()
+    # No foreign key: the first session of a login is forgotten before its renewals.
+    renews: str | None = Field(index=True)
 
 
 class LoginAttempt(SQLModel, table=True):
@@ -217,9 +220,10 @@ class PublishedSocket(SQLModel, table=True):
 
 class SocketTunnel(SQLModel, table=True):
     __tablename__ = "tunnels"
+    __table_args__ = (UniqueConstraint("socket_id", "local_port"),)
     tunnel_id: str = Field(primary_key=True)
     socket_id: str = Field(foreign_key="sockets.socket_id", ondelete="CASCADE", index=True)
-    local_port: int = Field(unique=True)
+    local_port: int
     created_at: datetime = _time()
 
 
@@ -234,6 +238,7 @@ class SigningKey(SQLModel, table=True):
 
 class IssuedCertificate(SQLModel, table=True):
     __tablename__ = "certificates"
+    __table_args__ = (Index("ix_certificates_socket_id_issued_at", "socket_id", "issued_at"),)
     serial: str = Field(primary_key=True)
     kind: CertificateKind = _word(CertificateKind)
     ca_key_id: str
@@ -252,6 +257,7 @@ class IssuedCertificate(SQLModel, table=True):
 
 class DecisionMade(SQLModel, table=True):
     __tablename__ = "decisions"
+    __table_args__ = (Index("ix_decisions_socket_id_at", "socket_id", "at"),)
     decision_id: str = Field(primary_key=True)
     at: datetime = _time(index=True)
     effect: Effect = _word(Effect)

@@ -5,20 +5,14 @@ from datetime import timedelta
 from fastapi import APIRouter, Request
 
 from idp_gateway import accounts, sessions
-from idp_gateway.access import identity_of
 from idp_gateway.callers import CallerDep
 from idp_gateway.composition import Gateway
 from idp_gateway.dependencies import GatewayDep, source_address
 from idp_gateway.errors import TokenInvalid
 from idp_gateway.providers.local import local_identity
-from idp_gateway.records import AccountRecord
+from idp_gateway.records import AccountRecord, LoginSessionRecord
 from idp_gateway.routes.documented import problems
 from idp_gateway.schemas.accounts import LoginForm, LoginReply
-from idp_gateway.tokens import API_TOKEN_LIFE
-from policy.types import Identity
-
-MAX_RENEWAL = timedelta(days=30)
-"""How long after the password was typed a token can still be renewed."""
 
 router = APIRouter(tags=["login"])
 
@@ -35,23 +29,28 @@ def login(gateway: GatewayDep, request: Request, form: LoginForm) -> LoginReply:
         now=now,
     )
     identity = local_identity(account, issuer=gateway.settings.base_url, now=now)
-    return _begin(gateway, account, identity, API_TOKEN_LIFE)
+    life = sessions.login_life(gateway.settings)
+    _, session = sessions.begin_session(gateway.store, identity, life=life, now=now)
+    return _reply(gateway, account, session)
 
 
 @router.post("/login/refresh", responses=problems(401))
 def refresh(gateway: GatewayDep, caller: CallerDep) -> LoginReply:
-    """Exchange a valid API token for a new one, up to 30 days after the password was typed."""
-    left = caller.session.authenticated_at + MAX_RENEWAL - gateway.clock()
-    if left <= timedelta(0):
+    """Exchange a valid API token for a new one.
+
+    Possible for 30 days after the login (or what this gateway's operator chose). Ending the login,
+    as logging out in the browser it began in does, ends every token renewed from it.
+    """
+    now, settings = gateway.clock(), gateway.settings
+    last = caller.session.authenticated_at + timedelta(days=settings.login_renewal_days)
+    if last <= now:
         raise TokenInvalid("this login is too old to be renewed", reason="login-ended")
-    identity = identity_of(caller.session)
-    return _begin(gateway, caller.account, identity, min(left, API_TOKEN_LIFE))
+    until = min(last, now + sessions.login_life(settings))
+    session = sessions.renew_session(gateway.store, caller.session, until=until)
+    return _reply(gateway, caller.account, session)
 
 
-def _begin(
-    gateway: Gateway, account: AccountRecord, identity: Identity, life: timedelta
-) -> LoginReply:
-    _, session = sessions.begin_session(gateway.store, identity, life=life, now=gateway.clock())
+def _reply(gateway: Gateway, account: AccountRecord, session: LoginSessionRecord) -> LoginReply:
     token = gateway.tokens.api_token(
         account_id=account.account_id,
         email=account.email,

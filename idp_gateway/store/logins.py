@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Table, delete, func, insert, select, update
+from sqlalchemy import Table, delete, func, insert, or_, select, update
 
 from idp_gateway.errors import NotFound
 from idp_gateway.records import (
@@ -50,12 +50,39 @@ class LoginStore(StorePart):
                 connection, LoginSessionRecord, SESSIONS, SESSIONS.c.session_id == session_id
             )
 
-    def revoke_login_session(self, session_id: str, now: datetime) -> None:
-        """End a session for good; one that is unknown or revoked already stays as it is."""
+    def renew_login_session(self, session: LoginSessionRecord, *, renewed_id: str) -> bool:
+        """Keep a session that continues ``renewed_id``; not if that was revoked meanwhile."""
+        query = (
+            select(SESSIONS.c.revoked_at)
+            .where(SESSIONS.c.session_id == renewed_id)
+            .with_for_update()
+        )
         with self.database.writing() as connection:
+            found = connection.execute(query).first()
+            if found is None or found.revoked_at is not None:
+                return False
+            connection.execute(insert(SESSIONS).values(values_of(session)))
+        return True
+
+    def revoke_login_session(self, session_id: str, now: datetime) -> None:
+        """End a session for good, with the one its login began with and every renewal of that.
+
+        One that is unknown or revoked already stays as it is.
+        """
+        with self.database.writing() as connection:
+            found = find_one(
+                connection, LoginSessionRecord, SESSIONS, SESSIONS.c.session_id == session_id
+            )
+            if found is None:
+                return
+            same_login = or_(
+                SESSIONS.c.session_id == found.first_id, SESSIONS.c.renews == found.first_id
+            )
+            # On PostgreSQL a renewal under way holds one of these; its row is seen by what follows.
+            connection.execute(select(SESSIONS.c.session_id).where(same_login).with_for_update())
             connection.execute(
                 update(SESSIONS)
-                .where(SESSIONS.c.session_id == session_id, SESSIONS.c.revoked_at.is_(None))
+                .where(same_login, SESSIONS.c.revoked_at.is_(None))
                 .values(revoked_at=now)
             )
 

@@ -3,7 +3,7 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 from ipaddress import ip_address
 from typing import Any
 
@@ -244,6 +244,56 @@ def test_a_token_is_renewed_while_it_is_good_and_the_login_not_too_old(
             break
         token = reply.json()["token"]
     assert (reply.status_code, reply.json()["reason"]) == (401, "token-expired")
+
+
+def test_ending_the_login_ends_its_renewed_tokens(
+    owner: Person, gateway: Gateway, clock: FixedClock
+) -> None:
+    token = owner.token
+    for _ in range(2):
+        clock.advance(hours=8)
+        reply = owner.call("POST", "/login/refresh", headers={"x-access-token": token})
+        token = reply.json()["token"]
+    assert owner.call("GET", "/socket", headers={"x-access-token": token}).status_code == 200
+    gateway.store.delete_expired(clock())
+    second = gateway.tokens.verify_api_token(token).session_id
+    gateway.store.revoke_login_session(second, clock())
+    for method, path in (("GET", "/socket"), ("POST", "/login/refresh")):
+        reply = owner.call(method, path, headers={"x-access-token": token})
+        assert (reply.status_code, reply.json()["reason"]) == (401, "login-ended")
+
+
+def test_logging_out_where_a_program_was_let_in_ends_the_program_too(
+    owner: Person, gateway: Gateway, clock: FixedClock
+) -> None:
+    token = owner.call("POST", "/login/refresh").json()["token"]
+    gateway.store.revoke_login_session(owner.session.session_id, clock())
+    reply = owner.call("GET", "/socket", headers={"x-access-token": token})
+    assert (reply.status_code, reply.json()["reason"]) == (401, "login-ended")
+
+
+def test_a_token_lives_no_longer_than_the_settings_say(settings: Settings) -> None:
+    told = {"login_session_hours": 2, "login_renewal_days": 0.125}
+    clock = FixedClock()
+    gateway = build_gateway(Settings(state_dir=settings.state_dir, **told), clock=clock)
+    with client_of(create_app(gateway), gateway.settings.base_url) as api:
+        api.post("/user", json=FORM)
+        token = api.post("/login", json=LOGIN).json()["token"]
+        end = clock() + timedelta(hours=2)
+        assert gateway.tokens.verify_api_token(token).expires_at == end
+        clock.advance(hours=1, minutes=30)
+        headers = {"x-access-token": token}
+        token = api.post("/login/refresh", headers=headers).json()["token"]
+        # Three hours after the login, although the renewal alone would last for two.
+        end = clock() + timedelta(hours=1, minutes=30)
+        assert gateway.tokens.verify_api_token(token).expires_at == end
+    gateway.close()
+    never = Settings(state_dir=settings.state_dir, login_renewal_days=0)
+    gateway = build_gateway(never, clock=clock)
+    with client_of(create_app(gateway), gateway.settings.base_url) as api:
+        reply = api.post("/login/refresh", headers={"x-access-token": token})
+        assert (reply.status_code, reply.json()["reason"]) == (401, "login-ended")
+    gateway.close()
 
 
 def test_nobody_but_oneself_is_shown(owner: Person, stranger: Person, api: httpx.Client) -> None:

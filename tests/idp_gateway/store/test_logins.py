@@ -1,5 +1,6 @@
 """Sessions and what is used once, on both databases."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,6 +10,7 @@ from idp_gateway.records import (
     DeviceCodeRecord,
     DeviceState,
     LoginAttemptRecord,
+    LoginSessionRecord,
     OneTimeCodeRecord,
 )
 from idp_gateway.store import Store
@@ -64,6 +66,48 @@ def test_a_login_session_ends_once_and_for_good(store: Store) -> None:
     assert not found.stands(NOW)
     store.revoke_login_session("no-such", NOW)
     assert store.find_login_session("no-such") is None
+
+
+def _renewal(of: LoginSessionRecord, name: str) -> LoginSessionRecord:
+    return replace(of, session_id=f"{of.session_id}-{name}", renews=of.first_id)
+
+
+@pytest.mark.parametrize("ended", ["first", "second", "third"])
+def test_a_login_ends_with_all_its_renewals_whichever_is_ended(store: Store, ended: str) -> None:
+    first, other = login_session(), login_session()
+    second = _renewal(first, "second")
+    third = _renewal(second, "third")
+    store.add_login_session(first)
+    store.add_login_session(other)
+    assert store.renew_login_session(second, renewed_id=first.session_id)
+    assert store.renew_login_session(third, renewed_id=second.session_id)
+    chosen = {"first": first, "second": second, "third": third}[ended]
+    store.revoke_login_session(chosen.session_id, SOON)
+    for session in (first, second, third):
+        found = store.find_login_session(session.session_id)
+        assert found is not None
+        assert found.revoked_at == SOON
+    assert store.find_login_session(other.session_id) == other
+    late = _renewal(first, "late")
+    assert not store.renew_login_session(late, renewed_id=third.session_id)
+    assert store.find_login_session(late.session_id) is None
+
+
+def test_no_renewal_slips_past_the_end_of_its_login(store: Store) -> None:
+    first = login_session()
+    store.add_login_session(first)
+    renewals = [_renewal(first, f"r{number}") for number in range(12)]
+    race(
+        [
+            *[
+                lambda r=r: store.renew_login_session(r, renewed_id=first.session_id)
+                for r in renewals
+            ],
+            lambda: store.revoke_login_session(first.session_id, SOON),
+        ]
+    )
+    found = [store.find_login_session(renewal.session_id) for renewal in renewals]
+    assert all(one is None or one.revoked_at == SOON for one in found)
 
 
 def test_a_code_is_worth_something_once(store: Store) -> None:

@@ -8,7 +8,7 @@ from sqlmodel import SQLModel
 
 from idp_gateway.store import Database, Store
 from idp_gateway.store.migrate import alembic_config, upgrade
-from tests.support.rows import race
+from tests.support.rows import NOW, owner_with_socket, race
 
 
 def test_models_and_migrations_agree(store: Store) -> None:
@@ -28,6 +28,16 @@ def test_gateways_that_start_at_once_migrate_once(database_url: str) -> None:
     database = Database(database_url)
     assert Store(database).revision() == 0
     database.close()
+
+
+def test_tunnels_outlive_the_migrations(store: Store) -> None:
+    owner, socket = owner_with_socket(store)
+    tunnel = store.add_tunnel(owner.account_id, socket.socket_id, tunnel_id="t1", now=NOW)
+    with store.database.writing() as connection:
+        command.downgrade(alembic_config(connection), "0001")
+    with store.database.writing() as connection:
+        upgrade(connection)
+    assert store.tunnels_of(socket.socket_id) == (tunnel,)
 
 
 def test_undoing_leaves_nothing_behind(store: Store) -> None:
