@@ -3,7 +3,7 @@
 from typing import Any
 
 from proxy.envoy.clusters import gateway_cluster
-from proxy.envoy.names import DISCOVERY_CLUSTER
+from proxy.envoy.names import AUTHORIZE_CLUSTER, DISCOVERY_CLUSTER, GATEWAY_CLUSTER
 from proxy.envoy.settings import EnvoySettings
 
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -14,6 +14,7 @@ _CONNECTIONS = (
 
 def bootstrap(settings: EnvoySettings) -> dict[str, Any]:
     """The bootstrap as data. It holds no secret."""
+    gateways = [gateway_cluster(name, settings) for name in (GATEWAY_CLUSTER, AUTHORIZE_CLUSTER)]
     from_stream = {"ads": {}, "resource_api_version": "V3"}
     return {
         "node": {"id": "edge", "cluster": "edge"},
@@ -28,7 +29,7 @@ def bootstrap(settings: EnvoySettings) -> dict[str, Any]:
             "cds_config": from_stream,
             "lds_config": from_stream,
         },
-        "static_resources": {"clusters": [_discovery(settings), gateway_cluster(settings)]},
+        "static_resources": {"clusters": [_discovery(settings), *gateways]},
         # Ten thousand sockets would otherwise cost a second and 260 MB in counters nobody reads.
         "stats_config": {
             "stats_matcher": {"exclusion_list": {"patterns": [{"prefix": "cluster."}]}}
@@ -36,7 +37,7 @@ def bootstrap(settings: EnvoySettings) -> dict[str, Any]:
         "layered_runtime": {
             "layers": [
                 # Envoy's own 100 guards against foreign expressions; ours are constants.
-                {"name": "fixed", "static_layer": {"re2.max_program_size.error_level": 400}},
+                {"name": "fixed", "static_layer": {"re2.max_program_size.error_level": 1000}},
             ]
         },
         "overload_manager": {

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from policy.types import SocketType
-from proxy.envoy.names import GATEWAY_CLUSTER, METADATA, stream_cluster
+from proxy.envoy.names import METADATA, stream_cluster
 from proxy.envoy.settings import EnvoySettings
 from proxy.envoy.tls import blind_client, verified_client
 from proxy.state import BasicAuth, EdgeSocket
@@ -54,22 +54,22 @@ def tcp_cluster(
     return _cluster(stream_cluster(socket.socket_id), endpoints, settings)
 
 
-def gateway_cluster(settings: EnvoySettings) -> dict[str, Any]:
-    """Where the gateway's own pages and ``ext_authz`` go."""
+def gateway_cluster(name: str, settings: EnvoySettings) -> dict[str, Any]:
+    """The gateway: once for its own pages, once for ``ext_authz``, each with its own limits."""
     upstream = settings.gateway
     if upstream.unix_path is not None:
         address = _pipe(str(upstream.unix_path))
     else:
         address = {"socket_address": {"address": upstream.host, "port_value": upstream.port}}
     cluster: dict[str, Any] = {
-        "name": GATEWAY_CLUSTER,
+        "name": name,
         "type": "STATIC" if upstream.unix_path else "STRICT_DNS",
         "connect_timeout": f"{settings.connect_timeout}s",
         "load_assignment": {
-            "cluster_name": GATEWAY_CLUSTER,
+            "cluster_name": name,
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
         },
-        "circuit_breakers": _limits(settings),
+        "circuit_breakers": _limits(settings.gateway_connections),
         "typed_extension_protocol_options": _http_options(settings.origin_idle_timeout),
     }
     if upstream.tls_server_name:
@@ -110,7 +110,8 @@ def _cluster(
             "cluster_name": name,
             "endpoints": [{"lb_endpoints": ends}] if ends else [],
         },
-        "circuit_breakers": _limits(settings),
+        # One socket may use as much as the edge has: Envoy's own limit is 1 024 connections each.
+        "circuit_breakers": _limits(settings.max_connections),
     }
 
 
@@ -118,19 +119,9 @@ def _pipe(path: str) -> dict[str, Any]:
     return {"pipe": {"path": path}}
 
 
-def _limits(settings: EnvoySettings) -> dict[str, Any]:
-    """One socket may use as much as the edge has: Envoy's own limit is 1 024 connections each."""
-    most = settings.max_connections
-    return {
-        "thresholds": [
-            {
-                "max_connections": most,
-                "max_pending_requests": most,
-                "max_requests": most,
-                "max_retries": most,
-            }
-        ]
-    }
+def _limits(most: int) -> dict[str, Any]:
+    limits = ("max_connections", "max_pending_requests", "max_requests", "max_retries")
+    return {"thresholds": [dict.fromkeys(limits, most)]}
 
 
 def _http_options(idle_timeout: float) -> dict[str, Any]:

@@ -29,12 +29,12 @@ from proxy.envoy.expressions import (
 )
 from proxy.envoy.headers import edge_key, literal
 from proxy.envoy.names import (
+    ASK_PROTECTED,
+    AUTHORIZE_CLUSTER,
     AUTHORIZE_PREFIX,
-    GATEWAY_CLUSTER,
     IDENTITY_HEADERS,
     JWT_FILTER,
     METADATA,
-    POLICY_NOTE,
     PRODUCT_PREFIX,
     RBAC_FILTER,
     RESULT_NOTE,
@@ -42,17 +42,18 @@ from proxy.envoy.names import (
     SESSION_COOKIE,
     SHADOW_PREFIX,
 )
+from proxy.envoy.origin_headers import LUA
 from proxy.envoy.settings import EnvoySettings
 from proxy.state import Trust
 
 MISDIRECTED = "misdirected"
 """Policy name of a request whose Host and TLS server name differ."""
-CROSS_SITE = "cross-site-websocket"
-"""Policy name of a WebSocket that another site's page opens with a person's cookies."""
+CROSS_SITE = "cross-origin"
+"""Policy name of what another socket's or site's page does with a person's cookies."""
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+"""Methods that change nothing (RFC 9110 §9.2.1)."""
 ASK = "ask"
 """Policy name of a request the gateway is asked about."""
-ASK_PROTECTED = "ask-protected"
-"""The same where the socket has a password, which the origin must not see if the answer is yes."""
 
 _EXTENSIONS = "type.googleapis.com/envoy.extensions.filters.http"
 _REQUEST_HEADERS = field("request", "headers")
@@ -74,6 +75,16 @@ _ASKED_HEADERS = (
 def http_filters(trust: Trust, settings: EnvoySettings) -> list[dict[str, Any]]:
     """The chain of the sockets' listener."""
     return [_jwt(trust, settings), _rbac(), _ext_authz(settings), _lua(), router()]
+
+
+def whole_requests(settings: EnvoySettings) -> dict[str, Any]:
+    """Passes a request on when it is there with its whole body, so that slow senders occupy Envoy
+    alone."""
+    return _filter(
+        "envoy.filters.http.buffer",
+        "buffer.v3.Buffer",
+        {"max_request_bytes": settings.gateway_body_bytes},
+    )
 
 
 def router() -> dict[str, Any]:
@@ -133,13 +144,20 @@ def _misdirected() -> Expression:
 
 
 def _admissible() -> Expression:
-    """Host is the TLS name, and a WebSocket comes from the socket's own pages or from no browser.
+    """Host is the TLS name, and what changes something or opens a WebSocket comes from the socket's
+    own pages or from no browser.
 
-    A sibling socket is the same *site* to a browser, which sends it our ``SameSite=Lax`` cookie.
+    A sibling socket is the same *site* to a browser, which sends our ``SameSite=Lax`` cookie with
+    what its pages post here.
     """
-    own_page = either(
+    method = field("request", "method")
+    reading = every(
+        either(*(equal(method, text(safe)) for safe in SAFE_METHODS)),
         negate(contains("upgrade", _REQUEST_HEADERS)),
+    )
+    own_page = either(
         negate(contains("origin", _REQUEST_HEADERS)),
+        reading,
         equal(_wanted("mode"), text(Mode.PUBLIC.value)),
         equal(item(_REQUEST_HEADERS, "origin"), _wanted("origin")),
     )
@@ -154,15 +172,17 @@ def _passes() -> Mapping[Mode, Expression]:
     identified = every(
         equal(item(session, "aud"), field("request", "host")),
         equal(item(session, "epoch"), _wanted("epoch")),
-        negate(starts_with(field("request", "path"), PRODUCT_PREFIX)),
     )
+    # Whatever the socket asks now: a login for it may have begun when it asked for identities.
+    ours = starts_with(field("request", "path"), PRODUCT_PREFIX)
     credential = equal(item(_REQUEST_HEADERS, "authorization"), _wanted("basic"))
-    return {
-        Mode.IDENTITY: every(_is(Mode.IDENTITY), identified),
-        Mode.PUBLIC: _is(Mode.PUBLIC),
-        Mode.BASIC: every(_is(Mode.BASIC), credential),
-        Mode.IDENTITY_AND_BASIC: every(_is(Mode.IDENTITY_AND_BASIC), credential, identified),
+    needed: Mapping[Mode, tuple[Expression, ...]] = {
+        Mode.IDENTITY: (identified,),
+        Mode.PUBLIC: (),
+        Mode.BASIC: (credential,),
+        Mode.IDENTITY_AND_BASIC: (credential, identified),
     }
+    return {mode: every(_is(mode), *proofs, negate(ours)) for mode, proofs in needed.items()}
 
 
 def _is(mode: Mode) -> Expression:
@@ -199,7 +219,7 @@ def _action(name: str, effect: str) -> dict[str, Any]:
 def _ext_authz(settings: EnvoySettings) -> dict[str, Any]:
     uri = {
         "uri": "http://gateway.internal",
-        "cluster": GATEWAY_CLUSTER,
+        "cluster": AUTHORIZE_CLUSTER,
         "timeout": f"{settings.authorize_timeout}s",
     }
     address = {"key": "x-forwarded-for", "value": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"}
@@ -237,64 +257,9 @@ def _ext_authz(settings: EnvoySettings) -> dict[str, Any]:
 
 def _lua() -> dict[str, Any]:
     return _filter(
-        "envoy.filters.http.lua", "lua.v3.Lua", {"default_source_code": {"inline_string": _LUA}}
+        "envoy.filters.http.lua", "lua.v3.Lua", {"default_source_code": {"inline_string": LUA}}
     )
 
 
 def _filter(name: str, kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": name, "typed_config": {"@type": f"{_EXTENSIONS}.{kind}", **config}}
-
-
-_LUA = f"""
-local COOKIE = "{SESSION_COOKIE}"
-local PASSWORD_USED = {{
-  ["{Mode.BASIC}"] = true, ["{Mode.IDENTITY_AND_BASIC}"] = true, ["{ASK_PROTECTED}"] = true
-}}
-
-local function without_session(line)
-  local kept = {{}}
-  for part in line:gmatch("[^;]+") do
-    local name = part:match("^%s*([^=]*)"):gsub("%s+$", "")
-    if name ~= COOKIE then
-      local trimmed = part:gsub("^%s+", "")
-      kept[#kept + 1] = trimmed
-    end
-  end
-  return table.concat(kept, "; ")
-end
-
-local function strip_session(headers)
-  local lines = headers:getNumValues("cookie")
-  if lines == 0 then return end
-  local kept, found = {{}}, false
-  for index = 0, lines - 1 do
-    local line = headers:getAtIndex("cookie", index)
-    if line:find(COOKIE, 1, true) then found = true; line = without_session(line) end
-    if line ~= "" then kept[#kept + 1] = line end
-  end
-  if not found then return end
-  headers:remove("cookie")
-  if #kept > 0 then headers:add("cookie", table.concat(kept, "; ")) end
-end
-
-local function set(headers, name, value)
-  if type(value) == "string" then headers:replace(name, (value:gsub("%c", ""))) end
-end
-
-function envoy_on_request(handle)
-  local headers = handle:headers()
-  strip_session(headers)
-  if headers:get("upgrade") then headers:replace("connection", "Upgrade") end
-  local metadata = handle:streamInfo():dynamicMetadata()
-  local note = metadata:get("{RBAC_FILTER}") or {{}}
-  local pass = note["{POLICY_NOTE}"]
-  if PASSWORD_USED[pass] then headers:remove("authorization") end
-  if note["{RESULT_NOTE}"] ~= "allowed" then return end
-  if pass ~= "{Mode.IDENTITY}" and pass ~= "{Mode.IDENTITY_AND_BASIC}" then return end
-  local session = metadata:get("{JWT_FILTER}")["{SESSION}"]
-  set(headers, "{IDENTITY_HEADERS[0]}", session["email"])
-  set(headers, "{IDENTITY_HEADERS[1]}", session["name"])
-  set(headers, "{IDENTITY_HEADERS[2]}", session["asrt"])
-  set(headers, "{IDENTITY_HEADERS[3]}", session["email"])
-end
-"""

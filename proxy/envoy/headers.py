@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 from proxy.envoy.names import EDGE_KEY_HEADER
+from proxy.envoy.settings import EnvoySettings
 
 _PUNCTUATION = r"[^a-z0-9]"
 
@@ -16,13 +17,29 @@ _PREFIXES = (
     "x-auth",  # ours towards the origin
     "x-mysocket",  # ours towards the gateway
     "x-webauth",
+    "x-remote",
+    "remote",
+    "x-authentik",
+    "x-goog-authenticated",
+    "x-goog-iap",
+    "x-jwt-assertion",
+    "x-pomerium",
+    "x-amzn-oidc",
+    "x-ms-client-principal",
+    "cf-access",
+    "ssl-client",
+    "x-ssl-client",
+    "x-client-cert",
+    "x-forwarded-client-cert",
     "x-envoy",  # Envoy obeys these from addresses it takes for internal ones
 )
 """Names that begin so, alone or followed by a punctuation mark and more."""
 
 _EXACT = (
-    "remote-user",
-    "x-remote-user",
+    "x-real-ip",
+    "x-client-ip",
+    "true-client-ip",
+    "x-cluster-client-ip",
     "x-forwarded-user",
     "x-forwarded-email",
     "x-forwarded-groups",
@@ -31,6 +48,12 @@ _EXACT = (
     "x-forwarded-host",
     "x-forwarded-port",
     "x-forwarded-prefix",
+    "x-forwarded-scheme",
+    "x-forwarded-ssl",
+    "x-forwarded-uri",
+    "x-forwarded-method",
+    "x-original-method",
+    "x-original-uri",
     "x-original-url",
     "x-rewrite-url",
     "forwarded",
@@ -74,6 +97,19 @@ def client_headers() -> list[dict[str, Any]]:
         overwrite("x-forwarded-for", "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"),
         overwrite("x-forwarded-proto", "https"),
     ]
+
+
+def transport_security(settings: EnvoySettings) -> list[dict[str, Any]]:
+    """HSTS (RFC 6797) for the name alone, unless the origin has its own.
+
+    It holds on every port of the name, so no plain TCP socket of somebody else, which shares the
+    address, is shown what browsers keep for this name. Names of one machine do without: they are
+    used for much else.
+    """
+    if settings.is_local:
+        return []
+    header = {"key": "strict-transport-security", "value": "max-age=31536000"}
+    return [{"header": header, "append_action": "ADD_IF_ABSENT"}]
 
 
 def literal(value: str) -> str:

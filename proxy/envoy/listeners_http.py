@@ -7,9 +7,15 @@ the gateway, one opened for anything else nothing but sockets.
 from typing import Any
 
 from proxy.envoy import tls
-from proxy.envoy.filters import http_filters, router
+from proxy.envoy.filters import http_filters, router, whole_requests
 from proxy.envoy.gateway_paths import internal_path
-from proxy.envoy.headers import client_headers, early_mutation, edge_key, overwrite
+from proxy.envoy.headers import (
+    client_headers,
+    early_mutation,
+    edge_key,
+    overwrite,
+    transport_security,
+)
 from proxy.envoy.log_format import http_log
 from proxy.envoy.names import GATEWAY_CLUSTER
 from proxy.envoy.replies import local_replies
@@ -32,9 +38,6 @@ _UNTOLD = [
 
 def https_listener(trust: Trust, settings: EnvoySettings) -> dict[str, Any]:
     """One listener for all names; sockets come and go without touching it."""
-    inspector = (
-        "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"
-    )
     chains: list[dict[str, Any]] = [
         {
             "name": "gateway",
@@ -49,13 +52,7 @@ def https_listener(trust: Trust, settings: EnvoySettings) -> dict[str, Any]:
         "address": address(settings.listen_address, settings.https_port),
         "socket_options": keepalive(),
         "per_connection_buffer_limit_bytes": 1 << 20,
-        "listener_filters": [
-            {
-                "name": "envoy.filters.listener.tls_inspector",
-                "typed_config": {"@type": inspector},
-            }
-        ],
-        "listener_filters_timeout": f"{settings.handshake_timeout}s",
+        **tls.inspection(settings.handshake_timeout),
         "filter_chains": [
             {
                 **chain,
@@ -107,6 +104,7 @@ def _socket_connections(trust: Trust, settings: EnvoySettings) -> dict[str, Any]
             overwrite("x-forwarded-host", "%REQ(:AUTHORITY)%" + settings.public_port_suffix),
         ],
         "request_headers_to_remove": _UNTOLD,
+        "response_headers_to_add": transport_security(settings),
     }
     connections = _connections(
         "sockets", [host, _not_ours(404)], http_filters(trust, settings), settings
@@ -163,10 +161,13 @@ def _gateway_connections(settings: EnvoySettings) -> dict[str, Any]:
             },
         ],
         "request_headers_to_add": [*client_headers(), edge_key(settings.edge_key)],
+        "response_headers_to_add": transport_security(settings),
         "request_headers_to_remove": _UNTOLD,
     }
-    connections = _connections("gateway", [host, _not_ours(421)], [router()], settings)
+    filters = [whole_requests(settings), router()]
+    connections = _connections("gateway", [host, _not_ours(421)], filters, settings)
     config = connections["typed_config"]
+    config["request_timeout"] = f"{settings.gateway_request_timeout}s"
     config["merge_slashes"] = True
     config["path_with_escaped_slashes_action"] = "REJECT_REQUEST"
     config["local_reply_config"] = local_replies()

@@ -16,11 +16,17 @@ _TCP_PROXY = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.
 def stream_listener(socket: EdgeSocket, port: int, settings: EnvoySettings) -> dict[str, Any]:
     """The listener of one port of a TCP or TLS socket."""
     chain: dict[str, Any] = {"filters": [_tcp_proxy(socket, settings)]}
+    inspected: dict[str, Any] = {}
     if socket.socket_type is SocketType.TLS:
         server = tls.identity_server(socket) if socket.identity_required else tls.open_server()
+        # The certificate is good for every name of the product, and browsers send a name's cookies
+        # to all its ports: under any other name the owner could collect other people's sessions.
+        chain["filter_chain_match"] = {"server_names": [socket.dns_name]}
         chain["transport_socket"] = server
         chain["transport_socket_connect_timeout"] = f"{settings.handshake_timeout}s"
+        inspected = tls.inspection(settings.handshake_timeout)
     return {
+        **inspected,
         "name": f"{stream_cluster(socket.socket_id)}:{port}",
         "stat_prefix": "streams",
         "address": address(settings.listen_address, port),

@@ -2,6 +2,8 @@
 
 GATEWAY_CLUSTER = "internal:gateway"
 """Holds a colon, so that no Host header, whose port is cut off, can ever name it."""
+AUTHORIZE_CLUSTER = "internal:authorize"
+"""The same gateway, with limits of its own: strangers at its pages never use up the edge's way."""
 DISCOVERY_CLUSTER = "internal:discovery"
 METADATA = "mysocket"
 """Namespace of a cluster's metadata."""
@@ -17,6 +19,9 @@ RBAC_FILTER = "envoy.filters.http.rbac"
 SHADOW_PREFIX = "mysocket_"
 RESULT_NOTE = f"{SHADOW_PREFIX}shadow_engine_result"
 POLICY_NOTE = f"{SHADOW_PREFIX}shadow_effective_policy_id"
+ASK_PROTECTED = "ask-protected"
+"""Policy name of a request the gateway is asked about where the socket has a password, which the
+origin must not see if the answer is yes."""
 SERVER_SECRET = "server"  # noqa: S105 - a resource's name
 CLIENT_CA_SECRET = "client-ca"  # noqa: S105 - a resource's name
 IDENTITY_HEADERS = ("x-auth-email", "x-auth-name", "x-auth-assertion", "x-remote-user")

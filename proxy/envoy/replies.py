@@ -59,7 +59,7 @@ REPLIES = (
         details=(f"rbac_access_denied_matched_policy[{CROSS_SITE}]",),
         status=HTTPStatus.FORBIDDEN,
         title="Not from this page",
-        detail="A page of another site tried to open a WebSocket in your name.",
+        detail="A page of another service or site tried to do something here in your name.",
     ),
 )
 

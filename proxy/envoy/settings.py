@@ -57,6 +57,12 @@ class EnvoySettings:
     """Idle HTTP connections to origins: below the 5 s after which common servers hang up."""
     max_connections: int = 50_000
     """Connections from clients at one time, over all sockets."""
+    gateway_connections: int = 256
+    """Connections to the gateway at one time, for its pages and for ``ext_authz`` each."""
+    gateway_request_timeout: float = 30.0
+    """Longest time a request to the gateway's pages may take to arrive whole."""
+    gateway_body_bytes: int = 1 << 16
+    """Largest body of such a request; it is passed on only when it is complete."""
     session_cache_size: int = 10_000
     """Verified sessions remembered per worker, so that a signature is checked once."""
 
@@ -71,6 +77,11 @@ class EnvoySettings:
     @property
     def bootstrap_path(self) -> Path:
         return self.run_dir / "bootstrap.json"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the names are those of this machine alone (RFC 6761 §6.3)."""
+        return self.edge_domain.rpartition(".")[2] == "localhost"
 
     @property
     def public_port_suffix(self) -> str:

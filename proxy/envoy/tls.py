@@ -37,6 +37,22 @@ def client_ca_secret(client_ca: str) -> dict[str, Any]:
     }
 
 
+def inspection(timeout: float) -> dict[str, Any]:
+    """Parts of a listener whose chains are chosen by the TLS server name."""
+    inspector = (
+        "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"
+    )
+    return {
+        "listener_filters": [
+            {
+                "name": "envoy.filters.listener.tls_inspector",
+                "typed_config": {"@type": inspector},
+            }
+        ],
+        "listener_filters_timeout": f"{timeout}s",
+    }
+
+
 def web_server() -> dict[str, Any]:
     """TLS of the HTTPS listener."""
     common = _common()

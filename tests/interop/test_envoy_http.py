@@ -306,7 +306,7 @@ async def test_another_sites_page_opens_no_websocket(edge: Edge) -> None:
         ("cookie", edge.session("app")),
     )
     response = await edge.get("app", "/live", *headers)
-    assert (response.status, response.json()["reason"]) == (403, "cross-site-websocket")
+    assert (response.status, response.json()["reason"]) == (403, "cross-origin")
 
 
 async def test_a_socket_without_a_tunnel_says_so(edge: Edge) -> None:
