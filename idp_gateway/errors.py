@@ -10,7 +10,8 @@ GatewayError
 │   └── TokenInvalid        a token that does not verify
 ├── Forbidden
 │   ├── AccessDenied        the policy said no; carries the decision's id
-│   └── SignupClosed
+│   ├── SignupClosed
+│   └── QuotaExceeded       the account has as many as it may have
 ├── NotFound                unknown, or somebody else's: the same answer for both
 ├── Conflict
 │   ├── NameTaken
@@ -106,6 +107,12 @@ class SignupClosed(Forbidden):
     """This gateway lets nobody create an account of their own."""
 
     reason = "signup-closed"
+
+
+class QuotaExceeded(Forbidden):
+    """The account has as many sockets, or the socket as many tunnels, as it may have."""
+
+    reason = "quota-exceeded"
 
 
 class NotFound(GatewayError):

@@ -35,7 +35,14 @@ def create_socket(
 
     Raises:
         InvalidInput: the fields make no sensible socket together; nothing was kept.
+        QuotaExceeded: the account has as many sockets as it may have.
     """
+    settings = gateway.settings
+    limit = (
+        settings.sockets_per_account
+        if account.email_verified
+        else settings.sockets_per_unverified_account
+    )
     socket_type = form.socket_type or SocketType.HTTP
     columns = SocketColumns().with_said(_said(form))
     socket_rules.check(socket_type, SocketColumns(), columns)
@@ -44,7 +51,7 @@ def create_socket(
     for tries_left in reversed(range(NAME_TRIES)):
         try:
             record = gateway.store.add_socket(
-                record, ports=gateway.settings.ports, tunnel_id=tunnel_id
+                record, ports=settings.ports, tunnel_id=tunnel_id, limit=limit
             )
             break
         except Conflict:

@@ -89,6 +89,11 @@ class Settings(BaseSettings):
     """``host:port`` beside the unix socket; empty for none."""
     signup_open: bool = True
     """Whether anybody may create an account (their e-mail stays unverified)."""
+    sockets_per_account: int = Field(default=1000, ge=0)
+    """Most sockets of an account an operator vouched for."""
+    sockets_per_unverified_account: int = Field(default=10, ge=0)
+    """Most sockets of any other account."""
+    tunnels_per_socket: int = Field(default=64, ge=1, le=1024)
     login_session_hours: float = Field(default=12, gt=0, le=24 * 30)
     """How long a login stands, and how long each renewal of a program's login does."""
     login_renewal_days: float = Field(default=30, ge=0, le=365)

@@ -22,7 +22,7 @@ class Problem(BaseModel):
 _WHEN = {
     400: "A field is missing, malformed or too long; `field` names it.",
     401: "No valid token, or the login has ended.",
-    403: "Known, but not allowed.",
+    403: "Known, but not allowed; `quota-exceeded` if there are as many as there may be.",
     404: "There is no such thing, or it belongs to somebody else.",
     409: "It contradicts what is there.",
     413: "The body is too large.",

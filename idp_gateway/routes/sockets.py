@@ -19,7 +19,7 @@ def list_sockets(gateway: GatewayDep, caller: CallerDep) -> list[SocketReply]:
     return socket_replies(gateway, caller.account, sockets)
 
 
-@router.post("", responses=problems(400, 401, 503))
+@router.post("", responses=problems(400, 401, 403, 503))
 def create_socket(gateway: GatewayDep, caller: CallerDep, form: NewSocketForm) -> SocketReply:
     """Create a socket: a static public name, for TCP and TLS also a port of its own."""
     socket = publishing.create_socket(gateway, caller.account, form)

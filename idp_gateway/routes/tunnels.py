@@ -24,11 +24,15 @@ def list_tunnels(gateway: GatewayDep, caller: CallerDep, socket_id: str) -> list
     return TunnelView.now(gateway, [socket_id]).replies(gateway.store.tunnels_of(socket_id))
 
 
-@router.post("/tunnel", responses=problems(401, 404, 503))
+@router.post("/tunnel", responses=problems(401, 403, 404, 503))
 def create_tunnel(gateway: GatewayDep, caller: CallerDep, socket_id: str) -> TunnelReply:
     """Give a socket one more tunnel."""
     tunnel = gateway.store.add_tunnel(
-        caller.account.account_id, socket_id, tunnel_id=str(uuid.uuid4()), now=gateway.clock()
+        caller.account.account_id,
+        socket_id,
+        tunnel_id=str(uuid.uuid4()),
+        limit=gateway.settings.tunnels_per_socket,
+        now=gateway.clock(),
     )
     gateway.feed.settle()
     return TunnelView.now(gateway, [socket_id]).reply(tunnel)

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from idp_gateway.errors import Conflict, NameTaken, NotFound, PortsExhausted
+from idp_gateway.errors import Conflict, NameTaken, NotFound, PortsExhausted, QuotaExceeded
 from idp_gateway.records import ChangeKind, SocketRecord, TunnelRecord
 from idp_gateway.store.base import StorePart, find_all, find_one, in_parts, note_change, values_of
 from idp_gateway.tables import PublishedSocket, SocketTunnel, table_of
@@ -28,7 +28,12 @@ class SocketStore(StorePart):
     """Tables ``sockets`` and ``tunnels``."""
 
     def add_socket(
-        self, socket: SocketRecord, *, ports: range, tunnel_id: str | None = None
+        self,
+        socket: SocketRecord,
+        *,
+        ports: range,
+        tunnel_id: str | None = None,
+        limit: int | None = None,
     ) -> SocketRecord:
         """Keep a new socket; one whose type has an own port gets it here, out of ``ports``.
 
@@ -37,9 +42,12 @@ class SocketStore(StorePart):
         Raises:
             NameTaken: try again with another name.
             PortsExhausted: every port is given away.
+            QuotaExceeded: the account has ``limit`` sockets already.
         """
         values = values_of(socket)
         with self.database.changing() as connection:
+            mine = SOCKETS.c.account_id == socket.account_id
+            _keep_below(limit, connection, SOCKETS, mine, "sockets of this account")
             if _exists(connection, SOCKETS, SOCKETS.c.dns_name == socket.dns_name):
                 raise NameTaken(f"the name {socket.dns_name} is taken")
             if socket.socket_type.has_own_port and socket.port is None:
@@ -47,7 +55,7 @@ class SocketStore(StorePart):
             _insert(connection, SOCKETS, values)
             note_change(connection, ChangeKind.SOCKET, [socket.socket_id], socket.created_at)
             if tunnel_id is not None:
-                _add_tunnel(connection, socket.socket_id, tunnel_id, socket.created_at)
+                _add_tunnel(connection, socket, tunnel_id, socket.created_at)
         return SocketRecord(**values)
 
     def sockets_of(self, account_id: str) -> tuple[SocketRecord, ...]:
@@ -140,17 +148,26 @@ class SocketStore(StorePart):
             note_change(connection, ChangeKind.SOCKET, [socket_id], now)
 
     def add_tunnel(
-        self, account_id: str, socket_id: str, *, tunnel_id: str, now: datetime
+        self,
+        account_id: str,
+        socket_id: str,
+        *,
+        tunnel_id: str,
+        limit: int | None = None,
+        now: datetime,
     ) -> TunnelRecord:
-        """Give a socket of the account one more tunnel, with a local port nobody else has.
+        """Give a socket of the account one more tunnel, with a local port no other of its has.
 
         Raises:
             NotFound: there is no such socket, or it is another account's.
             PortsExhausted: every number is given away.
+            QuotaExceeded: the socket has ``limit`` tunnels already.
         """
         with self.database.changing() as connection:
-            _get_socket(connection, account_id, socket_id)
-            return _add_tunnel(connection, socket_id, tunnel_id, now)
+            socket = _get_socket(connection, account_id, socket_id)
+            mine = TUNNELS.c.socket_id == socket_id
+            _keep_below(limit, connection, TUNNELS, mine, "tunnels of this socket")
+            return _add_tunnel(connection, socket, tunnel_id, now)
 
     def tunnels_of(self, *socket_ids: str) -> tuple[TunnelRecord, ...]:
         """The tunnels of one or more sockets, oldest first."""
@@ -225,13 +242,31 @@ def _get_tunnel(
     return found
 
 
+def _keep_below(
+    limit: int | None,
+    connection: Connection,
+    table: Table,
+    where: ColumnElement[bool],
+    what: str,
+) -> None:
+    if limit is None:
+        return
+    count = connection.execute(select(func.count()).select_from(table).where(where)).scalar_one()
+    if count >= limit:
+        raise QuotaExceeded(f"no more than {limit} {what} are allowed here")
+
+
 def _add_tunnel(
-    connection: Connection, socket_id: str, tunnel_id: str, now: datetime
+    connection: Connection, socket: SocketRecord, tunnel_id: str, now: datetime
 ) -> TunnelRecord:
+    # A tunnel is told by its owner's login and its port: other accounts may use the same numbers.
+    owned = select(SOCKETS.c.socket_id).where(SOCKETS.c.account_id == socket.account_id)
     tunnel = TunnelRecord(
         tunnel_id=tunnel_id,
-        socket_id=socket_id,
-        local_port=_free_port(connection, TUNNELS.c.local_port, LOCAL_PORTS),
+        socket_id=socket.socket_id,
+        local_port=_free_port(
+            connection, TUNNELS.c.local_port, LOCAL_PORTS, TUNNELS.c.socket_id.in_(owned)
+        ),
         created_at=now,
     )
     _insert(connection, TUNNELS, values_of(tunnel))
@@ -239,16 +274,19 @@ def _add_tunnel(
     return tunnel
 
 
-def _free_port(connection: Connection, column: ColumnElement[Any], ports: range) -> int:
-    """A port nobody has, at random so that one just given back rests a while."""
+def _free_port(
+    connection: Connection, column: ColumnElement[Any], ports: range, *among: ColumnElement[bool]
+) -> int:
+    """A port no row ``among`` these has, at random so that one just given back rests a while."""
     draw = random.SystemRandom()
     for _ in range(2):
         candidates = draw.sample(ports, min(_TRIES, len(ports)))
-        query = select(column).where(column.in_(candidates))
+        query = select(column).where(column.in_(candidates), *among)
         free = set(candidates) - set(connection.execute(query).scalars())
         if free:
             return draw.choice(sorted(free))
-    taken = set(connection.execute(select(column).where(column.is_not(None))).scalars())
+    query = select(column).where(column.is_not(None), *among)
+    taken = set(connection.execute(query).scalars())
     left = [port for port in ports if port not in taken]
     if not left:
         raise PortsExhausted("every port is given away")

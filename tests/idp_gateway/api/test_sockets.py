@@ -279,3 +279,35 @@ def test_a_deleted_socket_is_gone_with_its_tunnels(owner: Person) -> None:
     assert owner.call("GET", path).status_code == 404
     assert owner.call("GET", f"{path}/tunnel").status_code == 404
     assert owner.call("DELETE", path).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/socket", "/connect"])
+def test_an_account_has_so_many_sockets_and_no_more(
+    owner: Person, gateway: Gateway, path: str
+) -> None:
+    limited(gateway, sockets_per_unverified_account=1, sockets_per_account=2)
+    owner.socket()
+    for verified in (False, True):
+        if verified:
+            gateway.store.set_account_verified(owner.account.account_id, gateway.clock())
+            assert owner.call("POST", path, json={"name": "b"}).status_code == 200
+        reply = owner.call("POST", path, json={"name": "c"})
+        assert (reply.status_code, reply.json()["reason"]) == (403, "quota-exceeded")
+    kept = owner.call("GET", "/socket").json()
+    assert len(kept) == 2
+    assert owner.call("DELETE", f"/socket/{kept[0]['socket_id']}").status_code == 204
+    assert owner.call("POST", path, json={"name": "d"}).status_code == 200
+
+
+def test_a_socket_has_so_many_tunnels_and_no_more(owner: Person, gateway: Gateway) -> None:
+    limited(gateway, tunnels_per_socket=2)
+    path = f"/socket/{owner.socket()['socket_id']}/tunnel"
+    replies = [owner.call("POST", path) for _ in range(3)]
+    assert [reply.status_code for reply in replies] == [200, 200, 403]
+    assert replies[2].json()["reason"] == "quota-exceeded"
+
+
+def limited(gateway: Gateway, **limits: int) -> None:
+    """Other limits for a gateway that runs."""
+    settings = gateway.settings.model_copy(update=limits)
+    object.__setattr__(gateway, "settings", settings)

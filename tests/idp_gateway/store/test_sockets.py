@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from idp_gateway.errors import Conflict, NameTaken, NotFound, PortsExhausted
+from idp_gateway.errors import Conflict, NameTaken, NotFound, PortsExhausted, QuotaExceeded
 from idp_gateway.records import ChangeKind, SocketRecord, SocketSessionRecord
-from idp_gateway.store import Store
+from idp_gateway.store import Store, sockets
 from policy.types import SocketType
 from tests.support.rows import NOW, PORTS, account, login_session, owner_with_socket, race, socket
 
@@ -184,3 +184,42 @@ def test_tunnels_have_ports_of_their_own(store: Store) -> None:
     with pytest.raises(NotFound) as caught:
         store.get_tunnel(owner.account_id, kept.socket_id, "t3")
     assert caught.value.reason == "tunnel-unknown"
+
+
+def test_a_tunnel_has_a_port_no_other_of_its_account_has(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "LOCAL_PORTS", range(5000, 5003))
+    owner, kept = owner_with_socket(store)
+    second = store.add_socket(socket(owner), ports=PORTS, tunnel_id="t0")
+    for name in ("t1", "t2"):
+        store.add_tunnel(owner.account_id, kept.socket_id, tunnel_id=name, now=NOW)
+    mine = store.tunnels_of(kept.socket_id, second.socket_id)
+    assert {tunnel.local_port for tunnel in mine} == {5000, 5001, 5002}
+    with pytest.raises(PortsExhausted):
+        store.add_tunnel(owner.account_id, kept.socket_id, tunnel_id="t3", now=NOW)
+    # Somebody else has all of them too: nobody can use them up for others.
+    other, theirs = owner_with_socket(store)
+    for name in ("u1", "u2", "u3"):
+        store.add_tunnel(other.account_id, theirs.socket_id, tunnel_id=name, now=NOW)
+    assert len(store.tunnels_of(theirs.socket_id)) == 3
+
+
+def test_limits_hold_in_a_race(store: Store) -> None:
+    owner, kept = owner_with_socket(store)
+    stranger, _ = owner_with_socket(store)
+
+    def add() -> Any:
+        return store.add_socket(socket(owner), ports=PORTS, limit=3)
+
+    made = race([add] * 6)
+    assert [type(one) for one in made].count(QuotaExceeded) == 4
+    assert len(store.sockets_of(owner.account_id)) == 3
+    store.add_socket(socket(stranger), ports=PORTS, limit=3)
+
+    def add_tunnel(name: str) -> Any:
+        return store.add_tunnel(owner.account_id, kept.socket_id, tunnel_id=name, limit=2, now=NOW)
+
+    made = race([lambda n=name: add_tunnel(n) for name in "abcd"])
+    assert [type(one) for one in made].count(QuotaExceeded) == 2
+    assert len(store.tunnels_of(kept.socket_id)) == 2
