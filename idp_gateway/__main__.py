@@ -2,20 +2,23 @@
 
 import json
 import logging
+import os
 import secrets
 import sys
 from pathlib import Path
 
 import click
+from pydantic import TypeAdapter, ValidationError
 
 from ca.errors import CaError
-from idp_gateway.accounts import register
+from idp_gateway.accounts import hash_password, register
 from idp_gateway.app import application
 from idp_gateway.bootstrap import DEFAULT_EMAIL, bootstrap
 from idp_gateway.composition import Gateway, build_gateway
 from idp_gateway.documentation import describe
-from idp_gateway.errors import GatewayError, NotFound
+from idp_gateway.errors import GatewayError, InvalidInput, NotFound
 from idp_gateway.records import AccountRecord
+from idp_gateway.schemas.text import Name
 from idp_gateway.server import serve
 from idp_gateway.settings import Settings
 from policy.addresses import EmailAddress
@@ -70,10 +73,15 @@ def account_add(config: Path | None, email: str, name: str) -> None:
     """Add an account whose address is vouched for; prints its random password."""
     gateway = _gateway(config)
     address = str(EmailAddress.parse(email))
+    shown_name = _shown_name(name) if name else address
+    squatted = gateway.store.find_account_by_email(address)
+    if squatted is not None and not squatted.email_verified:
+        _hand_over(gateway, squatted, shown_name)
+        return
     password = secrets.token_urlsafe(15)
     account = register(
         gateway.store,
-        name=name or address,
+        name=shown_name,
         email=address,
         password=password,
         email_verified=True,
@@ -82,17 +90,29 @@ def account_add(config: Path | None, email: str, name: str) -> None:
     _print_json({**_described(account), "password": password})
 
 
+def _shown_name(text: str) -> str:
+    """The name, as the API would take it."""
+    try:
+        return TypeAdapter[str](Name).validate_python(text)
+    except ValidationError as error:
+        raise InvalidInput(f"name: {error.errors()[0]['msg']}", field="name") from error
+
+
 @account_group.command("verify")
 @_config
 @click.argument("email")
 def account_verify(config: Path | None, email: str) -> None:
-    """Vouch for an account's address: from the next login on, it counts in policies."""
+    """Vouch for an account's address, so that it counts in policies; prints its new password.
+
+    Anybody may have registered the address: password, tunnel key and logins of before end here.
+    Give the new password to the address's owner. The same command resets a forgotten one.
+    """
     gateway = _gateway(config)
     address = str(EmailAddress.parse(email))
     account = gateway.store.find_account_by_email(address)
     if account is None:
         raise NotFound(f"no account has the address {address}")
-    _print_json(_described(gateway.store.set_account_verified(account.account_id, gateway.clock())))
+    _hand_over(gateway, account, None)
 
 
 @account_group.command("list")
@@ -100,6 +120,18 @@ def account_verify(config: Path | None, email: str) -> None:
 def account_list(config: Path | None) -> None:
     """Print every account."""
     _print_json([_described(account) for account in _gateway(config).store.accounts()])
+
+
+def _hand_over(gateway: Gateway, account: AccountRecord, name: str | None) -> None:
+    password = secrets.token_urlsafe(15)
+    owned = gateway.store.hand_over_account(
+        account.account_id,
+        password_hash=hash_password(password),
+        name=name,
+        issuer=gateway.settings.base_url,
+        now=gateway.clock(),
+    )
+    _print_json({**_described(owned), "password": password})
 
 
 def _gateway(config: Path | None) -> Gateway:
@@ -123,6 +155,7 @@ def _print_json(value: object) -> None:
 
 def main() -> None:
     """Run the command line; what goes wrong on purpose is one line, not a traceback."""
+    os.umask(0o077)  # the database holds hashes and passwords: nobody else's to read
     try:
         cli()
     except (GatewayError, PolicyError, CaError) as error:

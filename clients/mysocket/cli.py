@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -54,6 +55,18 @@ class DomainType(click.ParamType[Any]):
         return name
 
 
+class IpAddressType(click.ParamType[Any]):
+    """An address of this machine, as digits."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return str(ip_address(str(value)))
+        except ValueError:
+            self.fail(f"not an IP address: {printable(str(value))!r}", param, ctx)
+
+
 def _state_option(command: _Command) -> _Command:
     return click.option(
         "--state",
@@ -91,7 +104,11 @@ def root() -> None:
 @click.option(
     "--port-range", type=PortRange(), help="Ports for TCP and TLS sockets.  [default: 20000-29999]"
 )
-@click.option("--listen-address", help="Address of all these ports.  [default: 127.0.0.1]")
+@click.option(
+    "--listen-address",
+    type=IpAddressType(),
+    help="IP address of all these ports.  [default: 127.0.0.1]",
+)
 @click.option("--detach", is_flag=True, help="Return when ready and run on in the background.")
 def up(state: Layout, *, detach: bool, **options: Any) -> None:
     """Run everything on this machine; options are kept for the next time."""
