@@ -8,77 +8,42 @@ the way of a request: Envoy serves what it was last told, whatever happens here.
 
 import asyncio
 import logging
-import re
 import sys
 from collections.abc import Coroutine, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
 
+from proxy.acknowledge import Acknowledgements
 from proxy.clock import Clock
+from proxy.endpoints import EndpointPaths
 from proxy.envoy.access_log import AccessLog
 from proxy.envoy.build import build
 from proxy.envoy.discovery import DiscoveryServer
-from proxy.envoy.errors import DiscoveryRejectedError, DiscoveryTimeoutError
 from proxy.envoy.resources import Resources
 from proxy.envoy.settings import EnvoySettings
 from proxy.envoy.supervisor import EnvoySupervisor
 from proxy.envoy.tls import ServerCertificate
-from proxy.errors import GatewayUnavailable
 from proxy.feed_client import FeedFollower, load_snapshot
 from proxy.files import write_private
-from proxy.gateway import post
+from proxy.report import TunnelReports
 from proxy.request_log import render_flow
 from proxy.server_certificate import CertificateKeeper, KeyAndChain
 from proxy.settings import EdgeSettings
-from proxy.state import EdgeSocket, EdgeState
+from proxy.state import EdgeSocket, EdgeState, changed_keys
 from proxy.tunnels.base import TunnelBackend
 from proxy.tunnels.table import ConnectedTunnel, TunnelTable
 
 SNAPSHOT_NAME = "snapshot.json"
 READY_NAME = "edge.ready"
-ACK_WAIT = 5.0
-REFUSAL_PAUSE = 2.0
 SAVE_PAUSE = 0.5
 """Seconds between two writes of the snapshot; what is lost with them comes from the feed again."""
-WEB_LISTENER_REFUSED = re.compile(r"\bhttps?: ")
-"""In Envoy's message: the listener of every HTTP socket is not in force, say because another
-program has the port. Such an edge is not ready."""
-REPORT_RETRY = 2.0
+PUBLISH_SPACING = 0.02
+"""Seconds from one publication to the next: many tunnels that come back at once share one."""
 
 log = logging.getLogger(__name__)
-
-Endpoints = Mapping[str, tuple[str, ...]]
-
-
-def endpoints_of(state: EdgeState, connected: Mapping[str, ConnectedTunnel]) -> Endpoints:
-    """Unix socket paths by socket id, in the order of the tunnels' ids."""
-    paths: dict[str, tuple[str, ...]] = {}
-    for tunnel_id in sorted(connected):
-        tunnel = state.tunnels.get(tunnel_id)
-        if tunnel is not None:
-            earlier = paths.get(tunnel.socket_id, ())
-            paths[tunnel.socket_id] = (*earlier, str(connected[tunnel_id].path))
-    return paths
-
-
-def changed_sockets(
-    before: Mapping[str, EdgeSocket],
-    after: Mapping[str, EdgeSocket],
-    old_endpoints: Endpoints,
-    new_endpoints: Endpoints,
-) -> frozenset[str]:
-    """Ids of the sockets whose settings or endpoints differ, those that are gone included."""
-    known = before.keys() | after.keys()
-    settings = {
-        key
-        for key in known
-        if before.get(key) is not after.get(key) and before.get(key) != after.get(key)
-    }
-    keys = old_endpoints.keys() | new_endpoints.keys()
-    paths = {key for key in keys if old_endpoints.get(key) != new_endpoints.get(key)}
-    return frozenset(settings | paths)
 
 
 class Agent:
@@ -96,16 +61,17 @@ class Agent:
         self._envoy = envoy
         self._client = client
         self._wake = asyncio.Event()
-        self._published_event = asyncio.Event()
         self._something_to_serve = asyncio.Event()
-        self._tunnels_changed = asyncio.Event()
         self._unsaved = asyncio.Event()
 
         self._state = load_snapshot(self._snapshot_path)
         self._by_name = _ids_by_name(self._state)
         self.table = TunnelTable(settings.endpoint_dir, clock, self._on_tunnels)
         self._backends: list[TunnelBackend] = []
-        self._ssh_host_key = ""
+        self._endpoints = EndpointPaths(self.table)
+        self._reports = TunnelReports(
+            client, settings.edge_id, self.table, settings.report_interval
+        )
         self._follower = FeedFollower(
             client, settings.edge_id, self._state, self._on_state, self._on_gateway
         )
@@ -118,15 +84,16 @@ class Agent:
         self._supervisor = EnvoySupervisor(envoy, access_log=self._access_log)
 
         self._resources: Resources | None = None
-        self._built_from: tuple[Mapping[str, EdgeSocket], Endpoints] = ({}, {})
+        self._built_from: Mapping[str, EdgeSocket] = MappingProxyType({})
         self._publication = 0
-        self._published_revision = 0
-        self._told_revision: int | None = None
+        self._acknowledgements = Acknowledgements(
+            client, settings.edge_id, self._discovery.wait_acked, self._announce_ready
+        )
 
     def add_backend(self, backend: TunnelBackend, ssh_host_key: str = "") -> None:
         """Before ``run``: one more kind of tunnel. ``ssh_host_key`` is reported to the gateway."""
         self._backends.append(backend)
-        self._ssh_host_key = ssh_host_key or self._ssh_host_key
+        self._reports.ssh_host_key = ssh_host_key or self._reports.ssh_host_key
 
     @property
     def _snapshot_path(self) -> Path:
@@ -154,11 +121,11 @@ class Agent:
             await _until_first_ends(
                 stop.wait(),
                 self._loop(),
-                self._acknowledge(),
+                self._acknowledgements.run(),
                 self._supervise(),
                 self._follower.run(),
                 self._keeper.run(),
-                self._report(),
+                self._reports.run(),
                 self._keep_snapshot(),
                 self._show_flows(),
             )
@@ -184,13 +151,12 @@ class Agent:
         self._wake.set()
 
     def _on_gateway(self) -> None:
-        """A gateway that was restarted has forgotten what this edge acknowledged."""
-        self._told_revision = None
-        if self._publication:
-            self._published_event.set()
+        self._acknowledgements.gateway_changed()
+        self._reports.gateway_changed()
 
-    def _on_tunnels(self, connected: ConnectedTunnel) -> None:  # noqa: ARG002
-        self._tunnels_changed.set()
+    def _on_tunnels(self, changed: ConnectedTunnel) -> None:
+        self._endpoints.touch(changed.socket_id)
+        self._reports.changed(changed.tunnel_id)
         self._wake.set()
 
     def _on_certificate(self, pair: KeyAndChain) -> None:  # noqa: ARG002 - the keeper has it
@@ -202,31 +168,29 @@ class Agent:
             await self._wake.wait()
             self._wake.clear()
             self._publish()
+            await asyncio.sleep(PUBLISH_SPACING)
 
     def _publish(self) -> None:
         state, pair = self._state, self._keeper.pair
         if state is None or pair is None:
             return
-        endpoints = endpoints_of(state, self.table.connected())
+        changed = self._endpoints.renew(state) | changed_keys(self._built_from, state.sockets)
         resources = build(
             state,
-            endpoints,
+            self._endpoints.paths,
             self._envoy,
             ServerCertificate(chain_pem=pair.chain_pem, key_pem=pair.key_pem),
             previous=self._resources,
-            changed=changed_sockets(
-                self._built_from[0], state.sockets, self._built_from[1], endpoints
-            ),
+            changed=changed,
         )
         for socket_id, reason in resources.refused.items():
             if self._resources is None or socket_id not in self._resources.refused:
                 log.warning("socket %s is not served: %s", socket_id, reason)
         self._resources = resources
-        self._built_from = (state.sockets, endpoints)
+        self._built_from = state.sockets
         self._publication += 1
-        self._published_revision = state.revision
         self._discovery.publish(resources, self._publication)
-        self._published_event.set()
+        self._acknowledgements.published(self._publication, state.revision)
         self._something_to_serve.set()
 
     async def _supervise(self) -> None:
@@ -236,76 +200,10 @@ class Agent:
 
     # What happens after a publication.
 
-    async def _acknowledge(self) -> None:
-        ready = False
-        while True:
-            await self._published_event.wait()
-            self._published_event.clear()
-            revision = self._published_revision
-            if not await self._in_force(self._publication):
-                self._published_event.set()
-                continue
-            if not ready:
-                self._announce_ready()
-                ready = True
-            if revision != self._told_revision and await self._tell_revision(revision):
-                self._told_revision = revision
-
-    async def _in_force(self, publication: int) -> bool:
-        try:
-            await self._discovery.wait_acked(publication, ACK_WAIT)
-        except DiscoveryTimeoutError:
-            log.warning("Envoy does not answer")
-            return False
-        except DiscoveryRejectedError as error:
-            log.error("Envoy refuses a part of the configuration: %s", error)  # noqa: TRY400
-            if WEB_LISTENER_REFUSED.search(str(error)):
-                await asyncio.sleep(REFUSAL_PAUSE)
-                return False
-            # The rest is in force; one socket's trouble must not hold up everybody's changes.
-        return True
-
-    async def _tell_revision(self, revision: int) -> bool:
-        body = {"edge_id": self._settings.edge_id, "revision": revision}
-        try:
-            await post(self._client, "/internal/feed/ack", body)
-        except GatewayUnavailable as error:
-            log.info("the gateway is not told of revision %d: %s", revision, error)
-            return False
-        return True
-
     def _announce_ready(self) -> None:
         write_private(self._ready_path, b"edge ready\n")
         sys.stdout.write("edge ready\n")
         sys.stdout.flush()
-
-    async def _report(self) -> None:
-        while True:
-            self._tunnels_changed.clear()
-            tunnels = [
-                {
-                    "tunnel_id": item.tunnel_id,
-                    "connected_at": item.connected_at.isoformat(),
-                    "peer": item.peer,
-                }
-                for item in self.table.connected().values()
-            ]
-            body = {
-                "edge_id": self._settings.edge_id,
-                "ssh_host_key": self._ssh_host_key,
-                "tunnels": tunnels,
-            }
-            pause = self._settings.report_interval
-            try:
-                await post(self._client, "/internal/report", body)
-            except GatewayUnavailable as error:
-                log.info("no report: %s", error)
-                pause = min(pause, REPORT_RETRY)
-            try:
-                async with asyncio.timeout(pause):
-                    await self._tunnels_changed.wait()
-            except TimeoutError:
-                continue
 
     async def _keep_snapshot(self) -> None:
         while True:

@@ -27,6 +27,11 @@ class FeedError(EdgeError):
 class GatewayUnavailable(EdgeError):  # noqa: N818 - a condition to wait out, not a mistake
     """The gateway is away or refused a call; try again later."""
 
+    def __init__(self, reason: str, message: str, status: int | None = None) -> None:
+        """``status`` is the HTTP status of a refusal."""
+        super().__init__(reason, message)
+        self.status = status
+
 
 class TunnelRefused(EdgeError):  # noqa: N818 - an answer to the client, not a mistake
     """A login or a forward that the state does not allow."""

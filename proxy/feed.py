@@ -9,13 +9,21 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 from policy.types import SocketType
 from proxy.errors import FeedError
-from proxy.state import BasicAuth, EdgeSocket, EdgeState, EdgeTunnel, Trust, TunnelUser
+from proxy.state import (
+    BasicAuth,
+    EdgeSocket,
+    EdgeState,
+    EdgeTunnel,
+    Trust,
+    TunnelUser,
+    changed_keys,
+)
 
 MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 """Longest line of a feed; a snapshot of a hundred thousand sockets has about a fifth of it."""
@@ -195,43 +203,70 @@ _Item = TypeVar("_Item")
 
 
 class CanonicalTexts:
-    """The canonical JSON of states, entry by entry: what did not change is not encoded again."""
+    """The canonical JSON of states; what did not change since the last one is not encoded again.
+
+    One thread at a time may use it.
+    """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str], tuple[object, str]] = {}
+        self._sockets = _Section("sockets", _socket_document)
+        self._users = _Section("tunnel_users", _tunnel_user_document)
+        self._tunnels = _Section("tunnels", _tunnel_document)
+        self._last: tuple[EdgeState, bytes, str] | None = None
 
     def body(self, state: EdgeState) -> bytes:
         """Canonical JSON of the whole STATE."""
-        known: dict[tuple[str, str], tuple[object, str]] = {}
-        sections = [
-            self._section("sockets", state.sockets, _socket_document, known),
-            f'"trust":{canonical(_trust_document(state.trust)).decode()}',
-            self._section("tunnel_users", state.tunnel_users, _tunnel_user_document, known),
-            self._section("tunnels", state.tunnels, _tunnel_document, known),
-        ]
-        self._known = known
-        return ("{" + ",".join(sections) + "}").encode()
+        return self._of(state)[0]
 
     def digest(self, state: EdgeState) -> str:
         """SHA-256 (hex) of ``body``."""
-        return hashlib.sha256(self.body(state)).hexdigest()
+        return self._of(state)[1]
 
-    def _section(
-        self,
-        name: str,
-        items: Mapping[str, _Item],
-        encode: Callable[[_Item], dict[str, Any]],
-        known: dict[tuple[str, str], tuple[object, str]],
-    ) -> str:
-        parts = []
-        for key in sorted(items):
-            item = items[key]
-            entry = self._known.get((name, key))
-            if entry is None or entry[0] is not item:
-                entry = (item, f"{json.dumps(key)}:{canonical(encode(item)).decode()}")
-            known[name, key] = entry
-            parts.append(entry[1])
-        return f'"{name}":{{' + ",".join(parts) + "}"
+    def _of(self, state: EdgeState) -> tuple[bytes, str]:
+        if self._last is None or self._last[0] is not state:
+            sections = [
+                self._sockets.text(state.sockets),
+                b'"trust":' + canonical(_trust_document(state.trust)),
+                self._users.text(state.tunnel_users),
+                self._tunnels.text(state.tunnels),
+            ]
+            body = b"{" + b",".join(sections) + b"}"
+            self._last = (state, body, hashlib.sha256(body).hexdigest())
+        return self._last[1:]
+
+
+class _Section(Generic[_Item]):
+    """One mapping of the state as canonical JSON, renewed entry by entry."""
+
+    def __init__(self, name: str, encode: Callable[[_Item], dict[str, Any]]) -> None:
+        self._name = name
+        self._encode = encode
+        self._items: Mapping[str, _Item] = {}
+        self._texts: dict[str, bytes] = {}
+        """In the order of the keys."""
+        self._text = self._joined()
+
+    def text(self, items: Mapping[str, _Item]) -> bytes:
+        if items is not self._items:
+            self._renew(items)
+        return self._text
+
+    def _renew(self, items: Mapping[str, _Item]) -> None:
+        moved = False
+        for key in changed_keys(self._items, items):
+            moved = moved or key not in self._texts or key not in items
+            if key in items:
+                text = canonical(key) + b":" + canonical(self._encode(items[key]))
+                self._texts[key] = text
+            else:
+                del self._texts[key]
+        if moved:
+            self._texts = {key: self._texts[key] for key in sorted(self._texts)}
+        self._items = items
+        self._text = self._joined()
+
+    def _joined(self) -> bytes:
+        return f'"{self._name}":{{'.encode() + b",".join(self._texts.values()) + b"}"
 
 
 def digest(state: EdgeState) -> str:
@@ -259,9 +294,9 @@ def document(state: EdgeState) -> dict[str, Any]:
 
 def snapshot_line(state: EdgeState, texts: CanonicalTexts | None = None) -> bytes:
     """``state`` as the snapshot message that leads to it; what an edge keeps on disk."""
-    body = (texts or CanonicalTexts()).body(state)
-    found = hashlib.sha256(body).hexdigest()
-    head = f'{{"digest":"{found}","revision":{state.revision},"state":'
+    texts = texts or CanonicalTexts()
+    body = texts.body(state)
+    head = f'{{"digest":"{texts.digest(state)}","revision":{state.revision},"state":'
     return head.encode() + body + b',"type":"snapshot"}'
 
 
@@ -272,6 +307,9 @@ def _frozen(items: dict[str, _Item]) -> Mapping[str, _Item]:
 def _merged(
     current: Mapping[str, _Item], upsert: Iterable[tuple[str, _Item]], remove: Iterable[str]
 ) -> Mapping[str, _Item]:
+    upsert, remove = list(upsert), list(remove)
+    if not (upsert or remove):
+        return current
     items = dict(current)
     for key in remove:
         items.pop(key, None)

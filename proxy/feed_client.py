@@ -63,15 +63,16 @@ class FeedFollower:
         self._on_state = on_state
         self._on_connect = on_connect
         self._texts = CanonicalTexts()
+        self._snapshot: bytes | None = None
         self._backoff = Backoff()
         # What is on disk may stem from a database that has since been replaced.
         self._needs_snapshot = True
         self._heartbeats_apart = 0
 
     def snapshot(self) -> bytes | None:
-        """What to keep on disk, readable by its owner alone: it holds the passwords of protected
-        sockets."""
-        return None if self._state is None else snapshot_line(self._state, self._texts)
+        """What to keep on disk of what the feed brought, readable by its owner alone: it holds the
+        passwords of protected sockets."""
+        return self._snapshot
 
     async def run(self) -> None:
         """Follow until cancelled; a lost feed is asked for again, a wrong one from the start."""
@@ -95,19 +96,29 @@ class FeedFollower:
                 raise GatewayUnavailable("refused", message)
             self._on_connect()
             async for line in split_lines(response.aiter_bytes()):
-                self._take(line)
+                await self._take(line)
 
-    def _take(self, line: bytes) -> None:
-        message = parse_message(line)
-        if isinstance(message, Heartbeat):
-            self._check_heartbeat(message)
+    async def _take(self, line: bytes) -> None:
+        # In a thread: at many sockets parsing, digest and snapshot take longer than tunnels should
+        # have to wait for each other.
+        found = await asyncio.to_thread(self._read, line)
+        if isinstance(found, Heartbeat):
+            self._check_heartbeat(found)
             self._backoff.reset()
             return
-        self._state = apply(self._state, message, self._texts)
+        self._state, self._snapshot = found
         self._needs_snapshot = False
         self._heartbeats_apart = 0
         self._backoff.reset()
         self._on_state(self._state)
+
+    def _read(self, line: bytes) -> Heartbeat | tuple[EdgeState, bytes]:
+        """A heartbeat, or the state the message leads to with what to keep of it on disk."""
+        message = parse_message(line)
+        if isinstance(message, Heartbeat):
+            return message
+        state = apply(self._state, message, self._texts)
+        return state, snapshot_line(state, self._texts)
 
     def _check_heartbeat(self, heartbeat: Heartbeat) -> None:
         """One heartbeat may overtake a change that is still on its way; a second one does not."""

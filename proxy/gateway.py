@@ -70,7 +70,7 @@ async def post(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> di
         return {}
     if response.status_code != httpx.codes.OK:
         message = f"the gateway answers {response.status_code} to {path}"
-        raise GatewayUnavailable("refused", message)
+        raise GatewayUnavailable("refused", message, response.status_code)
     try:
         answer = json.loads(content)
     except ValueError as error:

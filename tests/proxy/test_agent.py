@@ -43,12 +43,10 @@ async def test_a_socket_is_served_logged_and_reported(edge_process: EdgeProcess)
                     seen += await ssh.stdout.readline()
             assert b" - GET /a%0Ab 200 " in seen
             assert b"secret" not in seen
-            await gateway.until(lambda: gateway.reports and gateway.reports[-1]["tunnels"])
-            report = gateway.reports[-1]
-            assert report["ssh_host_key"].startswith("ssh-ed25519 AAAA")
-            assert report["tunnels"][0]["tunnel_id"] == "t-1"
-            assert report["tunnels"][0]["peer"] == "127.0.0.1"
-        await gateway.until(lambda: not gateway.reports[-1]["tunnels"])
+            await gateway.until(lambda: "t-1" in gateway.connected)
+            assert gateway.connected["t-1"]["peer"] == "127.0.0.1"
+            assert gateway.reports[0]["ssh_host_key"].startswith("ssh-ed25519 AAAA")
+        await gateway.until(lambda: not gateway.connected)
         await edge_process.answers(503)
         assert await edge_process.stop() == 0
         assert not (edge_process.folder / "run" / "edge.ready").exists()

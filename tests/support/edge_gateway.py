@@ -72,6 +72,11 @@ class GatewayStandIn:
     authority: SmallAuthority = field(default_factory=SmallAuthority)
     acks: list[int] = field(default_factory=list)
     reports: list[dict[str, Any]] = field(default_factory=list)
+    """As they came."""
+    connected: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Tunnels by id, as the reports leave them."""
+    old: bool = False
+    """Takes whole reports alone."""
     feeds: list[int] = field(default_factory=list)
     certificates: int = 0
     certificate_life: timedelta = timedelta(hours=2)
@@ -126,6 +131,19 @@ class GatewayStandIn:
                 line, sent = self.delta(sent), self.state
                 yield line
 
+    def take_report(self, body: dict[str, Any]) -> int:
+        """Keep a report and what it says; the status to answer with."""
+        if self.old and "tunnels" not in body:
+            return 400
+        if "tunnels" in body:
+            self.connected.clear()
+        for tunnel in body.get("tunnels", body.get("changed", [])):
+            self.connected[tunnel["tunnel_id"]] = tunnel
+        for tunnel_id in body.get("gone", []):
+            del self.connected[tunnel_id]
+        self.reports.append(body)
+        return 204
+
     def app(self) -> FastAPI:
         app = FastAPI()
 
@@ -150,9 +168,9 @@ class GatewayStandIn:
 
         @app.post("/internal/report")
         async def report(request: Request) -> Response:
-            self.reports.append(await request.json())
+            status = self.take_report(await request.json())
             await self.notify()
-            return Response(status_code=204)
+            return Response(status_code=status)
 
         @app.post("/internal/server-certificate")
         async def certificate(request: Request) -> dict[str, str]:
