@@ -75,6 +75,8 @@ def application() -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        # A redirect would repeat passwords and tokens at whatever address it is thought to have.
+        redirect_slashes=False,
     )
     for prefix in API_PREFIXES:
         for router in API_ROUTERS:

@@ -26,7 +26,7 @@ FORM = f"{PREFIX}-form"
 """On the gateway: what ties a form to the browser it was made for."""
 
 MAX_HEADER_LENGTH = 16 * 1024
-"""Longest sum of ``Cookie`` headers that is looked at, in characters."""
+"""Longest sum of our own cookies, in characters."""
 
 _VALUE = re.compile(r"[!#-+\--:<-\[\]-~]*")
 
@@ -44,13 +44,14 @@ def read_cookies(headers: Iterable[str]) -> dict[str, str]:
         CookieRefused: a name of ours appears twice, in any spelling of case, or it is all too long.
     """
     ours: dict[str, str] = {}
-    lines = list(headers)
-    if sum(map(len, lines)) > MAX_HEADER_LENGTH:
-        raise CookieRefused("The request has too many cookies.", reason="cookies-too-large")
-    for pair in (pair for line in lines for pair in line.split(";")):
+    length = 0
+    for pair in (pair for line in headers for pair in line.split(";")):
         name, separator, value = pair.strip(" \t").partition("=")
         if not name.lower().startswith(PREFIX.lower()):
-            continue
+            continue  # a neighbour below the same domain may have set it, and as long as he likes
+        length += len(pair)
+        if length > MAX_HEADER_LENGTH:
+            raise CookieRefused("The request has too many cookies.", reason="cookies-too-large")
         if name in ours or not separator:
             raise CookieRefused(f"The cookie {PREFIX} must appear once.")
         if not name.startswith(PREFIX) or not _VALUE.fullmatch(value):

@@ -9,7 +9,7 @@ from idp_gateway.errors import TooManyAttempts
 from idp_gateway.records import DeviceCodeRecord, DeviceState
 from idp_gateway.sessions import new_secret, secret_digest
 from idp_gateway.store import Store
-from policy.types import IPAddress
+from policy.types import Identity, IPAddress
 
 DEVICE_CODE_LIFE = timedelta(minutes=10)
 INTERVAL = timedelta(seconds=5)
@@ -17,7 +17,7 @@ INTERVAL = timedelta(seconds=5)
 MAX_STARTS = 30
 """Device logins an address may start within ``DEVICE_CODE_LIFE``."""
 MAX_GUESSES = 10
-"""Wrong codes a login session may type within ``DEVICE_CODE_LIFE``."""
+"""Wrong codes a person may type within ``DEVICE_CODE_LIFE``."""
 
 _PATIENCE = timedelta(seconds=1)
 _LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
@@ -59,14 +59,15 @@ def start_device_login(
 
 
 def find_by_user_code(
-    store: Store, text: str, *, session_id: str, now: datetime
+    store: Store, text: str, *, identity: Identity, now: datetime
 ) -> DeviceCodeRecord | None:
     """The pending device login whose code somebody typed, in any case and spacing.
 
     Raises:
         TooManyAttempts: this person has guessed wrong too often.
     """
-    key = f"device-guess:{session_id}"
+    # Not by session: a fresh login must not buy fresh guesses.
+    key = f"device-guess:{secret_digest(f'{identity.issuer} {identity.subject}')}"
     _regulate(store, key, MAX_GUESSES, now)
     code = "".join(character for character in text.upper() if character in _LETTERS)
     record = store.find_device_code_by_user_code(code, now) if len(code) == _LENGTH else None

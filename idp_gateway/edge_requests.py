@@ -20,6 +20,8 @@ from policy.types import IPAddress
 PREFIX = "/internal/authorize"
 
 _NAVIGATING = frozenset({"GET", "HEAD"})
+_SAFE = _NAVIGATING | {"OPTIONS"}
+"""Methods that change nothing (RFC 9110 §9.2.1)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,11 @@ class EdgeRequest:
             origin=headers.get("origin"),
             fetch_site=headers.get("sec-fetch-site"),
         )
+
+    @property
+    def reads_only(self) -> bool:
+        """Whether another site's page may cause it without doing harm."""
+        return self.method in _SAFE and not self.websocket
 
     @property
     def target(self) -> str:

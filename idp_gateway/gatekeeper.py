@@ -42,6 +42,9 @@ def answer(gateway: Gateway, request: EdgeRequest) -> Response:
     if socket is None or socket.socket_type.has_own_port:
         raise NotFound("there is no such service", reason="socket-unknown")
     if not socket.cloud_authentication_enabled:
+        if request.path.startswith(PRODUCT_PATH):
+            # Not the origin's, whatever the socket asks now: it may be the end of somebody's login.
+            raise NotFound("there is no such page", reason="page-unknown")
         return _password_required(socket, request) or Response(status_code=200)
     if request.path == CALLBACK and request.method == "GET":
         return _finish_login(gateway, socket, request)
@@ -50,8 +53,8 @@ def answer(gateway: Gateway, request: EdgeRequest) -> Response:
         return redirect(away, cookies=[clear_cookie(SESSION)])
     if request.path.startswith(PRODUCT_PATH):
         raise NotFound("there is no such page", reason="page-unknown")
-    if request.websocket and not _same_origin(gateway, request):
-        return problem(403, "origin-refused", "a WebSocket is opened from the service's own pages")
+    if not (request.reads_only or _same_origin(gateway, request)):
+        return problem(403, "origin-refused", "only the service's own pages may do this")
     # A socket may ask for both: the shared password and a person.
     return _password_required(socket, request) or _with_identity(gateway, socket, request)
 
@@ -160,7 +163,7 @@ def _finish_login(gateway: Gateway, socket: SocketRecord, request: EdgeRequest) 
 
 
 def _redeem(gateway: Gateway, request: EdgeRequest, socket: SocketRecord) -> RedeemedCode:
-    pairs = parse_qsl(request.query, max_num_fields=16) if len(request.query) < 1024 else []
+    pairs = parse_qsl(request.query) if len(request.query) < 1024 else []
     values = dict(pairs)
     if len(values) != len(pairs):
         raise CodeInvalid("This login link is malformed.")
@@ -173,8 +176,8 @@ def _redeem(gateway: Gateway, request: EdgeRequest, socket: SocketRecord) -> Red
         cookies=request.cookies,
         now=gateway.clock(),
     )
-    if redeemed.socket_id != socket.socket_id:
-        raise CodeInvalid("This login was for another service.")
+    if (redeemed.socket_id, redeemed.epoch) != (socket.socket_id, socket.epoch):
+        raise CodeInvalid("This login was for another service, or its rules have changed.")
     return redeemed
 
 
@@ -188,6 +191,7 @@ def _decide(
         socket=policy_of(socket),
         action=Action.HTTP,
         source_ip=request.source_ip,
+        denials=gateway.denials,
     )
 
 
@@ -207,7 +211,10 @@ def _session_cookie(gateway: Gateway, token: str, session: LoginSessionRecord) -
 
 
 def _same_origin(gateway: Gateway, request: EdgeRequest) -> bool:
-    """Whether a WebSocket comes from the service's own pages (RFC 6455 §10.2)."""
+    """Whether a request comes from the service's own pages or from no browser (RFC 6455 §10.2).
+
+    Another socket is the same *site*, and gets ``SameSite=Lax`` cookies sent along.
+    """
     own_site = request.fetch_site in {None, "same-origin"}
     return own_site and request.origin in {None, _origin(gateway, request)}
 

@@ -53,6 +53,7 @@ def issue_code(
     store: Store,
     *,
     socket_id: str,
+    epoch: int,
     session_id: str,
     target: SocketTarget,
     state: str,
@@ -66,6 +67,7 @@ def issue_code(
             purpose=_PURPOSE,
             payload={
                 "socket_id": socket_id,
+                "epoch": epoch,
                 "session_id": session_id,
                 "host": target.host,
                 "path": target.path,
@@ -83,6 +85,8 @@ class RedeemedCode:
     """What a code was worth."""
 
     socket_id: str
+    epoch: int
+    """The socket's when the code was issued; what its owner changed since then voids the code."""
     session_id: str
     target: SocketTarget
     cookie_name: str
@@ -124,6 +128,7 @@ def redeem_code(
         raise invalid
     return RedeemedCode(
         socket_id=str(payload["socket_id"]),
+        epoch=int(payload["epoch"]),
         session_id=str(payload["session_id"]),
         target=SocketTarget(host=host, path=str(payload["path"])),
         cookie_name=name,

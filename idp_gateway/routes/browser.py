@@ -100,6 +100,7 @@ def _send_to_socket(
     code = issue_code(
         gateway.store,
         socket_id=socket.socket_id,
+        epoch=socket.epoch,
         session_id=session.session_id,
         target=target,
         state=state,

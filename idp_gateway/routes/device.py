@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Form, Request
 from starlette.responses import JSONResponse, Response
 
-from idp_gateway.access import authorize
+from idp_gateway.access import authorize, identity_of
 from idp_gateway.client_access import Audience, ResourceRefused, find_socket
 from idp_gateway.consent import Answer, Question, ask, read_answer, socket_fact
 from idp_gateway.conversions import policy_of
@@ -79,7 +79,7 @@ def show_device(request: Request, visit: VisitDep) -> Response:
     if not typed:
         return _entry_page(visit)
     record = find_by_user_code(
-        visit.gateway.store, typed, session_id=visit.session.session_id, now=visit.now
+        visit.gateway.store, typed, identity=identity_of(visit.session), now=visit.now
     )
     if record is None:
         return _entry_page(visit, typed, "This code is unknown, used or too old.")
@@ -138,6 +138,7 @@ def _denied(visit: Visit, given: Answer) -> Response | None:
         socket=policy_of(socket),
         action=Action.TLS,
         source_ip=visit.source_ip,
+        denials=gateway.denials,
     )
     if verdict.allowed:
         return None

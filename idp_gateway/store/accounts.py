@@ -8,10 +8,11 @@ from sqlalchemy.exc import IntegrityError
 from idp_gateway.errors import EmailTaken, NotFound
 from idp_gateway.records import AccountRecord, ChangeKind, IdentityRecord
 from idp_gateway.store.base import StorePart, find_all, find_one, note_change, values_of
-from idp_gateway.tables import Account, KnownIdentity, table_of
+from idp_gateway.tables import Account, KnownIdentity, LoginSession, table_of
 
 ACCOUNTS = table_of(Account)
 IDENTITIES = table_of(KnownIdentity)
+SESSIONS = table_of(LoginSession)
 
 
 class AccountStore(StorePart):
@@ -49,9 +50,33 @@ class AccountStore(StorePart):
         with self.database.reading() as connection:
             return find_all(connection, AccountRecord, ACCOUNTS, order_by=[ACCOUNTS.c.created_at])
 
-    def set_account_verified(self, account_id: str, now: datetime) -> AccountRecord:
-        """An operator vouches that the account's e-mail is its owner's."""
-        return self._set_account(account_id, email_verified=True, verified_at=now)
+    def hand_over_account(
+        self, account_id: str, *, password_hash: str, name: str | None, issuer: str, now: datetime
+    ) -> AccountRecord:
+        """An operator gives the account to the owner of its e-mail address, who now counts as such.
+
+        Whoever made the account may be somebody else: its password is replaced, its tunnel key
+        removed and every login of it (sessions of the local ``issuer``) ended.
+        """
+        renamed = {"name": name} if name is not None else {}
+        with self.database.changing() as connection:
+            account = _update_account(
+                connection,
+                account_id,
+                password_hash=password_hash,
+                ssh_key="",
+                email_verified=True,
+                verified_at=now,
+                **renamed,
+            )
+            connection.execute(
+                update(SESSIONS)
+                .where(SESSIONS.c.issuer == issuer, SESSIONS.c.subject == account_id)
+                .where(SESSIONS.c.revoked_at.is_(None))
+                .values(revoked_at=now)
+            )
+            note_change(connection, ChangeKind.TUNNEL_USER, [account_id], now)
+            return account
 
     def set_account_password(self, account_id: str, password_hash: str) -> AccountRecord:
         """Replace the account's password hash."""

@@ -5,10 +5,11 @@ from dataclasses import replace
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from idp_gateway import access
+from idp_gateway import access, denials
 from idp_gateway.composition import Gateway
 from idp_gateway.errors import AccessDenied
 from idp_gateway.records import LoginSessionRecord
@@ -180,3 +181,60 @@ def test_one_module_makes_grants_and_asks_the_policy() -> None:
         if only_here & _calls(path)
     }
     assert makers == {"idp_gateway/access.py"}
+
+
+def repeat(gateway: Gateway, session: LoginSessionRecord, **changes: Any) -> access.Verdict:
+    asked: dict[str, Any] = {
+        "identity": access.identity_of(session),
+        "socket": socket("bob@lab.test"),
+        "action": Action.TLS,
+        "source_ip": ADDRESS,
+        "denials": gateway.denials,
+    }
+    return access.authorize(gateway.store, gateway.clock, **asked | changes)
+
+
+def test_the_same_denial_within_seconds_is_on_record_once(
+    gateway: Gateway, clock: FixedClock, session: LoginSessionRecord
+) -> None:
+    first = repeat(gateway, session)
+    clock.advance(seconds=9)
+    again = repeat(gateway, session)
+    assert (again.allowed, again.decision_id) == (False, first.decision_id)
+    other_login = replace(session, authenticated_at=clock())
+    others = [
+        repeat(gateway, session, source_ip=ip_address("192.0.2.8")),
+        repeat(gateway, session, action=Action.SSH),
+        repeat(gateway, session, socket=replace(socket("bob@lab.test"), epoch=8)),
+        repeat(gateway, session, identity=access.identity_of(other_login)),
+        repeat(gateway, session, denials=None),
+    ]
+    clock.advance(seconds=1)
+    others.append(repeat(gateway, session))
+    ids = {first.decision_id, *(verdict.decision_id for verdict in others)}
+    assert len(ids) == 7
+    assert len(gateway.store.decisions_page(socket().socket_id, offset=0, limit=50)) == 7
+    with pytest.raises(AccessDenied) as caught:
+        access.grant(again, session=session)
+    assert caught.value.decision_id == first.decision_id
+
+
+def test_every_decision_that_lets_somebody_in_is_on_record(
+    gateway: Gateway, session: LoginSessionRecord
+) -> None:
+    for _ in range(3):
+        assert repeat(gateway, session, socket=socket("alice@lab.test")).allowed
+    assert not repeat(gateway, session).allowed
+    assert repeat(gateway, session, socket=socket("alice@lab.test")).allowed
+    assert len(gateway.store.decisions_page(socket().socket_id, offset=0, limit=50)) == 5
+
+
+def test_few_denials_are_remembered(
+    gateway: Gateway, session: LoginSessionRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(denials, "MAX_REMEMBERED", 2)
+    addresses = [ip_address(f"192.0.2.{number}") for number in (1, 2, 3)]
+    first, _, third = (repeat(gateway, session, source_ip=ip).decision_id for ip in addresses)
+    assert len(gateway.denials._known) == 2
+    assert repeat(gateway, session, source_ip=addresses[2]).decision_id == third
+    assert repeat(gateway, session, source_ip=addresses[0]).decision_id != first

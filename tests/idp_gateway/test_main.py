@@ -1,5 +1,6 @@
 """The gateway as a process: first start, serving, stopping at once, being killed."""
 
+import contextlib
 import json
 import os
 import signal
@@ -14,6 +15,9 @@ import httpx
 import pytest
 
 from idp_gateway.__main__ import main
+from idp_gateway.accounts import check_password, register
+from idp_gateway.composition import build_gateway
+from idp_gateway.settings import Settings
 from tests.support.processes import Process, free_port, running
 
 
@@ -85,7 +89,27 @@ def test_operators_look_after_accounts(run: Run, config: Path) -> None:
     assert added["password"]
     verified = json.loads(run("account", "verify", "ann@corp.test", "--config", config).stdout)
     assert verified["email_verified"]
-    assert "password" not in verified
+    assert verified["password"] not in {"", added["password"]}
+
+
+@pytest.mark.parametrize("command", ["verify", "add"])
+def test_who_registered_anothers_address_loses_it(run: Run, config: Path, command: str) -> None:
+    with contextlib.closing(build_gateway(Settings.load(config))) as gateway:
+        squatter = register(
+            gateway.store,
+            name="x",
+            email="alice@corp.test",
+            password="attackerpass",
+            now=gateway.clock(),
+        )
+        done = run("account", command, "alice@corp.test", "--config", config)
+        given = json.loads(done.stdout)
+        assert given["account_id"] == squatter.account_id
+        assert given["email_verified"]
+        known = gateway.store.find_account(squatter.account_id)
+        assert known is not None
+        assert check_password(given["password"], known.password_hash)
+        assert not check_password("attackerpass", known.password_hash)
 
 
 @pytest.mark.parametrize(

@@ -104,3 +104,12 @@ def race(calls: list[Callable[[], Any]]) -> list[Any]:
 
     with ThreadPoolExecutor(len(calls)) as pool:
         return list(pool.map(one, calls))
+
+
+def vouch(store: Store, account_id: str, now: datetime) -> AccountRecord:
+    """An operator vouches for the account's address, and its password stays."""
+    known = store.find_account(account_id)
+    assert known is not None
+    return store.hand_over_account(
+        account_id, password_hash=known.password_hash, name=None, issuer="", now=now
+    )

@@ -18,6 +18,7 @@ from idp_gateway.settings import Settings
 from tests.idp_gateway.api.conftest import Person
 from tests.idp_gateway.conftest import FixedClock
 from tests.support.in_process import client_of
+from tests.support.rows import vouch
 
 FORM = {
     "name": "Vera",
@@ -61,7 +62,7 @@ def test_an_address_nobody_vouched_for_counts_in_no_policy(
         return session.email
 
     assert session_email() is None
-    gateway.store.set_account_verified(vera["user_id"], clock())
+    vouch(gateway.store, vera["user_id"], clock())
     assert session_email() == "vera@lab.test"
 
 

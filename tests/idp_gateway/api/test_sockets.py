@@ -9,6 +9,7 @@ import pytest
 from idp_gateway import publishing
 from idp_gateway.composition import Gateway
 from tests.idp_gateway.api.conftest import FIELDS, Person, both_databases
+from tests.support.rows import vouch
 
 ADDRESSES = "cloud_authentication_email_allowed_addressses"
 DOMAINS = "cloud_authentication_email_allowed_domains"
@@ -289,7 +290,7 @@ def test_an_account_has_so_many_sockets_and_no_more(
     owner.socket()
     for verified in (False, True):
         if verified:
-            gateway.store.set_account_verified(owner.account.account_id, gateway.clock())
+            vouch(gateway.store, owner.account.account_id, gateway.clock())
             assert owner.call("POST", path, json={"name": "b"}).status_code == 200
         reply = owner.call("POST", path, json={"name": "c"})
         assert (reply.status_code, reply.json()["reason"]) == (403, "quota-exceeded")

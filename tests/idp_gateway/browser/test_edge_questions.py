@@ -214,3 +214,24 @@ def test_a_login_session_outlives_its_socket_session_never(
         browser.jars[wiki.dns_name][SESSION], dns_name=wiki.dns_name
     )
     assert claims.expires_at - clock() <= timedelta(seconds=30)
+
+
+def test_a_page_that_asks_again_and_again_is_on_record_once(
+    browser: Browser, alice: AccountRecord, wiki: SocketRecord
+) -> None:
+    enter(browser, wiki)
+    store = browser.gateway.store
+    store.update_socket(
+        wiki.account_id,
+        wiki.socket_id,
+        {"emails": ()},
+        bump_epoch=True,
+        ports=browser.gateway.settings.ports,
+        now=browser.gateway.clock(),
+    )
+    before = len(store.decisions_page(wiki.socket_id, offset=0, limit=100))
+    api = {"accept": "application/json"}
+    place = address_of(browser.gateway, wiki, "/api")
+    ids = {browser.request("GET", place, headers=api).json()["decision_id"] for _ in range(20)}
+    assert len(ids) == 1
+    assert len(store.decisions_page(wiki.socket_id, offset=0, limit=100)) == before + 1

@@ -7,7 +7,7 @@ import pytest
 from idp_gateway.errors import EmailTaken, NotFound
 from idp_gateway.records import AccountRecord, ChangeKind
 from idp_gateway.store import Store
-from tests.support.rows import NOW, account, race
+from tests.support.rows import NOW, account, login_session, race
 
 
 def test_an_account_comes_back_as_it_was_kept(store: Store) -> None:
@@ -30,17 +30,35 @@ def test_an_address_has_one_account_also_in_a_race(store: Store) -> None:
     assert len(store.accounts()) == 1
 
 
-def test_vouching_changes_two_fields_and_no_other(store: Store) -> None:
-    kept = account(email_verified=False)
+def test_a_vouched_account_is_nobody_elses_any_more(store: Store) -> None:
+    kept = account(email_verified=False, ssh_key="ssh-ed25519 squatter")
     store.add_account(kept)
-    later = NOW + timedelta(days=1)
-    changed = store.set_account_verified(kept.account_id, later)
-    assert changed.email_verified
-    assert changed.verified_at == later
+    theirs = login_session(subject=kept.account_id)
+    others = login_session(subject="somebody-else")
+    for one in (theirs, others):
+        store.add_login_session(one)
+    before, later = store.revision(), NOW + timedelta(days=1)
+    changed = store.hand_over_account(
+        kept.account_id, password_hash="new", name="Owner", issuer=theirs.issuer, now=later
+    )
+    assert (changed.email_verified, changed.verified_at) == (True, later)
+    assert (changed.password_hash, changed.ssh_key, changed.name) == ("new", "", "Owner")
     assert store.find_account(kept.account_id) == changed
+    assert store.revision() > before
+    for one, stands in ((theirs, False), (others, True)):
+        found = store.find_login_session(one.session_id)
+        assert found is not None
+        assert found.stands(NOW) is stands
+
+
+def test_accounts_that_are_not_there_cannot_change(store: Store) -> None:
+    kept = account()
+    store.add_account(kept)
     assert store.set_account_password(kept.account_id, "new").password_hash == "new"
     for call in (
-        lambda: store.set_account_verified("no-such", NOW),
+        lambda: store.hand_over_account(
+            "no-such", password_hash="x", name=None, issuer="x", now=NOW
+        ),
         lambda: store.set_account_ssh_key("no-such", "", NOW),
     ):
         with pytest.raises(NotFound):
