@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from idp_gateway.clock import Clock
+from idp_gateway.denials import RecentDenials
 from idp_gateway.errors import AccessDenied
 from idp_gateway.records import DecisionRecord, LoginSessionRecord
 from idp_gateway.store import Store
@@ -53,22 +54,29 @@ def authorize(
     socket: Socket,
     action: Action,
     source_ip: IPAddress,
-    country: str | None = None,
+    denials: RecentDenials | None = None,
 ) -> Verdict:
     """Decide whether ``identity`` may use ``socket`` now, and put the decision on record.
 
-    The record is durable before this returns, whichever way the decision fell.
+    The record is durable before this returns, whichever way the decision fell; only a denial that
+    repeats one among ``denials`` has that one's.
     """
     request = AccessRequest(
         identity=identity,
         socket=socket,
         action=action,
         source_ip=source_ip,
-        country=country,
         at=clock(),
     )
-    verdict = Verdict(decision_id=str(uuid.uuid4()), request=request, decision=evaluate(request))
+    decision = evaluate(request)
+    if denials is not None and not decision.allowed:
+        recorded = denials.find(request, decision)
+        if recorded is not None:
+            return Verdict(decision_id=recorded, request=request, decision=decision)
+    verdict = Verdict(decision_id=str(uuid.uuid4()), request=request, decision=decision)
     store.record_decision(_record(verdict))
+    if denials is not None:
+        denials.remember(request, decision, verdict.decision_id)
     return verdict
 
 

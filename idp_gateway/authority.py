@@ -52,7 +52,8 @@ class Authority:
         self._drift = timedelta(minutes=settings.clock_drift_minutes)
         self._life = timedelta(minutes=settings.grant_minutes)
         self._server_names = (*settings.gateway_names, f"*.{settings.edge_domain}")
-        self._issuing = load_or_make_issuing_ca(settings.state_dir / "ca", box, clock())
+        self._directory = settings.state_dir / "ca"
+        self._issuing = load_or_make_issuing_ca(self._directory, box, clock())
         self._tunnel_ca = self._load_tunnel_ca()
 
     @property
@@ -64,6 +65,19 @@ class Authority:
     def tunnel_user_ca(self) -> tuple[str, ...]:
         """Public keys that sign tunnel logins, as ``authorized_keys`` lines."""
         return (ssh.ca_public_line(self._tunnel_ca),)
+
+    def renew_issuing_ca(self) -> bool:
+        """Go over to a new issuing CA if the present one is near its end, or was followed by one
+        already; whether it did.
+
+        Raises:
+            ca.errors.KeyStoreError: a file is broken, or sealed with another key.
+        """
+        latest = load_or_make_issuing_ca(self._directory, self._box, self._clock())
+        if latest.certificate.serial_number == self._issuing.certificate.serial_number:
+            return False
+        self._issuing = latest
+        return True
 
     def new_user_ca(self, socket_id: str) -> SshUserCa:
         """An SSH user CA for a new socket; the seal opens for this socket only."""

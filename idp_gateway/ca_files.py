@@ -16,7 +16,7 @@ from ca.signers.file import FileSigner
 from ca.specs import ISSUING_LIFE, ROOT_LIFE, CaCertSpec
 
 RENEW_BEFORE = timedelta(days=60)
-"""An issuing CA with less life left than this is followed by a new one at the next start."""
+"""An issuing CA with less life left than this is followed by a new one."""
 
 
 def load_or_make_issuing_ca(directory: Path, box: KeyBox, now: datetime) -> x509.Issuer:

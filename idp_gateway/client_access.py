@@ -121,6 +121,7 @@ def _client_token(
         socket=policy_of(socket),
         action=Action.TLS,
         source_ip=source_ip,
+        denials=gateway.denials,
     )
     leave = grant(verdict, session=session)
     token = gateway.tokens.client_token(

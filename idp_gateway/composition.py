@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ca.keybox import KeyBox
 from idp_gateway.authority import Authority
 from idp_gateway.clock import Clock, system_clock
+from idp_gateway.denials import RecentDenials
 from idp_gateway.feed import Feed
 from idp_gateway.forms import Signer, browser_signer
 from idp_gateway.providers import build_providers
@@ -31,8 +33,14 @@ class Gateway:
     """Places to sign in at beside local accounts, by name."""
     signer: Signer
     """Signs what browsers carry for the gateway: forms, return addresses, attempts."""
+    denials: RecentDenials
+    """What need not be put on record again."""
     edge_key: bytes = field(repr=False)
     """What edges prove themselves with: the text of the edge key file."""
+
+    def trust(self) -> dict[str, Any]:
+        """What edges verify with, as the feed tells them."""
+        return _trust(self.tokens, self.authority)
 
     def close(self) -> None:
         """Let streams end and give the database back."""
@@ -53,12 +61,6 @@ def build_gateway(settings: Settings, *, clock: Clock = system_clock) -> Gateway
     box = KeyBox(master_key)
     tokens = Tokens(store=store, box=box, issuer=settings.base_url, clock=clock)
     authority = Authority(settings=settings, store=store, box=box, clock=clock)
-    trust = {
-        "issuer": settings.base_url,
-        "session_jwks": tokens.public_keys(Purpose.SESSION),
-        "client_ca": authority.trust_pem,
-        "tunnel_user_ca": list(authority.tunnel_user_ca),
-    }
     load_or_make_secret(settings.edge_key_file)
     return Gateway(
         settings=settings,
@@ -68,11 +70,21 @@ def build_gateway(settings: Settings, *, clock: Clock = system_clock) -> Gateway
         authority=authority,
         feed=Feed(
             store=store,
-            trust=trust,
+            trust=_trust(tokens, authority),
             http_ports=(settings.http_port, settings.https_port),
             clock=clock,
         ),
         providers=build_providers(settings.providers, clock),
+        denials=RecentDenials(),
         signer=browser_signer(master_key),
         edge_key=settings.edge_key_file.read_bytes().strip(),
     )
+
+
+def _trust(tokens: Tokens, authority: Authority) -> dict[str, Any]:
+    return {
+        "issuer": tokens.issuer,
+        "session_jwks": tokens.public_keys(Purpose.SESSION),
+        "client_ca": authority.trust_pem,
+        "tunnel_user_ca": list(authority.tunnel_user_ca),
+    }

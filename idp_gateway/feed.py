@@ -68,9 +68,7 @@ class Feed:
         self._acks: dict[str, int] = {}
         self._streams: set[_Stream] = set()
         self._closed = False
-        # The ports are settings too: with others, edges must learn of their sockets anew.
-        told = f"{self._state.trust}{http_ports}"
-        store.note_trust(hashlib.sha256(told.encode()).hexdigest(), clock())
+        self._note_trust(self._state.trust)
         store.database.on_change(self.wake)
 
     def wake(self) -> None:
@@ -79,6 +77,20 @@ class Feed:
             streams = list(self._streams)
         for stream in streams:
             stream.wake()
+
+    def change_trust(self, trust: dict[str, Any]) -> None:
+        """From now on tell edges to verify with this."""
+        with self._refreshing:
+            text = canonical(trust)
+            self._note_trust(text)
+            self._state.trust = text
+            # Somebody else may have noted it before us: then no change leads to a new digest.
+            self._refreshed_at = -math.inf
+
+    def _note_trust(self, trust: str) -> None:
+        # The ports are settings too: with others, edges must learn of their sockets anew.
+        told = f"{trust}{self._state.http_ports}"
+        self._store.note_trust(hashlib.sha256(told.encode()).hexdigest(), self._clock())
 
     def close(self) -> None:
         """End every stream and every wait; the gateway is stopping."""

@@ -7,7 +7,6 @@ import signal
 import socket
 import stat
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 
@@ -18,13 +17,12 @@ from idp_gateway.app import create_app
 from idp_gateway.composition import Gateway
 from idp_gateway.errors import SettingsError
 from idp_gateway.settings import Settings
+from idp_gateway.upkeep import tend
 
 log = logging.getLogger(__name__)
 
-CLEANUP_SECONDS = 600
-"""How often what can no longer be used is removed from the database."""
-REMEMBER_CHANGES = timedelta(days=7)
-"""An edge that was away longer gets a snapshot."""
+UPKEEP_SECONDS = 600
+"""How often ``upkeep.tend`` runs."""
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
 _BACKLOG = 2048
@@ -79,22 +77,17 @@ def serve(gateway: Gateway) -> None:
 
 
 async def _run(server: _Server, gateway: Gateway, sockets: list[socket.socket]) -> None:
-    cleanup = asyncio.create_task(_clean_up(gateway))
+    upkeep = asyncio.create_task(_keep_up(gateway))
     try:
         await server.serve(sockets)
     finally:
-        cleanup.cancel()
+        upkeep.cancel()
 
 
-async def _clean_up(gateway: Gateway) -> None:
+async def _keep_up(gateway: Gateway) -> None:
     while True:
-        try:
-            now = gateway.clock()
-            await asyncio.to_thread(gateway.store.delete_expired, now)
-            await asyncio.to_thread(gateway.store.forget_changes, now - REMEMBER_CHANGES)
-        except Exception:
-            log.warning("cleaning up failed; trying again later", exc_info=True)
-        await asyncio.sleep(CLEANUP_SECONDS)
+        await asyncio.to_thread(tend, gateway)
+        await asyncio.sleep(UPKEEP_SECONDS)
 
 
 @contextlib.contextmanager

@@ -102,6 +102,8 @@ class Settings(BaseSettings):
     """How far ahead a grant is good for."""
     clock_drift_minutes: float = Field(default=5, ge=0, le=60)
     """How far back a certificate's start is put, for clocks that are slow."""
+    audit_days: float = Field(default=365, ge=0, le=36500)
+    """How long decisions and issued certificates stay on record; 0 for ever."""
     edge_key_file: Path = Path()
     """What edges prove themselves with; ``secrets/edge.key`` in the state directory by default."""
     master_key_file: Path = Path()

@@ -71,6 +71,7 @@ def _grant(gateway: Gateway, request: Request, token: str, dns_name: str, action
         socket=policy_of(socket),
         action=action,
         source_ip=source_address(request, gateway),
+        denials=gateway.denials,
     )
     return access.grant(
         verdict,

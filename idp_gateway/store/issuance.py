@@ -1,8 +1,9 @@
 """Signing keys, and the record of what was decided and issued."""
 
 from collections.abc import Callable
+from datetime import datetime
 
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from idp_gateway.errors import Conflict
@@ -70,6 +71,16 @@ class IssuanceStore(StorePart):
         """Keep what was decided; durable when this returns."""
         with self.database.writing() as connection:
             connection.execute(insert(DECISIONS).values(values_of(decision)))
+
+    def forget_audit(self, before: datetime) -> None:
+        """Remove old decisions, and old certificates that are no longer good."""
+        with self.database.writing() as connection:
+            connection.execute(delete(DECISIONS).where(DECISIONS.c.at < before))
+            connection.execute(
+                delete(CERTIFICATES).where(
+                    CERTIFICATES.c.issued_at < before, CERTIFICATES.c.not_after < before
+                )
+            )
 
     def find_decision(self, decision_id: str) -> DecisionRecord | None:
         """A decision by the id people are shown."""

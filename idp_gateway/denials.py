@@ -1,0 +1,66 @@
+"""Denials of the last seconds, so that asking again and again fills no database.
+
+A page with a hundred images asks a hundred times. Every request is decided on; but the same denial
+of the same person from the same address is on record once, and the others name that record.
+"""
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from policy.types import AccessRequest, Action, Decision, Identity, IPAddress
+
+REPEAT_WINDOW = timedelta(seconds=10)
+"""How long a record stands for further denials like it."""
+MAX_REMEMBERED = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Denial:
+    """Everything a record says but its time; the identity differs from login to login."""
+
+    identity: Identity
+    socket_id: str
+    epoch: int
+    action: Action
+    source_ip: IPAddress
+    country: str | None
+    decision: Decision
+
+
+class RecentDenials:
+    """The decision ids of recent denials; safe in any thread, of a bounded size."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[_Denial, tuple[str, datetime]] = OrderedDict()
+
+    def find(self, request: AccessRequest, decision: Decision) -> str | None:
+        """The id of the record of a denial just like this one, if that is seconds old."""
+        with self._lock:
+            decision_id, at = self._known.get(_denial(request, decision), (None, request.at))
+        return decision_id if timedelta(0) <= request.at - at < REPEAT_WINDOW else None
+
+    def remember(self, request: AccessRequest, decision: Decision, decision_id: str) -> None:
+        """A denial was put on record; allowing decisions are not for here."""
+        if decision.allowed:
+            return
+        key = _denial(request, decision)
+        with self._lock:
+            self._known[key] = (decision_id, request.at)
+            self._known.move_to_end(key)
+            while len(self._known) > MAX_REMEMBERED:
+                self._known.popitem(last=False)
+
+
+def _denial(request: AccessRequest, decision: Decision) -> _Denial:
+    return _Denial(
+        identity=request.identity,
+        socket_id=request.socket.socket_id,
+        epoch=request.socket.epoch,
+        action=request.action,
+        source_ip=request.source_ip,
+        country=request.country,
+        decision=decision,
+    )

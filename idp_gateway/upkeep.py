@@ -1,0 +1,42 @@
+"""What a gateway does every few minutes without being asked: forget, and stay able to sign."""
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+
+from idp_gateway.composition import Gateway
+
+log = logging.getLogger(__name__)
+
+REMEMBER_CHANGES = timedelta(days=7)
+"""An edge that was away longer gets a snapshot."""
+
+
+def tend(gateway: Gateway) -> None:
+    """One round of everything; what fails is logged and tried again in the next."""
+    steps: tuple[Callable[[Gateway], None], ...] = (_forget_logins, _forget_changes, _forget_audit)
+    for step in (*steps, renew_issuing_ca):
+        try:
+            step(gateway)
+        except Exception:
+            log.warning("upkeep failed; trying again later", exc_info=True)
+
+
+def renew_issuing_ca(gateway: Gateway) -> None:
+    """Follow an issuing CA that is near its end with a new one, and tell the edges."""
+    if gateway.authority.renew_issuing_ca():
+        gateway.feed.change_trust(gateway.trust())
+
+
+def _forget_logins(gateway: Gateway) -> None:
+    gateway.store.delete_expired(gateway.clock())
+
+
+def _forget_changes(gateway: Gateway) -> None:
+    gateway.store.forget_changes(gateway.clock() - REMEMBER_CHANGES)
+
+
+def _forget_audit(gateway: Gateway) -> None:
+    days = gateway.settings.audit_days
+    if days:
+        gateway.store.forget_audit(gateway.clock() - timedelta(days=days))

@@ -1,0 +1,100 @@
+"""What is forgotten and what is renewed while a gateway runs, for months if need be."""
+
+import asyncio
+import json
+from datetime import timedelta
+
+import pytest
+
+from idp_gateway import upkeep
+from idp_gateway.ca_files import RENEW_BEFORE
+from idp_gateway.composition import Gateway
+from idp_gateway.records import DecisionRecord
+from policy.types import Action, Effect
+from tests.idp_gateway.conftest import FixedClock
+from tests.idp_gateway.test_authority import csr
+from tests.support import rows
+
+
+def decided(gateway: Gateway, decision_id: str) -> None:
+    gateway.store.record_decision(
+        DecisionRecord(
+            decision_id=decision_id,
+            at=gateway.clock(),
+            effect=Effect.DENY,
+            reasons=("no-policy",),
+            issuer="https://idp.test",
+            subject="s",
+            email=None,
+            socket_id="socket",
+            action=Action.HTTP,
+            source_ip="192.0.2.1",
+        )
+    )
+
+
+def test_the_audit_is_kept_as_long_as_the_settings_say(gateway: Gateway, clock: FixedClock) -> None:
+    store, begun = gateway.store, clock()
+    decided(gateway, "old")
+    store.record_certificate(
+        rows.certificate(serial="01", issued_at=begun, not_after=begun + timedelta(minutes=5))
+    )
+    store.record_certificate(
+        rows.certificate(serial="02", issued_at=begun, not_after=begun + timedelta(days=900))
+    )
+    clock.advance(days=365)
+    upkeep.tend(gateway)
+    assert store.find_decision("old") is not None
+    decided(gateway, "new")
+    clock.advance(seconds=1)
+    upkeep.tend(gateway)
+    assert store.find_decision("old") is None
+    assert store.find_decision("new") is not None
+    assert store.find_certificate("01") is not None  # it was good until five minutes later
+    clock.advance(minutes=5)
+    upkeep.tend(gateway)
+    assert store.find_certificate("01") is None
+    assert store.find_certificate("02") is not None
+
+
+def test_an_audit_may_be_kept_for_ever(gateway: Gateway, clock: FixedClock) -> None:
+    kept = gateway.settings.model_copy(update={"audit_days": 0})
+    object.__setattr__(gateway, "settings", kept)
+    decided(gateway, "old")
+    clock.advance(days=36500)
+    upkeep.tend(gateway)
+    assert gateway.store.find_decision("old") is not None
+
+
+async def test_a_gateway_that_runs_for_years_follows_its_issuing_ca_with_a_new_one(
+    gateway: Gateway, clock: FixedClock
+) -> None:
+    lines = gateway.feed.stream(0, "e1")
+    first = json.loads(await anext(lines))
+    upkeep.tend(gateway)
+    assert gateway.authority.trust_pem == first["state"]["trust"]["client_ca"]
+    clock.advance(days=3 * 365 - RENEW_BEFORE.days)
+    upkeep.tend(gateway)
+    async with asyncio.timeout(10):
+        line = json.loads(await anext(lines))
+    while line["type"] == "heartbeat":
+        line = json.loads(await anext(lines))
+    told = line["state"]["trust"] if line["type"] == "snapshot" else line["trust"]
+    assert told["client_ca"] == gateway.authority.trust_pem
+    assert told["client_ca"] != first["state"]["trust"]["client_ca"]
+    issued = gateway.authority.issue_server_certificate(csr())
+    assert told["client_ca"].partition("-----END")[0] in issued.chain_pem.decode()
+
+
+def test_what_fails_keeps_nothing_else_from_being_done(
+    gateway: Gateway,
+    clock: FixedClock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    decided(gateway, "old")
+    monkeypatch.setattr(gateway.store, "delete_expired", lambda _now: 1 / 0)
+    clock.advance(days=366)
+    upkeep.tend(gateway)
+    assert gateway.store.find_decision("old") is None
+    assert "upkeep failed" in caplog.text
