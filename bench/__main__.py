@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from bench import certificates, handshakes, requests
+from bench import certificates, edge_state, handshakes, requests
 from bench.figures import Figure, chart, table
 
 BENCHMARKS: Mapping[str, Callable[[bool], list[tuple[str, float, str, str, float]]]] = {
     "requests": requests.run,
     "handshakes": handshakes.run,
     "certificates": certificates.run,
+    "edge_state": edge_state.run,
 }
 REPORT = Path(__file__).with_name("report.svg")
 
