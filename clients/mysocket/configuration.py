@@ -26,7 +26,7 @@ DEFAULTS: Mapping[str, Any] = {
     "listen_address": "127.0.0.1",
 }
 _EDGE_ONLY = {"listen_address"}
-_GATEWAY_ONLY = {"port_range"}
+_GATEWAY_ONLY = {"port_range", "signup_open"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,13 +64,24 @@ def configure(layout: Layout, options: Mapping[str, Any]) -> Stack:
         StackError: a file cannot be read or written, or makes no sense.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    wanted = dict(DEFAULTS) | given if not layout.gateway_config.exists() else given
+    wanted = _first(given) if not layout.gateway_config.exists() else given
     try:
         _update(layout.gateway_config, _gateway_fixed(layout), wanted, _EDGE_ONLY)
         _update(layout.edge_config, _edge_fixed(layout), wanted, _GATEWAY_ONLY)
         return read_stack(layout)
     except ClientError as error:
         raise StackError("state-not-writable", str(error)) from error
+
+
+def _first(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The first settings of all.
+
+    Names below ``localhost`` are this machine's: browsers send their cookies to every port of it, in
+    the clear too, so nobody but the operator makes accounts there.
+    """
+    wanted = dict(DEFAULTS) | given
+    local = wanted["edge_domain"].rpartition(".")[2] == "localhost"
+    return wanted | {"signup_open": False} if local else wanted
 
 
 def read_stack(layout: Layout) -> Stack:

@@ -48,6 +48,16 @@ def test_first_run_writes_settings_that_the_options_change_later(layout: Layout)
     assert config.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize(
+    ("domain", "closed"), [("edge.localhost", True), ("edge.example.com", False)]
+)
+def test_on_names_of_one_machine_nobody_signs_up(layout: Layout, domain: str, closed: bool) -> None:
+    layout.state.mkdir()
+    configure(layout, {"edge_domain": domain})
+    assert ("signup_open = false" in layout.gateway_config.read_text()) is closed
+    assert "signup_open" not in layout.edge_config.read_text()
+
+
 def test_damaged_settings_are_one_line(layout: Layout) -> None:
     layout.state.mkdir()
     configure(layout, {})
