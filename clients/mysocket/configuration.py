@@ -76,8 +76,8 @@ def configure(layout: Layout, options: Mapping[str, Any]) -> Stack:
 def _first(given: Mapping[str, Any]) -> Mapping[str, Any]:
     """The first settings of all.
 
-    Names below ``localhost`` are this machine's: browsers send their cookies to every port of it, in
-    the clear too, so nobody but the operator makes accounts there.
+    Names below ``localhost`` are this machine's: browsers send their cookies to every port of it,
+    in the clear too, so nobody but the operator makes accounts there.
     """
     wanted = dict(DEFAULTS) | given
     local = wanted["edge_domain"].rpartition(".")[2] == "localhost"
