@@ -55,6 +55,13 @@ REPLIES = (
         detail="The request names another host than its TLS connection was opened for.",
     ),
     Reply(
+        reason="body-too-large",
+        details=("request_payload_too_large",),
+        status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        title="Too much at once",
+        detail="The request is longer than anything here can be.",
+    ),
+    Reply(
         reason=CROSS_SITE,
         details=(f"rbac_access_denied_matched_policy[{CROSS_SITE}]",),
         status=HTTPStatus.FORBIDDEN,
