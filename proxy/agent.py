@@ -90,10 +90,10 @@ class Agent:
             client, settings.edge_id, self._discovery.wait_acked, self._announce_ready
         )
 
-    def add_backend(self, backend: TunnelBackend, ssh_host_key: str = "") -> None:
-        """Before ``run``: one more kind of tunnel. ``ssh_host_key`` is reported to the gateway."""
+    def add_backend(self, backend: TunnelBackend) -> None:
+        """Before ``run``: one more kind of tunnel. The gateway is told the first host key."""
         self._backends.append(backend)
-        self._reports.ssh_host_key = ssh_host_key or self._reports.ssh_host_key
+        self._reports.ssh_host_key = self._reports.ssh_host_key or backend.ssh_host_key
 
     @property
     def _snapshot_path(self) -> Path:

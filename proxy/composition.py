@@ -1,6 +1,8 @@
 """How an edge is put together from its settings: the one place where the parts are chosen."""
 
 import os
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import httpx
 
@@ -10,29 +12,46 @@ from proxy.envoy.settings import EnvoySettings, GatewayUpstream
 from proxy.errors import SettingsError
 from proxy.gateway import connect, read_edge_key
 from proxy.settings import EdgeSettings
-from proxy.tunnels.ssh.host_key import load_host_key, public_line
+from proxy.tunnels.base import MakeBackend, TunnelBackend
+from proxy.tunnels.choice import choose_backend
+from proxy.tunnels.ssh.host_key import load_host_key
 from proxy.tunnels.ssh.server import SshTunnelOptions, SshTunnels
+from proxy.tunnels.table import TunnelTable
 
 
 def build_agent(settings: EdgeSettings, clock: Clock) -> tuple[Agent, httpx.AsyncClient]:
-    """An agent with its SSH tunnel server, and the client to close after it.
+    """An agent with its tunnel servers, and the client to close after it.
 
     Raises:
-        SettingsError: a file the settings name cannot be used.
+        SettingsError: a file or a tunnel backend that the settings name cannot be used.
         OSError: the state directory cannot be written.
     """
+    makers = [choose_backend(name, BUILT_IN) for name in settings.tunnel_backends]
     edge_key = read_edge_key(settings.edge_key_file)
     for folder in (settings.state_dir, settings.run_dir):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     client = connect(settings, edge_key)
     agent = Agent(settings, envoy_settings(settings, edge_key), client, clock)
+    for make in makers:
+        agent.add_backend(make(settings, agent.table, clock))
+    return agent, client
+
+
+def ssh_backend(settings: EdgeSettings, table: TunnelTable, clock: Clock) -> TunnelBackend:
+    """The tunnel server for ``ssh -R``, with the host key of the state directory.
+
+    Raises:
+        SettingsError: the host key cannot be read.
+    """
     try:
         host_key = load_host_key(settings.state_dir)
     except ValueError as error:
         raise SettingsError("bad-host-key", f"the tunnel server's key: {error}") from error
-    backend = SshTunnels(tunnel_options(settings), host_key, agent.table, clock)
-    agent.add_backend(backend, public_line(host_key))
-    return agent, client
+    return SshTunnels(tunnel_options(settings), host_key, table, clock)
+
+
+BUILT_IN: Mapping[str, MakeBackend] = MappingProxyType({"ssh": ssh_backend})
+"""Tunnel backends that come with the product, by the name the settings use."""
 
 
 def envoy_settings(settings: EdgeSettings, edge_key: str) -> EnvoySettings:

@@ -29,6 +29,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 HostName = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length=253)
 ]
+BackendName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 EdgeId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 
 
@@ -67,6 +68,8 @@ class EdgeSettings(BaseSettings):
     public_https_port: Port | None = None
     """HTTPS port as browsers see it, if something in front maps it; ``https_port`` when absent."""
 
+    tunnel_backends: Annotated[tuple[BackendName, ...], Field(min_length=1)] = ("ssh",)
+    """Kinds of tunnels: ``ssh``, or a name that another distribution registered."""
     tunnel_ciphers: CipherChoice = CipherChoice.DEFAULT
     tunnel_keepalive: Annotated[float, Field(gt=0, le=600)] = 10.0
     """Silence after which a tunnel client is asked whether it lives."""

@@ -7,10 +7,7 @@ from ca.signers.base import Signer
 from ca.signers.file import FileSigner
 from ca.signers.memory import MemorySigner
 
-ENTRY_POINT_GROUP = "mysocket.signers"
-"""Group under which other distributions offer signers of their own."""
-
 BUILT_IN: Mapping[str, type[Signer]] = MappingProxyType({"file": FileSigner})
 """The signers that come with the product, by the name a setting uses."""
 
-__all__ = ["BUILT_IN", "ENTRY_POINT_GROUP", "FileSigner", "MemorySigner", "Signer"]
+__all__ = ["BUILT_IN", "FileSigner", "MemorySigner", "Signer"]

@@ -6,16 +6,27 @@ tunnel and lets the newest connection have it. The suite in
 ``tests/contracts/test_tunnel_backend.py`` is this contract in executable form, and every backend
 passes it.
 
-A backend made by somebody else registers under the entry point group ``mysocket.tunnels``.
+The settings name the backends of an edge. One made by somebody else is found by its entry point in
+the group ``mysocket.tunnels``, which is a ``MakeBackend`` under the backend's name.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
+from proxy.clock import Clock
+from proxy.settings import EdgeSettings
 from proxy.state import EdgeState
+from proxy.tunnels.table import TunnelTable
+
+ENTRY_POINT_GROUP = "mysocket.tunnels"
 
 
 class TunnelBackend(Protocol):
     """One kind of tunnel server. All methods run in the edge's event loop."""
+
+    @property
+    def ssh_host_key(self) -> str:
+        """The server's public key for the gateway to give to clients; empty if it has none."""
 
     async def start(self) -> None:
         """Begin to listen.
@@ -38,3 +49,8 @@ class TunnelBackend(Protocol):
 
     async def close(self) -> None:
         """Stop listening and end every connection."""
+
+
+MakeBackend = Callable[[EdgeSettings, TunnelTable, Clock], TunnelBackend]
+"""Makes a backend that has not been started, from the edge's settings, the table to attach tunnels
+to and the clock. Raises ``SettingsError`` if the settings do not do."""

@@ -12,6 +12,7 @@ from proxy.settings import CipherChoice
 from proxy.state import EdgeSocket, EdgeState, EdgeTunnel
 from proxy.tunnels.ssh.audience import Audience
 from proxy.tunnels.ssh.connection import ClientOfTunnel, TunnelConnection
+from proxy.tunnels.ssh.host_key import public_line
 from proxy.tunnels.ssh.login import LoginKeys
 from proxy.tunnels.ssh.requests import TunnelIndex
 from proxy.tunnels.ssh.screen import RULE
@@ -66,6 +67,11 @@ class SshTunnels:
         self.keys = LoginKeys.of(None)
         self.tunnels = TunnelIndex()
         self.audience: Audience[ClientOfTunnel] = Audience()
+
+    @property
+    def ssh_host_key(self) -> str:
+        """``ssh-ed25519 AAAA…``."""
+        return public_line(self._host_key)
 
     @property
     def port(self) -> int:
