@@ -19,9 +19,10 @@ import httpx
 from proxy.acknowledge import Acknowledgements
 from proxy.clock import Clock
 from proxy.endpoints import EndpointPaths
-from proxy.envoy.access_log import AccessLog
+from proxy.envoy.admin import reopen_logs
 from proxy.envoy.build import build
 from proxy.envoy.discovery import DiscoveryServer
+from proxy.envoy.request_file import RequestFile
 from proxy.envoy.resources import Resources
 from proxy.envoy.settings import EnvoySettings
 from proxy.envoy.supervisor import EnvoySupervisor
@@ -29,7 +30,7 @@ from proxy.envoy.tls import ServerCertificate
 from proxy.feed_client import FeedFollower, load_snapshot
 from proxy.files import write_private
 from proxy.report import TunnelReports
-from proxy.request_log import render_flow
+from proxy.request_log import RequestScreens
 from proxy.server_certificate import CertificateKeeper, KeyAndChain
 from proxy.settings import EdgeSettings
 from proxy.state import EdgeSocket, EdgeState, changed_keys
@@ -80,8 +81,13 @@ class Agent:
             client, settings.state_dir, names, clock, self._on_certificate
         )
         self._discovery = DiscoveryServer(envoy.discovery_socket)
-        self._access_log = AccessLog()
-        self._supervisor = EnvoySupervisor(envoy, access_log=self._access_log)
+        self._request_log = RequestFile(
+            settings.request_log,
+            limit=settings.request_log_bytes,
+            keep=settings.request_log_files,
+            reopen=lambda: reopen_logs(envoy.admin_socket),
+        )
+        self._supervisor = EnvoySupervisor(envoy)
 
         self._resources: Resources | None = None
         self._built_from: Mapping[str, EdgeSocket] = MappingProxyType({})
@@ -222,12 +228,22 @@ class Agent:
             log.warning("the state cannot be kept on disk: %s", error)
 
     async def _show_flows(self) -> None:
-        async for record in self._access_log.records():
-            socket_id = record.socket_id or self._by_name.get(record.host, "")
-            if socket_id:
-                line = render_flow(record)
-                for backend in self._backends:
-                    backend.log(socket_id, line)
+        screens = RequestScreens(
+            show=self._show, is_watched=self._is_watched, clock=asyncio.get_running_loop().time
+        )
+        async for lines in self._request_log.follow():
+            screens.take(lines)
+
+    def _show(self, dns_name: str, line: str) -> None:
+        socket_id = self._by_name.get(dns_name, "")
+        for backend in self._backends:
+            backend.log(socket_id, line)
+
+    def _is_watched(self, dns_name: str) -> bool:
+        socket_id = self._by_name.get(dns_name)
+        return socket_id is not None and any(
+            backend.watched(socket_id) for backend in self._backends
+        )
 
 
 def _ids_by_name(state: EdgeState | None) -> Mapping[str, str]:

@@ -58,6 +58,7 @@ def envoy_settings(settings: EdgeSettings, edge_key: str) -> EnvoySettings:
     """What Envoy's builders need of the edge's settings."""
     return EnvoySettings(
         run_dir=settings.run_dir,
+        request_log=settings.request_log,
         gateway_names=settings.gateway_names,
         gateway=gateway_upstream(settings),
         edge_domain=settings.edge_domain,

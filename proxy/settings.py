@@ -21,6 +21,7 @@ from pydantic_settings import (
 from proxy.errors import SettingsError
 
 ENVIRONMENT_PREFIX = "MYSOCKET_EDGE_"
+REQUEST_LOG_NAME = "requests.jsonl"
 MAX_UNIX_PATH = 107
 """Bytes of ``sun_path`` without its final zero (unix(7))."""
 LONGEST_ENDPOINT_NAME = "/t/01234567-0123-0123-0123-0123456789ab.sock"
@@ -83,6 +84,10 @@ class EdgeSettings(BaseSettings):
 
     envoy_concurrency: Annotated[int, Field(ge=1, le=256)] | None = None
     """Envoy's worker threads; one per processor when absent."""
+    request_log_bytes: Annotated[int, Field(ge=4096)] = 64 << 20
+    """Size at which the request log is put aside and begun anew."""
+    request_log_files: Annotated[int, Field(ge=0, le=1000)] = 5
+    """How many older request logs are kept."""
     log_level: str = "info"
 
     @field_validator("state_dir", "run_dir", "edge_key_file", "gateway_ca_file")
@@ -121,6 +126,11 @@ class EdgeSettings(BaseSettings):
         if self.gateway.startswith("unix:"):
             return Path(self.gateway.removeprefix("unix:"))
         return None
+
+    @property
+    def request_log(self) -> Path:
+        """Where Envoy writes who reached what, and when."""
+        return self.state_dir / REQUEST_LOG_NAME
 
     @property
     def endpoint_dir(self) -> Path:

@@ -1,19 +1,15 @@
-"""Reading what Envoy says about every request and connection, as typed records.
+"""What a line of the request log says, as a typed record."""
 
-Envoy writes JSON lines to its standard output, a pipe this process reads: no file grows, nothing is
-polled. Lines come in batches of the flush interval (``supervisor``), 0.1 s.
-"""
-
-import asyncio
 import json
-import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-_LOG = logging.getLogger(__name__)
-_MAX_LINE = 1 << 18
+_REFUSALS = ("ext_authz_denied", "rbac_access_denied", "jwt_authn_access_denied")
+"""How Envoy's details begin where a filter of ours said no."""
+_SERVED = "via_upstream"
+"""Envoy's details of an answer that the origin gave, whatever it says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +19,7 @@ class FlowRecord:
     kind: Literal["http", "stream"]
     started_at: datetime
     host: str
-    """The HTTP socket's DNS name; empty for streams."""
+    """The socket's DNS name; of HTTP as the client's TLS named it."""
     socket_id: str
     """The stream's socket; empty for HTTP."""
     upstream: str
@@ -46,8 +42,10 @@ class FlowRecord:
     duration_ms: int
     flags: str = ""
     """Envoy's response flags, such as ``UH`` for no tunnel."""
-    denied: str = ""
-    """Why a handshake failed, or Envoy's details of an HTTP answer."""
+    refused: str = ""
+    """Why it was not let in: a failed handshake, or the filter that said no."""
+    failed: str = ""
+    """Why one that was let in got no answer of the origin, such as ``no_healthy_upstream``."""
 
 
 def parse_record(line: bytes) -> FlowRecord:
@@ -58,11 +56,12 @@ def parse_record(line: bytes) -> FlowRecord:
     """
     entry = json.loads(line.decode("utf-8", "replace"))
     if not isinstance(entry, dict) or entry.get("kind") not in {"http", "stream"}:
-        raise ValueError("not an access log entry")
+        raise ValueError("not an entry of the request log")
+    refused, failed = _outcome(entry["kind"], _word(entry, "details"))
     return FlowRecord(
         kind=entry["kind"],
         started_at=datetime.fromisoformat(_word(entry, "started_at")).astimezone(UTC),
-        host=_word(entry, "host"),
+        host=_word(entry, "at"),
         socket_id=_word(entry, "socket_id"),
         upstream=_word(entry, "upstream"),
         email=_word(entry, "email"),
@@ -77,53 +76,16 @@ def parse_record(line: bytes) -> FlowRecord:
         bytes_sent=_number(entry, "bytes_sent"),
         duration_ms=_number(entry, "duration_ms"),
         flags=_word(entry, "flags"),
-        denied=_word(entry, "denied"),
+        refused=refused,
+        failed=failed,
     )
 
 
-class AccessLog:
-    """A bounded queue between Envoy's pipe and one consumer.
-
-    A consumer that falls behind loses the oldest records, counted in ``dropped``: Envoy must never
-    wait for us.
-    """
-
-    def __init__(self, *, capacity: int = 10_000) -> None:
-        self._queue: asyncio.Queue[FlowRecord] = asyncio.Queue(capacity)
-        self.dropped = 0
-
-    async def records(self) -> AsyncIterator[FlowRecord]:
-        """Yield records as they come, without end."""
-        while True:
-            yield await self._queue.get()
-
-    async def read_from(self, stream: asyncio.StreamReader) -> None:
-        """Take lines until the pipe's end."""
-        while True:
-            try:
-                line = await stream.readuntil(b"\n")
-            except asyncio.IncompleteReadError:
-                return
-            except asyncio.LimitOverrunError as error:
-                await stream.readexactly(error.consumed)
-                continue
-            self._take(line)
-
-    def _take(self, line: bytes) -> None:
-        try:
-            record = parse_record(line)
-        except ValueError:
-            _LOG.warning("unreadable line in the access log, %d bytes", len(line))
-            return
-        if self._queue.full():
-            self._queue.get_nowait()
-            self.dropped += 1
-        self._queue.put_nowait(record)
-
-
-def line_limit() -> int:
-    """Longest line taken, in bytes; also the reader's buffer."""
-    return _MAX_LINE
+def _outcome(kind: str, details: str) -> tuple[str, str]:
+    """(refused, failed)."""
+    if kind == "stream" or details.startswith(_REFUSALS):
+        return details, ""
+    return "", "" if details == _SERVED else details
 
 
 def _word(entry: Mapping[str, Any], name: str) -> str:

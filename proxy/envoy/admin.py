@@ -7,8 +7,8 @@ _MAX_ANSWER = 1 << 20
 _WORKERS = "listener_manager.workers_started"
 
 
-async def ask(socket: Path, path: str) -> tuple[int, str]:
-    """``GET path``; the status and the body's text, chunk sizes included.
+async def ask(socket: Path, path: str, method: str = "GET") -> tuple[int, str]:
+    """Ask for ``path``; the status and the body's text, chunk sizes included.
 
     Raises:
         OSError: nobody listens.
@@ -16,7 +16,7 @@ async def ask(socket: Path, path: str) -> tuple[int, str]:
     """
     reader, writer = await asyncio.open_unix_connection(str(socket))
     try:
-        request = f"GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n"
+        request = f"{method} {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n"
         writer.write(request.encode("ascii"))
         answer = await reader.read(_MAX_ANSWER)
         while chunk := await reader.read(_MAX_ANSWER):
@@ -40,3 +40,15 @@ async def is_live(socket: Path) -> bool:
     except (OSError, ValueError, IndexError):
         return False
     return f"{_WORKERS}: 1" in started.splitlines()
+
+
+async def reopen_logs(socket: Path) -> None:
+    """Make Envoy open its log files by their names again, with the next line.
+
+    Raises:
+        OSError: nobody listens.
+        ValueError: Envoy does not do so.
+    """
+    status, _ = await ask(socket, "/reopen_logs", "POST")
+    if status != 200:
+        raise ValueError(f"Envoy answers {status} to /reopen_logs")

@@ -111,7 +111,7 @@ def _socket_connections(trust: Trust, settings: EnvoySettings) -> dict[str, Any]
     )
     config = connections["typed_config"]
     config["upgrade_configs"] = [{"upgrade_type": "websocket"}]
-    config["access_log"] = [http_log()]
+    config["access_log"] = [http_log(settings.request_log)]
     config["local_reply_config"] = local_replies()
     return connections
 

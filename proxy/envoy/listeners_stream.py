@@ -32,7 +32,7 @@ def stream_listener(socket: EdgeSocket, port: int, settings: EnvoySettings) -> d
         "address": address(settings.listen_address, port),
         "socket_options": keepalive(),
         "filter_chains": [chain],
-        "access_log": [stream_log(socket.socket_id)],
+        "access_log": [stream_log(settings.request_log, socket)],
     }
 
 

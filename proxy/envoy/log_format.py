@@ -1,11 +1,15 @@
-"""What Envoy writes about every request and connection: one JSON object a line on its stdout.
+"""What Envoy writes about every request and connection: one JSON object a line, keys in order.
 
-Queries stay out: they carry one-time codes and other people's secrets.
+So ``at``, the socket's name, is where each line begins, and lines are told apart without reading
+them (``request_log``). Queries stay out: they carry one-time codes and other people's secrets.
 """
 
+from pathlib import Path
 from typing import Any
 
+from proxy.envoy.headers import literal
 from proxy.envoy.names import IDENTITY_HEADERS, POLICY_NOTE, RBAC_FILTER
+from proxy.state import EdgeSocket
 
 _COMMON = {
     "started_at": "%START_TIME(%Y-%m-%dT%H:%M:%S.%3f+00:00)%",
@@ -18,40 +22,43 @@ _COMMON = {
 }
 
 
-def http_log() -> dict[str, Any]:
+def http_log(path: Path) -> dict[str, Any]:
     """Log of the sockets' HTTP listener; the e-mail header can only be one that we set."""
     return _file(
+        path,
         _COMMON
         | {
             "kind": "http",
-            "host": "%REQUESTED_SERVER_NAME%",
+            "at": "%REQUESTED_SERVER_NAME%",
             "email": f"%REQ({IDENTITY_HEADERS[0].upper()})%",
             "method": "%REQ(:METHOD)%",
             "path": "%PATH(NQ:PATH)%",
             "protocol": "%PROTOCOL%",
             "status": "%RESPONSE_CODE%",
             "user_agent": "%REQ(USER-AGENT):200%",
-            "denied": "%RESPONSE_CODE_DETAILS%",
+            "details": "%RESPONSE_CODE_DETAILS%",
             "policy": f"%DYNAMIC_METADATA({RBAC_FILTER}:{POLICY_NOTE})%",
-        }
+        },
     )
 
 
-def stream_log(socket_id: str) -> dict[str, Any]:
+def stream_log(path: Path, socket: EdgeSocket) -> dict[str, Any]:
     """Log of one TCP or TLS socket, at the listener: failed handshakes have no other place."""
     return _file(
+        path,
         _COMMON
         | {
             "kind": "stream",
-            "socket_id": socket_id,
+            "at": literal(socket.dns_name),
+            "socket_id": literal(socket.socket_id),
             "email": "%DOWNSTREAM_PEER_EMAIL_SAN%",
             "identity": "%DOWNSTREAM_PEER_URI_SAN%",
-            "denied": "%DOWNSTREAM_TRANSPORT_FAILURE_REASON%",
-        }
+            "details": "%DOWNSTREAM_TRANSPORT_FAILURE_REASON%",
+        },
     )
 
 
-def _file(line: dict[str, str]) -> dict[str, Any]:
+def _file(path: Path, line: dict[str, str]) -> dict[str, Any]:
     kind = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog"
-    config = {"@type": kind, "path": "/dev/stdout", "log_format": {"json_format": line}}
+    config = {"@type": kind, "path": str(path), "log_format": {"json_format": line}}
     return {"name": "envoy.access_loggers.file", "typed_config": config}

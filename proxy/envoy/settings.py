@@ -23,6 +23,8 @@ class EnvoySettings:
 
     run_dir: Path
     """Private directory (0700) for the admin and discovery sockets and the bootstrap file."""
+    request_log: Path
+    """File that gets a line for every request and connection; in a private directory."""
     gateway_names: tuple[str, ...]
     """Public names of the gateway; the first is canonical."""
     gateway: GatewayUpstream

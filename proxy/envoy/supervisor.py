@@ -9,13 +9,13 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from proxy.envoy.access_log import AccessLog, line_limit
 from proxy.envoy.admin import is_live
 from proxy.envoy.binary import envoy_binary
 from proxy.envoy.bootstrap import bootstrap
 from proxy.envoy.errors import EnvoyNotReadyError, WrongThreadError
 from proxy.envoy.lifeline import end_with_parent
 from proxy.envoy.protos import check_bootstrap
+from proxy.envoy.request_file import open_private
 from proxy.envoy.settings import EnvoySettings
 
 _LOG = logging.getLogger(__name__)
@@ -25,14 +25,14 @@ _BACKOFF = (0.05, 0.2, 0.5, 1.0, 2.0)
 _STEADY_SECONDS = 10.0
 _STOP_SECONDS = 3.0
 _FLUSH_MILLISECONDS = 100
+_MAX_TEXT = 1 << 18
 
 
 class EnvoySupervisor:
     """Runs Envoy for as long as ``run`` is awaited, and starts it again whenever it ends."""
 
-    def __init__(self, settings: EnvoySettings, *, access_log: AccessLog | None = None) -> None:
+    def __init__(self, settings: EnvoySettings) -> None:
         self._settings = settings
-        self._access_log = access_log or AccessLog()
         self._process: asyncio.subprocess.Process | None = None
         self.restarts = 0
 
@@ -80,38 +80,28 @@ class EnvoySupervisor:
 
     async def _run_once(self) -> int:
         self._settings.admin_socket.unlink(missing_ok=True)
-        log_read, log_write = os.pipe()
+        os.close(open_private(self._settings.request_log))
         text_read, text_write = os.pipe()
         try:
-            # Own pipes, as uvloop's are sockets, and Envoy opens /dev/stdout by path.
             process = await asyncio.create_subprocess_exec(
                 *command(self._settings),
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=log_write,
+                stdout=asyncio.subprocess.DEVNULL,
                 stderr=text_write,
                 preexec_fn=end_with_parent(),
             )
         finally:
-            os.close(log_write)
             os.close(text_write)
         self._process = process
         _raise_file_limit(process.pid)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._read_log(log_read))
                 group.create_task(_copy_text(text_read))
                 status = await process.wait()
         finally:
             await _stop(process)
             self._process = None
         return status
-
-    async def _read_log(self, descriptor: int) -> None:
-        reader, transport = await _reader(descriptor)
-        try:
-            await self._access_log.read_from(reader)
-        finally:
-            transport.close()
 
 
 def command(settings: EnvoySettings) -> Sequence[str]:
@@ -154,7 +144,7 @@ async def _copy_text(descriptor: int) -> None:
 
 
 async def _reader(descriptor: int) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
-    reader = asyncio.StreamReader(limit=line_limit())
+    reader = asyncio.StreamReader(limit=_MAX_TEXT)
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", buffering=0)
     )

@@ -423,3 +423,15 @@ async def test_requests_are_recorded_with_their_person_and_without_queries(edge:
         assert "secret" not in record.path
     assert (record.host, record.email, record.status) == (f"app.{DOMAIN}", "alice@example.com", 200)
     assert (record.policy, record.upstream) == ("identity", str(edge.origins["app"].path))
+    assert (record.refused, record.failed) == ("", "")
+
+
+async def test_a_refusal_and_a_missing_tunnel_are_recorded_as_what_they_are(edge: Edge) -> None:
+    await edge.get("app", "/not-yet")
+    while (record := await edge.record()).path != "/not-yet":
+        pass
+    assert (record.refused, record.failed) == ("ext_authz_denied", "")
+    await edge.get("idle", "/nobody")
+    while (record := await edge.record()).path != "/nobody":
+        pass
+    assert (record.refused, record.failed) == ("", "no_healthy_upstream")

@@ -31,6 +31,20 @@ async def test_a_killed_envoy_is_back_with_everything(tmp_path: Path) -> None:
         assert edge.supervisor.restarts == 1
 
 
+async def test_envoys_log_is_turned_over_without_losing_a_line(tmp_path: Path) -> None:
+    async with running_edge(tmp_path, log_limit=2000) as edge:
+        await edge.add(a_socket("open", identity_required=False))
+        for number in range(30):
+            await edge.get("open", f"/{number}?secret")
+            record = await edge.record()
+            assert (record.path, record.refused, record.failed) == (f"/{number}", "", "")
+        older = edge.settings.request_log.with_name("requests.jsonl.1")
+        assert older.exists()
+        for file in (edge.settings.request_log, older):
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600
+            assert "secret" not in file.read_text()
+
+
 async def test_without_a_gateway_sessions_go_on_and_nobody_new_comes_in(tmp_path: Path) -> None:
     async with running_edge(tmp_path) as edge:
         origin = await edge.add(a_socket("app"))

@@ -232,7 +232,7 @@ async def test_connections_are_recorded_with_their_person(edge: Edge) -> None:
         record = await edge.record()
         if record.socket_id == "db" and record.email and record.upstream:
             allowed = record
-        if allowed and record.denied and not record.email:
+        if allowed and record.refused and not record.email:
             denied = record
     assert (allowed.kind, allowed.email) == ("stream", "alice@example.com")
     assert allowed.bytes_sent == len(BANNER) + 4

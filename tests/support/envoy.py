@@ -14,9 +14,11 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from policy.types import SocketType
-from proxy.envoy.access_log import AccessLog, FlowRecord
+from proxy.envoy.access_log import FlowRecord, parse_record
+from proxy.envoy.admin import reopen_logs
 from proxy.envoy.build import build
 from proxy.envoy.discovery import DiscoveryServer
+from proxy.envoy.request_file import RequestFile
 from proxy.envoy.resources import Resources
 from proxy.envoy.settings import EnvoySettings, GatewayUpstream
 from proxy.envoy.supervisor import EnvoySupervisor
@@ -65,7 +67,8 @@ class Edge:
     gateway: TinyServer
     discovery: DiscoveryServer
     supervisor: EnvoySupervisor
-    log: AccessLog
+    log: RequestFile
+    records: AsyncIterator[FlowRecord]
     sockets: dict[str, EdgeSocket] = field(default_factory=dict)
     endpoints: dict[str, tuple[str, ...]] = field(default_factory=dict)
     origins: dict[str, TinyServer] = field(default_factory=dict)
@@ -158,9 +161,7 @@ class Edge:
 
     async def record(self) -> FlowRecord:
         async with asyncio.timeout(5):
-            async for record in self.log.records():
-                return record
-        raise AssertionError
+            return await anext(self.records)
 
     def authorize(self, request: Message) -> Answer:
         host = request.one("host") or ""
@@ -168,6 +169,12 @@ class Edge:
         if not request.target.startswith("/internal/authorize/"):
             return echo(request)
         return self.answers.get(host, Answer(status=404, body=b"unknown host"))
+
+
+async def _records(log: RequestFile) -> AsyncIterator[FlowRecord]:
+    async for lines in log.follow():
+        for line in lines.splitlines():
+            yield parse_record(line)
 
 
 def echo(request: Message) -> Answer:
@@ -189,13 +196,16 @@ def seen_headers(response: Message) -> dict[str, list[str]]:
 
 
 @asynccontextmanager
-async def running_edge(folder: Path, **changes: Any) -> AsyncIterator[Edge]:
+async def running_edge(
+    folder: Path, *, log_limit: int = 1 << 20, **changes: Any
+) -> AsyncIterator[Edge]:
     """Start everything, hand it over, stop everything."""
     authority = Authority.new()
     run = folder / "run"
     run.mkdir(mode=0o700)
     settings = EnvoySettings(
         run_dir=run,
+        request_log=folder / "requests.jsonl",
         gateway_names=(GATEWAY,),
         gateway=GatewayUpstream(unix_path=folder / "gateway.sock"),
         edge_domain=DOMAIN,
@@ -206,7 +216,12 @@ async def running_edge(folder: Path, **changes: Any) -> AsyncIterator[Edge]:
         drain_seconds=2,
     )
     settings = replace(settings, **changes)
-    log = AccessLog()
+    log = RequestFile(
+        settings.request_log,
+        limit=log_limit,
+        keep=2,
+        reopen=lambda: reopen_logs(settings.admin_socket),
+    )
     edge = Edge(
         folder=folder,
         settings=settings,
@@ -215,8 +230,9 @@ async def running_edge(folder: Path, **changes: Any) -> AsyncIterator[Edge]:
         certificate=authority.server(GATEWAY, f"*.{DOMAIN}"),
         gateway=TinyServer(path=folder / "gateway.sock", answer=lambda request: Answer()),
         discovery=DiscoveryServer(settings.discovery_socket, retry_seconds=0.2),
-        supervisor=EnvoySupervisor(settings, access_log=log),
+        supervisor=EnvoySupervisor(settings),
         log=log,
+        records=_records(log),
     )
     edge.gateway.answer = edge.authorize
     await edge.gateway.start()

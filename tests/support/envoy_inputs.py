@@ -10,6 +10,7 @@ from proxy.state import BasicAuth, EdgeSocket, EdgeState, Trust
 
 SETTINGS = EnvoySettings(
     run_dir=Path("/run/mysocket"),
+    request_log=Path("/var/lib/mysocket/edge/requests.jsonl"),
     gateway_names=("gateway.localhost",),
     gateway=GatewayUpstream(unix_path=Path("/run/mysocket/gateway.sock")),
     edge_domain="edge.localhost",

@@ -1,15 +1,14 @@
-import asyncio
 import json
 from datetime import UTC, datetime
 
 import pytest
 
-from proxy.envoy.access_log import AccessLog, parse_record
+from proxy.envoy.access_log import parse_record
 
 LINE = {
+    "at": "app.edge.localhost",
     "kind": "http",
     "started_at": "2026-11-23T10:00:00.123+00:00",
-    "host": "app.edge.localhost",
     "client": "203.0.113.9",
     "status": 200,
     "bytes_sent": 5,
@@ -35,14 +34,26 @@ def test_anything_else_is_refused(text: bytes) -> None:
         parse_record(text)
 
 
-async def test_bad_and_endless_lines_are_passed_over_and_the_oldest_dropped() -> None:
-    log = AccessLog(capacity=2)
-    reader = asyncio.StreamReader(limit=1024)
-    reader.feed_data(b"x" * 3000 + b"\n" + b"nonsense\n")
-    for status in (1, 2, 3):
-        reader.feed_data(line(status=status))
-    reader.feed_eof()
-    await log.read_from(reader)
-    assert log.dropped == 1
-    records = log.records()
-    assert [(await anext(records)).status for _ in range(2)] == [2, 3]
+@pytest.mark.parametrize(
+    ("kind", "details", "refused", "failed"),
+    [
+        ("http", "via_upstream", "", ""),
+        ("http", None, "", ""),
+        ("http", "ext_authz_denied", "ext_authz_denied", ""),
+        (
+            "http",
+            "rbac_access_denied_matched_policy[misdirected]",
+            "rbac_access_denied_matched_policy[misdirected]",
+            "",
+        ),
+        ("http", "no_healthy_upstream", "", "no_healthy_upstream"),
+        ("http", "ext_authz_error", "", "ext_authz_error"),
+        ("stream", "-", "", ""),
+        ("stream", "certificate expired", "certificate expired", ""),
+    ],
+)
+def test_who_was_refused_and_what_failed(
+    kind: str, details: str | None, refused: str, failed: str
+) -> None:
+    record = parse_record(line(kind=kind, details=details))
+    assert (record.refused, record.failed) == (refused, failed)
