@@ -22,6 +22,12 @@ ASKED_FOR = {
 
 
 @pytest.fixture(scope="module")
+def product_environment() -> dict[str, str]:
+    """Accounts are open to all, so that nothing is refused for that alone."""
+    return {"MYSOCKET_SIGNUP_OPEN": "true"}
+
+
+@pytest.fixture(scope="module")
 def target(owner: Person) -> dict[str, Any]:
     return owner.create_socket(
         name="target",
