@@ -79,7 +79,7 @@ def _first(given: Mapping[str, Any]) -> Mapping[str, Any]:
     Names below ``localhost`` are this machine's: browsers send their cookies to every port of it,
     in the clear too, so nobody but the operator makes accounts there.
     """
-    wanted = dict(DEFAULTS) | given
+    wanted: dict[str, Any] = {**DEFAULTS, **given}
     local = wanted["edge_domain"].rpartition(".")[2] == "localhost"
     return wanted | {"signup_open": False} if local else wanted
 

@@ -34,6 +34,11 @@ class Layout:
         return self.state / "logs"
 
     @property
+    def up_log(self) -> Path:
+        """What an ``up`` in the background says."""
+        return self.state / "up.log"
+
+    @property
     def lock(self) -> Path:
         """Locked by a running ``up`` for as long as it lives."""
         return self.state / "up.lock"

@@ -15,6 +15,9 @@ from clients.mysocketctl.errors import ClientError
 from clients.mysocketctl.settings import Settings
 
 _ASK_AGAIN = 0.05
+PORT_PATIENCE = 5.0
+"""Seconds in which a port may become free: children of an ``up`` that was killed end by themselves,
+though not in the same moment."""
 
 
 def wait_for(
@@ -54,8 +57,31 @@ def edge_answers(settings: Settings) -> bool:
     return True
 
 
-def check_ports_free(stack: Stack) -> None:
-    """Raises StackError that names the port and the option that changes it."""
+def check_ports_free(
+    stack: Stack, say: Callable[[str], None], patience: float = PORT_PATIENCE
+) -> None:
+    """Wait a little for ports that are in use.
+
+    Raises:
+        StackError: one still is; names the port and the option that changes it.
+    """
+    ends = time.monotonic() + patience
+    waiting = False
+    while True:
+        try:
+            _check_ports(stack)
+        except StackError as error:
+            if time.monotonic() >= ends:
+                raise
+            if not waiting:
+                say(f"Waiting up to {patience:.0f} s: {error}")
+            waiting = True
+            time.sleep(_ASK_AGAIN)
+        else:
+            return
+
+
+def _check_ports(stack: Stack) -> None:
     ports = (
         (stack.https_port, "--https-port"),
         (stack.http_port, "--http-port"),

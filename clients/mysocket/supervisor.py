@@ -7,6 +7,7 @@ them ends, so that nothing outlives even a killed ``up``.
 import contextlib
 import os
 import select
+import shutil
 import signal
 import subprocess
 import time
@@ -20,7 +21,10 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 STEADY_SECONDS = 20.0
 STOP_SECONDS = 3.5
 """How long children may take to end by themselves."""
-_MAX_LOG = 10 << 20
+LOOK_SECONDS = 60.0
+"""How often the size of the logs is looked at."""
+MAX_LOG = 10 << 20
+"""Bytes; a log that is longer is begun anew, and its end kept as ``<name>.old.log``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +58,7 @@ class Child:
         """Raises OSError and what ``before_start`` raises."""
         self.started = time.monotonic()
         self.spec.before_start()
-        _shorten(self.spec.log)
+        bound(self.spec.log)
         with self.spec.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.spec.command,
@@ -86,6 +90,8 @@ class Supervisor:
     say: Callable[[str], None]
     stopping: bool = False
     children: list[Child] = field(default_factory=list)
+    further_logs: tuple[Path, ...] = ()
+    """Logs beside the children's, kept as short as those."""
     _wake: tuple[int, int] = (-1, -1)
 
     def listen_for_signals(self) -> None:
@@ -140,9 +146,11 @@ class Supervisor:
             child.forget()
 
     def run(self) -> None:
-        """Watch until a signal comes."""
+        """Watch children and the size of logs until a signal comes."""
         while not self.stopping:
-            self.step(60.0)
+            self.step(LOOK_SECONDS)
+            for log in (*self.further_logs, *(child.spec.log for child in self.children)):
+                bound(log)
 
     def stop_all(self) -> None:
         """End every child, the last started first asked; what does not end in time is killed."""
@@ -170,10 +178,25 @@ def _how(code: int) -> str:
     return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
 
 
-def _shorten(log: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        if log.stat().st_size > _MAX_LOG:
-            log.replace(log.with_suffix(".old.log"))
+def bound(log: Path) -> None:
+    """Begin a log that grew too long anew, under whoever has it open to append to it.
+
+    What is written between the copy and the cut is lost, which a log of this kind can bear; what
+    cannot be done is left to the next time.
+    """
+    with contextlib.suppress(OSError):
+        if log.stat().st_size <= MAX_LOG:
+            return
+        with log.open("r+b") as file:
+            file.seek(-MAX_LOG, os.SEEK_END)
+            kept = log.with_suffix(".old.log")
+            with open(kept, "wb", opener=_private) as old:
+                shutil.copyfileobj(file, old)
+            file.truncate(0)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def last_line(logs: Iterable[Path]) -> str:

@@ -76,12 +76,12 @@ def up(layout: Layout, options: Mapping[str, Any], say: Callable[[str], None]) -
     """
     with only_one(layout):
         stack = configure(layout, options)
-        check_ports_free(stack)
+        check_ports_free(stack, say)
         if taken := taken_ports(stack.port_range):
             say(f"Note: port {taken[0]} of --port-range is in use; a socket there will not work.")
         layout.logs.mkdir(mode=0o700, exist_ok=True)
         layout.run.mkdir(mode=0o700, exist_ok=True)
-        supervisor = Supervisor(say=say)
+        supervisor = Supervisor(say=say, further_logs=(layout.up_log,))
         supervisor.listen_for_signals()
         try:
             start = Startup(layout=layout, stack=stack, supervisor=supervisor, say=say)
@@ -165,8 +165,8 @@ def detach(command: list[str], layout: Layout, wait: Callable[[int], bool]) -> s
         StackError: it ended or was not ready in time, with the last line it wrote.
     """
     layout.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    log = layout.state / "up.log"
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    log = layout.up_log
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
     null = os.open(os.devnull, os.O_RDONLY)
     try:
         pid = os.posix_spawn(

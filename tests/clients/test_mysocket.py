@@ -14,11 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from clients.mysocket import supervisor
 from clients.mysocket.configuration import configure, read_stack
 from clients.mysocket.demo import page
 from clients.mysocket.errors import StackError
 from clients.mysocket.instance import find, only_one, started_at
 from clients.mysocket.layout import Layout
+from clients.mysocket.readiness import check_ports_free
 from clients.mysocket.supervisor import ChildSpec, Supervisor
 from tests.support.processes import children_of, eventually, free_port
 
@@ -156,6 +158,54 @@ def test_children_that_die_are_started_again_and_all_are_stopped(tmp_path: Path)
             child.forget()
 
 
+def test_logs_are_cut_under_a_running_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "MAX_LOG", 1000)
+    monkeypatch.setattr(supervisor, "LOOK_SECONDS", 0.01)
+    further = tmp_path / "up.log"
+    further.write_bytes(b"x" * 1001)
+    watching = supervisor.Supervisor(say=print, further_logs=(further,))
+    log = tmp_path / "child.log"
+    code = "import time\nwhile True: print('y' * 99, flush=True); time.sleep(0.001)"
+    spec = ChildSpec(
+        name="child", command=(sys.executable, "-c", code), log=log, environment=dict(os.environ)
+    )
+    old = tmp_path / "child.old.log"
+    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    watching.listen_for_signals()
+
+    def look(child: supervisor.Supervisor, seconds: float) -> None:
+        really_step(child, seconds)
+        cut = old.exists() and log.stat().st_size > 0
+        watching.stopping = (cut and not log.read_bytes().startswith(b"\0")) or ends < time.time()
+
+    really_step, ends = supervisor.Supervisor.step, time.time() + 20
+    monkeypatch.setattr(supervisor.Supervisor, "step", look)
+    try:
+        watching.add(spec)
+        watching.run()
+    finally:
+        watching.stop_all()
+        for number, action in before.items():
+            signal.signal(number, action)
+        for descriptor in watching._wake:
+            os.close(descriptor)
+        watching.children[0].forget()
+    assert ends > time.time()
+    assert old.stat().st_size == 1000
+    assert old.stat().st_mode & 0o777 == 0o600
+    assert (further.stat().st_size, (tmp_path / "up.old.log").stat().st_size) == (0, 1000)
+
+
+def test_a_log_that_is_short_is_left_alone(tmp_path: Path) -> None:
+    log = tmp_path / "child.log"
+    log.write_bytes(b"short")
+    supervisor.bound(log)
+    supervisor.bound(tmp_path / "none.log")
+    assert [path.name for path in tmp_path.iterdir()] == ["child.log"]
+
+
 def mysocket(*arguments: str, timeout: float = 100) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "clients.mysocket", *arguments],
@@ -200,6 +250,28 @@ def test_port_that_is_taken_is_named_with_its_option(layout: Layout) -> None:
     assert len(said) == 1
     assert str(port) in said[0]
     assert "--tunnel-port" in said[0] or "--http" in said[0]
+
+
+def test_a_port_that_becomes_free_is_waited_for(layout: Layout) -> None:
+    layout.state.mkdir()
+    holder = socket.create_server(("127.0.0.1", 0))
+    port = holder.getsockname()[1]
+    ports = {"https_port": free_port(), "http_port": free_port(), "tunnel_port": port}
+    stack = configure(layout, ports)
+    said: list[str] = []
+
+    def leave(line: str) -> None:
+        said.append(line)
+        holder.close()
+
+    check_ports_free(stack, leave)
+    assert len(said) == 1
+    assert str(port) in said[0]
+    with (
+        socket.create_server(("127.0.0.1", port)),
+        pytest.raises(StackError, match="--tunnel-port"),
+    ):
+        check_ports_free(stack, said.append, patience=0.1)
 
 
 def test_nothing_to_stop(layout: Layout) -> None:
