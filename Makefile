@@ -20,8 +20,8 @@ setup-dev: ## install what `make test` and `make bench` need as well
 up: setup ## run the whole product on this machine; ARGS='--https-port 443' and the like pass through
 	@exec .venv/bin/mysocket up $(ARGS)
 
-down: setup ## stop the product that `make up` started from this directory
-	@.venv/bin/mysocket down $(ARGS)
+down: ## stop the product that `make up` started from this directory
+	@[[ ! -x .venv/bin/mysocket ]] || .venv/bin/mysocket down $(ARGS)
 
 test: setup-dev lint ## lint, type check and run every test; ARGS='tests/e2e -k ssh' narrows the tests
 	@scripts/test $(ARGS)
@@ -45,7 +45,8 @@ COMPILE := pip compile --quiet --generate-hashes --no-emit-index-url --no-header
 lock: ## resolve the hashed requirement files anew (needs uv)
 	@$(UV) $(COMPILE) pyproject.toml -o requirements/base.txt
 	@$(UV) $(COMPILE) --extra server pyproject.toml -o requirements/server.txt
-	@$(UV) $(COMPILE) --extra server --extra dev pyproject.toml -o requirements/dev.txt
+	@$(UV) $(COMPILE) --extra build -c requirements/server.txt pyproject.toml -o requirements/build.txt
+	@$(UV) $(COMPILE) --extra server --extra build --extra dev pyproject.toml -o requirements/dev.txt
 	@$(UV) $(COMPILE) requirements/original-client.in -o requirements/original-client.txt
 
 clean: ## remove the environment and every cache; the product's state in .mysocket stays
