@@ -20,6 +20,7 @@ from proxy.state import EdgeState, EdgeTunnel
 from proxy.tunnels.ssh.audience import Audience
 from proxy.tunnels.ssh.forward import Forward
 from proxy.tunnels.ssh.login import Login, LoginKeys, is_certificate, read_certificate
+from proxy.tunnels.ssh.refusals import RefusalLog
 from proxy.tunnels.ssh.requests import TunnelIndex, requested_tunnel
 from proxy.tunnels.ssh.screen import LogScreen
 from proxy.tunnels.table import TunnelTable
@@ -48,6 +49,7 @@ class TunnelServer(Protocol):
     keys: LoginKeys
     tunnels: TunnelIndex
     audience: "Audience[ClientOfTunnel]"
+    refusals: RefusalLog
     table: TunnelTable
     clock: Clock
     open_deadline: float
@@ -147,7 +149,7 @@ class ClientOfTunnel(asyncssh.SSHServer):
         self.peer = str(peer[0]) if peer else ""
         self._cut_silent_peers(conn)
         if not self._server.arrived(conn, self):
-            log.warning(
+            self._server.refusals.write(
                 "too many tunnel clients are logging in; one from %s is sent away", self.peer
             )
             conn.abort()
@@ -207,7 +209,9 @@ class ClientOfTunnel(asyncssh.SSHServer):
             try:
                 login = read_certificate(key, user_name, keys, self._server.clock())
             except TunnelRefused as refusal:
-                log.info("tunnel login from %s refused: %s", self.peer, refusal.reason)
+                self._server.refusals.write(
+                    "tunnel login from %s refused: %s", self.peer, refusal.reason
+                )
                 return False
         elif keys.knows(user_name, key):
             login = Login(user_name=user_name, key=key, by_certificate=False)
@@ -251,7 +255,7 @@ class ClientOfTunnel(asyncssh.SSHServer):
         try:
             return await self._accept_forward(listen_host, listen_port)
         except TunnelRefused as refusal:
-            log.info("forward from %s refused: %s", self.peer, refusal)
+            self._server.refusals.write("forward from %s refused: %s", self.peer, refusal)
             for screen in self.screens:
                 screen.show(f"Refused: {refusal}.")
         except OSError as error:

@@ -14,6 +14,7 @@ from proxy.tunnels.ssh.audience import Audience
 from proxy.tunnels.ssh.connection import ClientOfTunnel, TunnelConnection
 from proxy.tunnels.ssh.host_key import public_line
 from proxy.tunnels.ssh.login import LoginKeys
+from proxy.tunnels.ssh.refusals import RefusalLog
 from proxy.tunnels.ssh.requests import TunnelIndex
 from proxy.tunnels.ssh.screen import RULE
 from proxy.tunnels.table import TunnelTable
@@ -67,6 +68,7 @@ class SshTunnels:
         self.keys = LoginKeys.of(None)
         self.tunnels = TunnelIndex()
         self.audience: Audience[ClientOfTunnel] = Audience()
+        self.refusals = RefusalLog(log, clock)
 
     @property
     def ssh_host_key(self) -> str:
