@@ -49,6 +49,25 @@ def test_make_targets_exist() -> None:
     assert {"up", "test"} <= named
 
 
+def test_make_up_sets_up_and_becomes_the_product() -> None:
+    commands = ["make", "--dry-run", "--no-print-directory", "up", "ARGS=--https-port 443"]
+    said = subprocess.run(commands, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    assert said.splitlines() == [
+        "scripts/setup server",
+        "exec .venv/bin/mysocket up --https-port 443",
+    ]
+
+
+def test_make_down_installs_nothing() -> None:
+    said = subprocess.run(
+        ["make", "--dry-run", "down"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+
+    assert "setup" not in said
+    assert ".venv/bin/mysocket down" in said
+
+
 @pytest.mark.parametrize("program", sorted(PROGRAMS))
 def test_commands_and_options_exist(program: str) -> None:
     wrong = []
