@@ -25,6 +25,7 @@ from clients.mysocketctl.tls import client_context
 
 MAX_ANSWER = 16 << 20
 """Longest answer read, in bytes."""
+_IN_FORCE = "x-mysocket-in-force"
 _TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 
 Json = Any
@@ -74,6 +75,8 @@ class GatewayApi:
         """Raises InvalidInput for an address or CA file that makes no sense."""
         self.base = parse_api_url(settings.api_url)
         self.api_token = api_token
+        self.in_force = True
+        """Whether every edge has confirmed the last change, as far as the gateway says."""
         loopback = is_loopback_name(urlsplit(self.base).hostname or "")
         transport = httpx.HTTPTransport(verify=client_context(settings.ca_file))
         self._http = httpx.Client(
@@ -130,6 +133,7 @@ class GatewayApi:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             why = printable(str(error)) or type(error).__name__
             raise GatewayUnreachable(f"no answer from {self.base}: {why}{_hint(why)}") from error
+        self.in_force = response.headers.get(_IN_FORCE) != "false"
         return _decode(response, raw)
 
 

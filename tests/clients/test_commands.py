@@ -75,6 +75,23 @@ def test_socket_life(ctl: Ctl, gateway: WireGateway) -> None:
     assert (gone.returncode, gone.stderr) == (1, b"mysocketctl: No such socket.\n")
 
 
+def test_a_change_that_an_edge_has_not_confirmed_is_said(ctl: Ctl, gateway: WireGateway) -> None:
+    ctl.log_in()
+    made = ctl.run("socket", "create", "--name", "wiki", "--json")
+    socket_id = json.loads(made.stdout)["socket_id"]
+    changes = (
+        ("update", "--socket_id", socket_id, "--name", "other"),
+        ("delete", "--socket_id", socket_id),
+    )
+    assert ctl.run("socket", *changes[0]).stderr == b""
+    gateway.in_force = False
+    for change in changes:
+        done = ctl.run("socket", *change)
+        assert done.returncode == 0
+        assert len(done.stderr.splitlines()) == 1
+        assert b"an edge has not confirmed this change yet" in done.stderr
+
+
 def test_tunnel_list_and_audit(ctl: Ctl, gateway: WireGateway) -> None:
     ctl.log_in()
     gateway.tunnel = {"tunnel_id": "t-1", "local_port": 4711, "tunnel_server": "t.example"}

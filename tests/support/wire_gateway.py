@@ -122,6 +122,8 @@ class WireGateway:
     sockets: dict[str, dict[str, Any]] = field(default_factory=dict)
     refuse: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     """``"METHOD path"`` → status and body to answer instead."""
+    in_force: bool = True
+    """What answers to changes say of the edges."""
     pending_polls: int = 1
     tokens: set[str] = field(default_factory=set)
     ssh_ca: ed25519.Ed25519PrivateKey = field(default_factory=ed25519.Ed25519PrivateKey.generate)
@@ -314,6 +316,8 @@ def _request_class(gateway: WireGateway) -> type[BaseHTTPRequestHandler]:
             self.send_response(status)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(0 if status == 204 else len(content)))
+            if self.command != "GET":
+                self.send_header("x-mysocket-in-force", str(gateway.in_force).lower())
             self.end_headers()
             if status != 204:
                 self.wfile.write(content)
