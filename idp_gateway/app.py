@@ -34,6 +34,7 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     login.router,
     sockets.router,
     tunnels.router,
+    tunnels.logins,
     connect.router,
     keys.router,
     audit.router,

@@ -6,6 +6,7 @@ from typing import Any
 
 from ca.keybox import KeyBox
 from idp_gateway.authority import Authority
+from idp_gateway.capacity import Capacity
 from idp_gateway.clock import Clock, system_clock
 from idp_gateway.denials import RecentDenials
 from idp_gateway.feed import Feed
@@ -33,6 +34,8 @@ class Gateway:
     """Places to sign in at beside local accounts, by name."""
     signer: Signer
     """Signs what browsers carry for the gateway: forms, return addresses, attempts."""
+    capacity: Capacity
+    """How much of what is done at a time."""
     denials: RecentDenials
     """What need not be put on record again."""
     edge_key: bytes = field(repr=False)
@@ -75,6 +78,7 @@ def build_gateway(settings: Settings, *, clock: Clock = system_clock) -> Gateway
             clock=clock,
         ),
         providers=build_providers(settings.providers, clock),
+        capacity=Capacity(),
         denials=RecentDenials(),
         signer=browser_signer(master_key),
         edge_key=settings.edge_key_file.read_bytes().strip(),

@@ -14,8 +14,8 @@ EDGE_KEY_HEADER = "x-mysocket-edge-key"
 _LOOPBACK = IPv4Address("127.0.0.1")
 
 
-def get_gateway(request: Request) -> Gateway:
-    """The gateway this application was created for."""
+async def get_gateway(request: Request) -> Gateway:
+    """The gateway this application was created for; asynchronous, so that it needs no thread."""
     gateway: Gateway = request.app.state.gateway
     return gateway
 

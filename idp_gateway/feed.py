@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from typing import Any
 
 from idp_gateway.clock import Clock
@@ -22,16 +23,21 @@ from idp_gateway.store import Store
 POLL_SECONDS = 0.5
 HEARTBEAT_SECONDS = 5.0
 ACKNOWLEDGE_SECONDS = 2.0
+"""How long a change waits for edges to serve it."""
+EDGE_SILENT = timedelta(seconds=90)
+"""An edge not heard for longer is not alive; edges report every 30 s."""
+EDGE_GONE = timedelta(hours=24)
+"""An edge not heard for longer is taken for removed."""
 
 _REMEMBERED_CHANGES = 5000
 _FRESH_SECONDS = 3600.0
+_ELSEWHERE_SECONDS = 0.1
 
 
-class _Stream:
-    """One open feed: which edge, and how to wake it from any thread."""
+class _Waiter:
+    """Something on an event loop that any thread can wake."""
 
-    def __init__(self, edge_id: str | None) -> None:
-        self.edge_id = edge_id
+    def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
 
@@ -49,6 +55,14 @@ class _Stream:
         self._woken.clear()
 
 
+class _Stream(_Waiter):
+    """One open feed, and which edge's it is."""
+
+    def __init__(self, edge_id: str | None) -> None:
+        super().__init__()
+        self.edge_id = edge_id
+
+
 class Feed:
     """State for edges, and their acknowledgements."""
 
@@ -64,16 +78,17 @@ class Feed:
         self._digest = ""
         self._lines: dict[int, bytes] = {}
         self._refreshing = threading.Lock()
-        self._acknowledged = threading.Condition()
+        self._lock = threading.Lock()
         self._acks: dict[str, int] = {}
         self._streams: set[_Stream] = set()
+        self._writers: set[_Waiter] = set()
         self._closed = False
         self._note_trust(self._state.trust)
         store.database.on_change(self.wake)
 
     def wake(self) -> None:
         """Let every stream look for changes now; any thread may call it."""
-        with self._acknowledged:
+        with self._lock:
             streams = list(self._streams)
         for stream in streams:
             stream.wake()
@@ -94,15 +109,14 @@ class Feed:
 
     def close(self) -> None:
         """End every stream and every wait; the gateway is stopping."""
-        with self._acknowledged:
-            self._closed = True
-            self._acknowledged.notify_all()
+        self._closed = True
         self.wake()
+        self._tell_writers()
 
     async def stream(self, since: int, edge_id: str | None) -> AsyncIterator[bytes]:
         """Lines for one edge that has revision ``since``; runs until closed or cancelled."""
         stream = _Stream(edge_id)
-        with self._acknowledged:
+        with self._lock:
             self._streams.add(stream)
         try:
             last_line = 0.0
@@ -116,40 +130,77 @@ class Feed:
                     last_line = time.monotonic()
                 await stream.wait(POLL_SECONDS)
         finally:
-            with self._acknowledged:
+            with self._lock:
                 self._streams.discard(stream)
-                self._acknowledged.notify_all()
+            self._tell_writers()
 
     def acknowledge(self, edge_id: str, revision: int) -> None:
         """An edge's proxy serves ``revision``."""
-        with self._acknowledged:
+        with self._lock:
             self._acks[edge_id] = max(revision, 0)
-            self._acknowledged.notify_all()
+        self._tell_writers()
         self._store.acknowledge(edge_id, revision, self._clock())
 
-    def wait_until_acknowledged(
+    async def settled(self, timeout_seconds: float = ACKNOWLEDGE_SECONDS) -> bool:
+        """As ``wait_until_acknowledged``, for everything stored by now."""
+        revision = await asyncio.to_thread(self._store.revision)
+        return await self.wait_until_acknowledged(revision, timeout_seconds)
+
+    async def wait_until_acknowledged(
         self, revision: int, timeout_seconds: float = ACKNOWLEDGE_SECONDS
     ) -> bool:
-        """Wait for every edge connected now to serve ``revision``; whether all do.
+        """Wait for the edges that are alive to serve ``revision``; whether all edges do.
 
-        Blocks: call it from a thread, never on the event loop.
+        An edge that has been silent for a while is not waited for, but one that has been for less
+        than a day may still serve something older: then the answer is no. Holds no thread.
         """
-        with self._acknowledged:
-            waited_for = {stream.edge_id for stream in self._streams if stream.edge_id}
-            self._acknowledged.wait_for(
-                lambda: self._closed or self._all_serve(waited_for, revision), timeout_seconds
+        deadline = time.monotonic() + timeout_seconds
+        writer = _Waiter()
+        with self._lock:
+            self._writers.add(writer)
+        try:
+            while self._is_awaited_here(revision) and time.monotonic() < deadline:
+                await writer.wait(deadline - time.monotonic())
+            while True:
+                silent_since = await asyncio.to_thread(self._behind, revision)
+                if self._closed or not silent_since:
+                    return not self._closed
+                awaited = self._clock() - max(silent_since) < EDGE_SILENT
+                if not awaited or time.monotonic() >= deadline:
+                    return False
+                await writer.wait(min(_ELSEWHERE_SECONDS, deadline - time.monotonic()))
+        finally:
+            with self._lock:
+                self._writers.discard(writer)
+
+    def _is_awaited_here(self, revision: int) -> bool:
+        """Whether an edge connected to this gateway has yet to serve ``revision``."""
+        with self._lock:
+            connected = {stream.edge_id for stream in self._streams if stream.edge_id}
+            return not self._closed and any(
+                self._acks.get(edge_id, 0) < revision for edge_id in connected
             )
-            return self._all_serve(waited_for, revision)
 
-    def settle(self, timeout_seconds: float = ACKNOWLEDGE_SECONDS) -> bool:
-        """As ``wait_until_acknowledged``, for everything stored by now."""
-        return self.wait_until_acknowledged(self._store.revision(), timeout_seconds)
+    def _behind(self, revision: int) -> list[datetime]:
+        """When each edge was last heard that may serve something older than ``revision``."""
+        edges = self._store.edges()
+        gone = self._clock() - EDGE_GONE
+        with self._lock:
+            connected = {stream.edge_id for stream in self._streams if stream.edge_id}
+            last_heard = {edge.edge_id: edge.seen_at for edge in edges if edge.seen_at > gone}
+            last_heard |= dict.fromkeys(connected, self._clock())
+            serves = {edge.edge_id: edge.acked_revision for edge in edges}
+            return [
+                seen_at
+                for edge_id, seen_at in last_heard.items()
+                if max(serves.get(edge_id, 0), self._acks.get(edge_id, 0)) < revision
+            ]
 
-    def _all_serve(self, edge_ids: set[str], revision: int) -> bool:
-        connected = {stream.edge_id for stream in self._streams}
-        return all(
-            self._acks.get(edge_id, 0) >= revision for edge_id in edge_ids if edge_id in connected
-        )
+    def _tell_writers(self) -> None:
+        with self._lock:
+            writers = list(self._writers)
+        for writer in writers:
+            writer.wake()
 
     def _next_line(self, has: int | None) -> tuple[bytes | None, int]:
         """What an edge at revision ``has`` lacks, and the revision it then has."""

@@ -58,7 +58,6 @@ def create_socket(
             if not tries_left:
                 raise
             record = replace(record, dns_name=_new_name(gateway))
-    gateway.feed.settle()
     return record
 
 
@@ -73,7 +72,6 @@ def change_socket(
     """Change what ``form`` says and nothing else; end older grants if it touches who gets in.
 
     With ``replaces``, a form that is a whole socket also empties the lists it leaves out.
-    Returns when the edges serve the change, or after the feed's own patience.
 
     Raises:
         NotFound: no such socket of this account.
@@ -95,7 +93,7 @@ def change_socket(
     changes = socket_rules.changes_between(before, after)
     if not changes:
         return socket
-    changed = gateway.store.update_socket(
+    return gateway.store.update_socket(
         account.account_id,
         socket_id,
         changes,
@@ -103,18 +101,15 @@ def change_socket(
         ports=gateway.settings.ports,
         now=gateway.clock(),
     )
-    gateway.feed.settle()
-    return changed
 
 
 def delete_socket(gateway: Gateway, account: AccountRecord, socket_id: str) -> None:
-    """Remove a socket with its tunnels; returns when the edges know.
+    """Remove a socket with its tunnels.
 
     Raises:
         NotFound: no such socket of this account.
     """
     gateway.store.delete_socket(account.account_id, socket_id, gateway.clock())
-    gateway.feed.settle()
 
 
 def _said(form: SocketFields) -> dict[str, Any]:

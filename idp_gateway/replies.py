@@ -2,19 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
 
 from idp_gateway.composition import Gateway
+from idp_gateway.feed import EDGE_GONE, EDGE_SILENT
 from idp_gateway.records import AccountRecord, SocketRecord, TunnelRecord
 from idp_gateway.schemas.accounts import AccountReply
 from idp_gateway.schemas.sockets import SocketReply
 from idp_gateway.schemas.tunnels import TunnelReply
 from policy.types import SocketType
-
-REPORT_LIFE = timedelta(seconds=90)
-"""How long an edge's word that a tunnel is connected counts; edges repeat it every 30 s."""
-HOST_KEY_LIFE = timedelta(hours=24)
-"""How long the host key of an edge that has fallen silent is given to clients."""
 
 
 def account_reply(account: AccountRecord) -> AccountReply:
@@ -66,10 +61,10 @@ class TunnelView:
             {
                 edge.ssh_host_key
                 for edge in gateway.store.edges()
-                if edge.ssh_host_key and edge.seen_at > now - HOST_KEY_LIFE
+                if edge.ssh_host_key and edge.seen_at > now - EDGE_GONE
             }
         )
-        reports = gateway.store.tunnel_reports_of(socket_ids, since=now - REPORT_LIFE)
+        reports = gateway.store.tunnel_reports_of(socket_ids, since=now - EDGE_SILENT)
         return cls(
             gateway,
             host_keys=host_keys,

@@ -1,20 +1,29 @@
 """``/user``: create an account, see one's own."""
 
-from fastapi import APIRouter, Request
+from functools import partial
+
+from fastapi import APIRouter
 
 from idp_gateway import accounts
 from idp_gateway.callers import CallerDep
-from idp_gateway.dependencies import GatewayDep, source_address
+from idp_gateway.capacity import in_thread
+from idp_gateway.composition import Gateway
+from idp_gateway.dependencies import GatewayDep, SourceAddress
 from idp_gateway.errors import NotFound, SignupClosed
+from idp_gateway.in_force import ChangeRoute
+from idp_gateway.records import AccountRecord
 from idp_gateway.replies import account_reply
 from idp_gateway.routes.documented import problems
 from idp_gateway.schemas.accounts import AccountForm, AccountReply
+from policy.types import IPAddress
 
-router = APIRouter(tags=["accounts"])
+router = APIRouter(route_class=ChangeRoute, tags=["accounts"])
 
 
 @router.post("/user", responses=problems(400, 403, 409, 429))
-def create_account(gateway: GatewayDep, request: Request, form: AccountForm) -> AccountReply:
+async def create_account(
+    gateway: GatewayDep, source_ip: SourceAddress, form: AccountForm
+) -> AccountReply:
     """Create an account.
 
     It can own sockets at once. Its e-mail address counts in no socket's rules until an operator of
@@ -22,9 +31,14 @@ def create_account(gateway: GatewayDep, request: Request, form: AccountForm) -> 
     """
     if not gateway.settings.signup_open:
         raise SignupClosed("this gateway opens no accounts; ask its operator for one")
+    create = partial(_create, gateway, source_ip, form)
+    return account_reply(await in_thread(gateway.capacity.passwords, create))
+
+
+def _create(gateway: Gateway, source_ip: IPAddress, form: AccountForm) -> AccountRecord:
     now = gateway.clock()
-    accounts.regulate_signups(gateway.store, source_address(request, gateway), now)
-    account = accounts.register(
+    accounts.regulate_signups(gateway.store, source_ip, now)
+    return accounts.register(
         gateway.store,
         name=form.name,
         email=form.email,
@@ -32,8 +46,6 @@ def create_account(gateway: GatewayDep, request: Request, form: AccountForm) -> 
         ssh_key=form.sshkey or "",
         now=now,
     )
-    gateway.feed.settle()
-    return account_reply(account)
 
 
 @router.get("/user/{user_id}", responses=problems(401, 404))

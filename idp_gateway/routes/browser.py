@@ -1,5 +1,6 @@
 """Signing in with a browser: at a provider, with a local account, and on the way to a socket."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
@@ -8,6 +9,7 @@ from starlette.responses import Response
 from idp_gateway.access import authorize
 from idp_gateway.accounts import authenticate
 from idp_gateway.attempts import finish_attempt, start_attempt
+from idp_gateway.capacity import in_thread
 from idp_gateway.conversions import policy_of
 from idp_gateway.cookies import clear_cookie
 from idp_gateway.errors import GatewayError, LoginFailed, NotFound, ProviderFailed
@@ -35,7 +37,7 @@ def show_login(request: Request, visit: VisitDep) -> Response:
 
 
 @router.post("/login/local")
-def log_in_locally(
+async def log_in_locally(
     visit: VisitDep,
     csrf: Annotated[str, Form(max_length=4096)] = "",
     email: Annotated[str, Form(max_length=254)] = "",
@@ -44,6 +46,11 @@ def log_in_locally(
 ) -> Response:
     """Check e-mail and password of a local account."""
     visit.check_form("login", csrf)
+    log_in = partial(_log_in, visit, email, password, next)
+    return await in_thread(visit.gateway.capacity.passwords, log_in)
+
+
+def _log_in(visit: Visit, email: str, password: str, next: str) -> Response:  # noqa: A002
     return_to = visit.signer.read_return(next, now=visit.now)
     try:
         account = authenticate(
@@ -93,6 +100,7 @@ def _send_to_socket(
         socket=policy_of(socket),
         action=Action.HTTP,
         source_ip=visit.source_ip,
+        denials=gateway.denials,
     )
     if not verdict.allowed:
         again = ReturnTo.build("/login/socket", host=target.host, path=target.path, state=state)

@@ -5,11 +5,12 @@ from fastapi import APIRouter
 from idp_gateway import publishing
 from idp_gateway.callers import CallerDep
 from idp_gateway.dependencies import GatewayDep
+from idp_gateway.in_force import ChangeRoute
 from idp_gateway.replies import socket_replies, socket_reply
 from idp_gateway.routes.documented import problems
 from idp_gateway.schemas.sockets import NewSocketForm, SocketReply
 
-router = APIRouter(prefix="/connect", tags=["sockets"])
+router = APIRouter(prefix="/connect", route_class=ChangeRoute, tags=["sockets"])
 
 
 @router.get("", responses=problems(401))

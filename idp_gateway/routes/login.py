@@ -1,31 +1,39 @@
 """``/login``: an API token for e-mail address and password, and its renewal."""
 
 from datetime import timedelta
+from functools import partial
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 
 from idp_gateway import accounts, sessions
 from idp_gateway.callers import CallerDep
+from idp_gateway.capacity import in_thread
 from idp_gateway.composition import Gateway
-from idp_gateway.dependencies import GatewayDep, source_address
+from idp_gateway.dependencies import GatewayDep, SourceAddress
 from idp_gateway.errors import TokenInvalid
 from idp_gateway.providers.local import local_identity
 from idp_gateway.records import AccountRecord, LoginSessionRecord
 from idp_gateway.routes.documented import problems
 from idp_gateway.schemas.accounts import LoginForm, LoginReply
+from policy.types import IPAddress
 
 router = APIRouter(tags=["login"])
 
 
 @router.post("/login", responses=problems(400, 401, 429))
-def login(gateway: GatewayDep, request: Request, form: LoginForm) -> LoginReply:
+async def login(gateway: GatewayDep, source_ip: SourceAddress, form: LoginForm) -> LoginReply:
     """Exchange e-mail address and password for an API token."""
+    log_in = partial(_log_in, gateway, source_ip, form)
+    return await in_thread(gateway.capacity.passwords, log_in)
+
+
+def _log_in(gateway: Gateway, source_ip: IPAddress, form: LoginForm) -> LoginReply:
     now = gateway.clock()
     account = accounts.authenticate(
         gateway.store,
         email=form.email,
         password=form.password,
-        source_ip=source_address(request, gateway),
+        source_ip=source_ip,
         now=now,
     )
     identity = local_identity(account, issuer=gateway.settings.base_url, now=now)

@@ -7,14 +7,18 @@ import uuid
 
 from fastapi import APIRouter, Response
 
-from idp_gateway.callers import CallerDep
+from idp_gateway.callers import Caller, CallerDep
+from idp_gateway.composition import Gateway
 from idp_gateway.dependencies import GatewayDep
+from idp_gateway.in_force import ChangeRoute
 from idp_gateway.replies import TunnelView
 from idp_gateway.routes.documented import problems
 from idp_gateway.schemas.keys import SshCertificateReply, SshKeyForm
 from idp_gateway.schemas.tunnels import TunnelReply
 
-router = APIRouter(prefix="/socket/{socket_id}", tags=["tunnels"])
+router = APIRouter(prefix="/socket/{socket_id}", route_class=ChangeRoute, tags=["tunnels"])
+logins = APIRouter(prefix="/socket/{socket_id}", tags=["tunnels"])
+"""Logins to the tunnel server, which change nothing."""
 
 
 @router.get("/tunnel", responses=problems(401, 404))
@@ -34,7 +38,6 @@ def create_tunnel(gateway: GatewayDep, caller: CallerDep, socket_id: str) -> Tun
         limit=gateway.settings.tunnels_per_socket,
         now=gateway.clock(),
     )
-    gateway.feed.settle()
     return TunnelView.now(gateway, [socket_id]).reply(tunnel)
 
 
@@ -55,35 +58,34 @@ def delete_tunnel(
     gateway.store.delete_tunnel(
         caller.account.account_id, socket_id, tunnel_id, now=gateway.clock()
     )
-    gateway.feed.settle()
     return Response(status_code=204)
 
 
-@router.post("/tunnel/{tunnel_id}/signkey", responses=problems(400, 401, 404))
+@logins.post("/tunnel/{tunnel_id}/signkey", responses=problems(400, 401, 404))
 def certify_for_tunnel(
     gateway: GatewayDep, caller: CallerDep, socket_id: str, tunnel_id: str, form: SshKeyForm
 ) -> SshCertificateReply:
     """A short-lived SSH certificate that opens this one tunnel."""
     gateway.store.get_tunnel(caller.account.account_id, socket_id, tunnel_id)
-    issued = gateway.authority.issue_tunnel_certificate(
-        account=caller.account,
-        socket_id=socket_id,
-        tunnel_id=tunnel_id,
-        public_key=form.ssh_public_key,
-    )
-    return SshCertificateReply(signed_ssh_cert=issued.line)
+    return _certify(gateway, caller, socket_id, tunnel_id, form)
 
 
-@router.post("/signkey", responses=problems(400, 401, 404))
+@logins.post("/signkey", responses=problems(400, 401, 404))
 def certify_for_socket(
     gateway: GatewayDep, caller: CallerDep, socket_id: str, form: SshKeyForm
 ) -> SshCertificateReply:
     """A short-lived SSH certificate that opens any tunnel of this socket."""
     gateway.store.get_socket(caller.account.account_id, socket_id)
+    return _certify(gateway, caller, socket_id, None, form)
+
+
+def _certify(
+    gateway: Gateway, caller: Caller, socket_id: str, tunnel_id: str | None, form: SshKeyForm
+) -> SshCertificateReply:
     issued = gateway.authority.issue_tunnel_certificate(
         account=caller.account,
         socket_id=socket_id,
-        tunnel_id=None,
+        tunnel_id=tunnel_id,
         public_key=form.ssh_public_key,
     )
     return SshCertificateReply(signed_ssh_cert=issued.line)

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import json
-import threading
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -281,42 +280,55 @@ async def test_a_writer_waits_for_the_edges_that_are_connected(gateway: Gateway)
     await edge.next()
     await silent.next()
     revision = edge.revision
-    wait = asyncio.create_task(
-        asyncio.to_thread(gateway.feed.wait_until_acknowledged, revision, 30)
-    )
-    await asyncio.sleep(0)
-    assert not gateway.feed.wait_until_acknowledged(revision, 0.01)
+    wait = asyncio.create_task(gateway.feed.wait_until_acknowledged(revision, 30))
+    assert not await gateway.feed.wait_until_acknowledged(revision, 0.01)
     await asyncio.to_thread(gateway.feed.acknowledge, "e1", revision - 1)
     assert not wait.done()
     await asyncio.to_thread(gateway.feed.acknowledge, "e1", revision)
     assert await asyncio.wait_for(wait, 10)
-    assert gateway.feed.settle(0.01)
+    assert await gateway.feed.settled(0.01)
     assert [edge.acked_revision for edge in gateway.store.edges()] == [revision]
+
+
+async def test_a_change_is_not_in_force_while_a_silent_edge_may_serve_what_was_before(
+    gateway: Gateway, clock: FixedClock
+) -> None:
+    owner, _ = fill(gateway)
+    gateway.feed.acknowledge("e1", gateway.store.revision())
+    assert await gateway.feed.settled(30)
+    gateway.store.set_account_ssh_key(owner.account_id, "", rows.NOW)
+    # Alive, but connected to another gateway: its acknowledgement comes by the database.
+    wait = asyncio.create_task(gateway.feed.settled(30))
+    assert not await gateway.feed.settled(0.01)
+    gateway.store.acknowledge("e1", gateway.store.revision(), clock())
+    assert await asyncio.wait_for(wait, 10)
+    gateway.store.set_account_ssh_key(owner.account_id, "ssh-ed25519 AAAA", rows.NOW)
+    clock.advance(seconds=90)
+    assert not await asyncio.wait_for(gateway.feed.settled(30), 10)
+    clock.advance(hours=24)
+    assert await gateway.feed.settled(0.01)
 
 
 async def test_a_writer_does_not_wait_for_an_edge_that_leaves(gateway: Gateway) -> None:
     edge = FakeEdge(gateway)
     await edge.next()
-    wait = asyncio.create_task(
-        asyncio.to_thread(gateway.feed.wait_until_acknowledged, edge.revision, 30)
-    )
+    wait = asyncio.create_task(gateway.feed.wait_until_acknowledged(edge.revision, 30))
     await asyncio.sleep(0.05)
     await edge.lines.aclose()  # type: ignore[attr-defined]
     assert await asyncio.wait_for(wait, 10)
 
 
-def test_with_no_edge_connected_nobody_waits(gateway: Gateway) -> None:
+async def test_with_no_edge_connected_nobody_waits(gateway: Gateway) -> None:
     fill(gateway)
-    assert gateway.feed.settle(30)
+    assert await asyncio.wait_for(gateway.feed.settled(30), 10)
 
 
 async def test_closing_ends_streams_and_waits(gateway: Gateway) -> None:
     edge = FakeEdge(gateway)
     await edge.next()
-    waiter = threading.Thread(target=gateway.feed.wait_until_acknowledged, args=(10**6, 60))
-    waiter.start()
+    wait = asyncio.create_task(gateway.feed.wait_until_acknowledged(10**6, 60))
+    await asyncio.sleep(0.05)
     gateway.feed.close()
     async with asyncio.timeout(10):
         assert [line async for line in edge.lines] == []
-    await asyncio.to_thread(waiter.join, 10)
-    assert not waiter.is_alive()
+        assert not await wait

@@ -249,12 +249,15 @@ def test_a_change_is_answered_when_the_edges_serve_it(
     owner: Person, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     socket_id = owner.socket(**IDENTITY)["socket_id"]
-    settled = []
-    monkeypatch.setattr(
-        type(gateway.feed), "settle", lambda _feed: settled.append(gateway.store.revision())
-    )
+    waited_for = []
+
+    async def wait(revision: int, _timeout: float) -> bool:
+        waited_for.append(revision)
+        return True
+
+    monkeypatch.setattr(gateway.feed, "wait_until_acknowledged", wait)
     owner.call("PATCH", f"/socket/{socket_id}", json={ADDRESSES: []})
-    assert settled == [gateway.store.revision()]
+    assert waited_for == [gateway.store.revision()]
 
 
 @both_databases
@@ -312,3 +315,30 @@ def limited(gateway: Gateway, **limits: int) -> None:
     """Other limits for a gateway that runs."""
     settings = gateway.settings.model_copy(update=limits)
     object.__setattr__(gateway, "settings", settings)
+
+
+def test_a_reply_says_whether_the_edges_serve_the_change(
+    owner: Person, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"/socket/{owner.socket()['socket_id']}"
+    tunnel = f"{path}/tunnel/{owner.call('POST', f'{path}/tunnel').json()['tunnel_id']}"
+
+    for word in ("true", "false"):
+
+        async def settled(in_force: bool = word == "true") -> bool:
+            return in_force
+
+        monkeypatch.setattr(gateway.feed, "settled", settled)
+        for reply in (
+            owner.call("PATCH", path, json={"name": f"n{word}"}),
+            owner.call("PUT", path, json={"name": f"m{word}"}),
+            owner.call("POST", f"{path}/tunnel"),
+            owner.call("POST", "/connect", json={"name": "c"}),
+            owner.call("POST", "/socket", json={"name": "c"}),
+        ):
+            assert reply.status_code == 200
+            assert reply.headers["x-mysocket-in-force"] == word
+    for reply in (owner.call("DELETE", tunnel), owner.call("DELETE", path)):
+        assert (reply.status_code, reply.headers["x-mysocket-in-force"]) == (204, "false")
+    for path in ("/socket", "/connect"):
+        assert "x-mysocket-in-force" not in owner.call("GET", path).headers

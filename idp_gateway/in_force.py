@@ -1,0 +1,29 @@
+"""Routes that change what edges serve: they answer when it is served, or say that it is not yet."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request
+from fastapi.routing import APIRoute
+from starlette.responses import Response
+
+IN_FORCE_HEADER = "x-mysocket-in-force"
+"""``true`` if every edge serves the change, ``false`` if one may still serve what was before."""
+
+_READING = frozenset({"GET", "HEAD"})
+
+
+class ChangeRoute(APIRoute):
+    """Waits for the edges after a change, without holding a thread, and says how that went."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+
+        async def answer_in_force(request: Request) -> Response:
+            response = await answer(request)
+            if request.method not in _READING:
+                in_force = await request.app.state.gateway.feed.settled()
+                response.headers[IN_FORCE_HEADER] = "true" if in_force else "false"
+            return response
+
+        return answer_in_force
