@@ -35,7 +35,7 @@ format: setup-dev ## rewrite the code the way `make lint` wants it
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
 
-bench: setup-dev ## measure against Envoy, nginx and HAProxy on this machine; writes bench/report.svg
+bench: setup-dev ## measure against Envoy, nginx and HAProxy on this machine; a full run writes bench/report.md
 	@$(PYTHON) -m bench $(ARGS)
 
 golden: setup-dev ## regenerate tests/golden from the code, to be read in the diff
@@ -50,5 +50,5 @@ lock: ## resolve the hashed requirement files anew (needs uv)
 	@$(UV) $(COMPILE) requirements/original-client.in -o requirements/original-client.txt
 
 clean: ## remove the environment and every cache; the product's state in .mysocket stays
-	@rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist bench/report.svg
+	@rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

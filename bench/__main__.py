@@ -1,21 +1,29 @@
-"""``python -m bench [--quick] [name…]``: run, print a table, write ``report.svg``."""
+"""``python -m bench [--quick] [name…]``: run, print a table; a full run is kept as the report.
+
+The report is ``bench/report.md`` and ``bench/report.svg``. A run of some benchmarks, or a
+quick one, leaves it alone.
+"""
 
 import argparse
+import os
+import platform
 import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from bench import certificates, edge_state, handshakes, requests
+from bench import certificates, discovery, edge_state, handshakes, requests
 from bench.figures import Figure, chart, table
 
 BENCHMARKS: Mapping[str, Callable[[bool], list[tuple[str, float, str, str, float]]]] = {
     "requests": requests.run,
     "handshakes": handshakes.run,
     "certificates": certificates.run,
+    "discovery": discovery.run,
     "edge_state": edge_state.run,
 }
-REPORT = Path(__file__).with_name("report.svg")
+REPORT = Path(__file__).with_name("report.md")
+CHART = REPORT.with_suffix(".svg")
 
 
 def main() -> int:
@@ -31,9 +39,26 @@ def main() -> int:
         print(f"measuring {name} …", file=sys.stderr)
         figures += [Figure(*row) for row in BENCHMARKS[name](arguments.quick)]
     print(table(figures))
-    REPORT.write_text(chart(figures), "utf-8")
-    print(f"\n{time.monotonic() - began:.0f} s; chart in {REPORT}")
+    seconds = time.monotonic() - began
+    if arguments.names or arguments.quick:
+        print(f"\n{seconds:.0f} s; the report is of full runs and stays as it was")
+        return 0
+    CHART.write_text(chart(figures), "utf-8")
+    REPORT.write_text(report(figures, seconds), "utf-8")
+    print(f"\n{seconds:.0f} s; kept in {REPORT} and {CHART.name}")
     return 0
+
+
+def report(figures: list[Figure], seconds: float) -> str:
+    """One full run as a page."""
+    cores = len(os.sched_getaffinity(0))
+    return (
+        "# One run of `make bench`\n\n"
+        f"{time.strftime('%Y-%m-%d', time.gmtime())}, {cores} cores, Python "
+        f"{platform.python_version()}, {seconds:.0f} s. Where a peer is named, the ratio is the "
+        "product's figure as a multiple of the peer's, taken in the same run.\n\n"
+        f"```\n{table(figures)}\n```\n\n![Ratios](report.svg)\n"
+    )
 
 
 if __name__ == "__main__":

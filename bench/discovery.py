@@ -1,4 +1,4 @@
-"""Start, and the change of one socket, at many sockets: ``python bench/discovery.py [COUNT]``.
+"""Start, and the change of one socket, at many sockets: ``python -m bench.discovery [COUNT]``.
 
 Times end when a real request sees the change, not when somebody acknowledges it.
 """
@@ -11,15 +11,23 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from bench.figures import Figure, table
 from proxy.envoy.build import build
 from tests.support.envoy import Edge, a_socket, running_edge
 from tests.support.tiny_http import read_message, request_bytes
 
+Row = tuple[str, float, str, str, float]
 CHANGES = 40
 
 
-async def main(count: int) -> None:
-    with tempfile.TemporaryDirectory() as folder:
+def run(quick: bool) -> list[Row]:
+    """Rows for the report: name, value, unit, peer, ratio; there is nobody to compare with."""
+    return asyncio.run(measure(100 if quick else 1_000))
+
+
+async def measure(count: int) -> list[Row]:
+    """Start an edge with ``count`` sockets, then change one of them again and again."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         async with running_edge(Path(folder)) as edge:
             origin = await edge.origin("app")
             for number in range(count):
@@ -27,14 +35,12 @@ async def main(count: int) -> None:
                 edge.sockets[socket.socket_id] = socket
                 edge.endpoints[socket.socket_id] = (str(origin.path),)
             started = time.perf_counter()
-            build(edge.state, edge.endpoints, edge.settings, edge.certificate)
-            print(f"build of {count} sockets: {time.perf_counter() - started:.2f} s")
-            started = time.perf_counter()
             await apply_slowly(edge)
-            print(f"build, push and acknowledgement: {time.perf_counter() - started:.2f} s")
-            print(f"memory of Envoy: {memory(edge):.0f} MB")
-            await changes(edge, f"socket-{count // 2:05}")
-            print(f"memory of Envoy after the changes: {memory(edge):.0f} MB")
+            start = time.perf_counter() - started
+            figures = [("all in force from nothing", start * 1e3, "ms")]
+            figures.append(("memory of Envoy", memory(edge), "MB"))
+            figures += await changes(edge, f"socket-{count // 2:05}")
+            return [(f"{name}, {count} sockets", v, unit, "", 0.0) for name, v, unit in figures]
 
 
 async def apply_slowly(edge: Edge) -> None:
@@ -44,7 +50,7 @@ async def apply_slowly(edge: Edge) -> None:
     await edge.discovery.wait_acked(edge.revision, 120)
 
 
-async def changes(edge: Edge, name: str) -> None:
+async def changes(edge: Edge, name: str) -> list[tuple[str, float, str]]:
     """Switch one socket between open and for identities, on one connection."""
     host = edge.sockets[name].dns_name
     reader, writer = await edge.connect(host)
@@ -74,16 +80,12 @@ async def changes(edge: Edge, name: str) -> None:
         seen.append(time.perf_counter() - started)
     writer.close()
     each = (processor_time(edge) - cpu) / CHANGES
-    print(
-        f"one change acknowledged: {milliseconds(acked)}; seen by a request: {milliseconds(seen)}"
-    )
-    print(f"Envoy's processor time per change and request: {each * 1000:.1f} ms")
-
-
-def milliseconds(values: list[float]) -> str:
-    ordered = sorted(values)
-    middle, worst = statistics.median(ordered), ordered[-1]
-    return f"p50 {middle * 1000:.1f} ms, max {worst * 1000:.1f} ms"
+    return [
+        ("one change acknowledged, median", statistics.median(acked) * 1e3, "ms"),
+        ("one change seen by a request, median", statistics.median(seen) * 1e3, "ms"),
+        ("one change seen by a request, worst", max(seen) * 1e3, "ms"),
+        ("Envoy's processor time for each", each * 1e3, "ms"),
+    ]
 
 
 def memory(edge: Edge) -> float:
@@ -97,5 +99,10 @@ def processor_time(edge: Edge) -> float:
     return (int(fields[11]) + int(fields[12])) / 100
 
 
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    print(table([Figure(*row) for row in asyncio.run(measure(count))]))
+
+
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000))
+    main()
