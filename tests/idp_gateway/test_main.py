@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -216,3 +217,16 @@ def test_an_address_in_use_is_one_line(run: Run, config: Path, tmp_path: Path) -
     assert done.returncode == 1
     assert "cannot listen" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_without_the_server_s_libraries_it_says_so_in_one_line() -> None:
+    # Without site, Python finds nothing that was installed.
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "idp_gateway", "serve"],
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "gateway: the server is not installed; install mysocket[server]\n"

@@ -74,6 +74,7 @@ async def test_envoy_killed_is_back(edge_process: EdgeProcess) -> None:
             os.kill(killed, signal.SIGKILL)
             await edge_process.answers(200, seconds=10)
             assert edge_process.envoy_pid() != killed
+    assert "fork" not in (edge_process.folder / "edge.log").read_text()
 
 
 async def test_an_edge_restarted_without_its_gateway_serves_what_it_knew(

@@ -1,5 +1,7 @@
 """Settings: what is unknown or wrong is said in one line, before anything starts."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,3 +84,16 @@ def test_an_edge_without_its_key_does_not_start(
     )
     assert main(["serve", "--config", str(tmp_path / "edge.toml")]) == 2
     assert "edge_key_file" in capsys.readouterr().err
+
+
+def test_an_edge_without_the_server_s_libraries_says_so_in_one_line() -> None:
+    # Without site, Python finds nothing that was installed.
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "proxy", "serve"],
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "edge: the server is not installed; install mysocket[server]\n"
