@@ -117,6 +117,15 @@ def test_documented_settings_exist() -> None:
     assert documented <= known
 
 
+def test_settings_that_the_contracts_name_exist() -> None:
+    page = (ROOT / "docs" / "internals.md").read_text("utf-8")
+    rows = re.findall(r"^\|[^|]+\|[^|]+\| (`[\w`, ]+`)(?: \([^)]*\))? \|$", page, re.MULTILINE)
+    named = {key for row in rows for key in re.findall(r"`(\w+)`", row)}
+
+    assert "listen_socket" in named
+    assert named <= {*Settings.model_fields, *EdgeSettings.model_fields}
+
+
 @pytest.mark.parametrize("page", markdown_files(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_files_that_are_named_exist(page: Path) -> None:
     roots = "idp_gateway|ca|policy|templates|proxy|clients|tests|bench|docs|scripts|requirements"
