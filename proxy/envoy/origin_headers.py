@@ -1,7 +1,8 @@
 """The last words on a request before an origin sees it, in Lua: identity in, credentials out.
 
 Written for LuaJIT's interpreter: a pattern looks at a kilobyte of token character by character,
-``find(…, true)`` does not, which is half of this filter's time.
+``find(…, true)`` does not. What is not looked at, the assertion, Envoy itself refuses to send if it
+holds a character that no header may have.
 """
 
 from proxy.envoy.clusters import Mode
@@ -39,6 +40,15 @@ end
 local function strip_session(headers)
   local lines = headers:getNumValues("cookie")
   if lines == 0 then return end
+  if lines == 1 then
+    local line = headers:get("cookie")
+    local start = line:find(COOKIE, 1, true)
+    if not start then return end
+    if start == 1 and not line:find(";", 1, true) then
+      headers:remove("cookie")
+      return
+    end
+  end
   local kept, found = {{}}, false
   for index = 0, lines - 1 do
     local line = headers:getAtIndex("cookie", index)
@@ -50,18 +60,13 @@ local function strip_session(headers)
   if #kept > 0 then headers:add("cookie", table.concat(kept, "; ")) end
 end
 
-local function set(headers, name, value)
-  if type(value) ~= "string" then return end
+local function plain(value)
   if value:find("%c") then value = value:gsub("%c", "") end
-  headers:replace(name, value)
+  return value
 end
 
-local function set_token(headers, name, value)
-  if type(value) ~= "string" then return end
-  for _, mark in ipairs({{"\\r", "\\n", "\\0"}}) do
-    if value:find(mark, 1, true) then return end
-  end
-  headers:replace(name, value)
+local function set(headers, name, value)
+  if type(value) == "string" then headers:replace(name, value) end
 end
 
 function envoy_on_request(handle)
@@ -75,10 +80,12 @@ function envoy_on_request(handle)
   if note["{RESULT_NOTE}"] ~= "allowed" then return end
   if pass ~= "{Mode.IDENTITY}" and pass ~= "{Mode.IDENTITY_AND_BASIC}" then return end
   local session = metadata:get("{JWT_FILTER}")["{SESSION}"]
-  local email = session["email"]
+  local email, name = session["email"], session["name"]
+  if type(email) == "string" then email = plain(email) end
+  if type(name) == "string" then name = plain(name) end
   set(headers, "{IDENTITY_HEADERS[0]}", email)
-  set(headers, "{IDENTITY_HEADERS[1]}", session["name"])
-  set_token(headers, "{IDENTITY_HEADERS[2]}", session["asrt"])
+  set(headers, "{IDENTITY_HEADERS[1]}", name)
+  set(headers, "{IDENTITY_HEADERS[2]}", session["asrt"])
   set(headers, "{IDENTITY_HEADERS[3]}", email)
 end
 """

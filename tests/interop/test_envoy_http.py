@@ -186,6 +186,33 @@ async def test_other_headers_a_proxy_is_believed_for_are_removed(edge: Edge) -> 
     assert seen["x-own"] == ["1"]
 
 
+@pytest.mark.parametrize(
+    "alone", ["{}", "{} ", " {}", "{};", ";{}", "{}; ", "{}={}", "__Host-mysocket ={}"]
+)
+async def test_our_cookie_alone_leaves_no_cookie_at_all(edge: Edge, alone: str) -> None:
+    ours = edge.session("app")
+    token = ours.partition("=")[2]
+    shown = alone.format(token) if "=" in alone and alone[0] == "_" else alone.format(ours, "x")
+    response = await edge.get("open", "/", ("Cookie", shown))
+    assert response.status == 200
+    assert "cookie" not in seen_headers(response)
+    assert token not in response.body.decode()
+
+
+async def test_a_cookie_that_only_holds_our_name_stays(edge: Edge) -> None:
+    for other in ("a=__Host-mysocket", "x__Host-mysocket=1"):
+        response = await edge.get("open", "/", ("Cookie", other))
+        assert seen_headers(response)["cookie"] == [other]
+
+
+async def test_no_claim_puts_a_control_character_into_a_header(edge: Edge) -> None:
+    evil = "Al\r\nx-evil: 1\x01\x7f"
+    response = await edge.get("app", "/", ("cookie", edge.session("app", email=evil)))
+    assert seen_headers(response)["x-auth-email"] == ["Alx-evil: 1"]
+    response = await edge.get("app", "/", ("cookie", edge.session("app", asrt=evil)))
+    assert (response.status, response.one("x-evil")) == (503, None)
+
+
 @pytest.mark.parametrize("line", ["first", "middle", "second-line", "twice", "spaced"])
 async def test_our_cookie_never_reaches_an_origin(edge: Edge, line: str) -> None:
     ours = edge.session("app")
