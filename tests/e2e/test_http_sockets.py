@@ -1,5 +1,6 @@
 """HTTP sockets: what reaches the origin, and what does not, byte for byte."""
 
+import signal
 import socket
 import ssl
 from collections.abc import Iterator
@@ -221,9 +222,12 @@ def test_several_tunnels_share_the_load_and_cover_for_each_other(
                 assert visitor.get(address, headers={"connection": "close"}).status_code == 200
             assert first.connections
             assert second.connections
-            one.stop()
+            one.send_signal(signal.SIGKILL)
+            served = len(second.connections)
             for _ in range(20):
-                assert visitor.get(address).status_code == 200
+                answer = visitor.get(address, headers={"connection": "close"})
+                assert answer.status_code == 200, answer.text
+            assert len(second.connections) > served
 
 
 def test_a_tcp_socket_carries_bytes(owner: Person, origin: Origin) -> None:
