@@ -12,7 +12,8 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from ca.errors import SubjectKeyError
 from ca.subject_keys import parse_ssh_public_key
-from idp_gateway.errors import KeyRefused, LoginFailed, TooManyAttempts
+from idp_gateway.errors import KeyRefused, LoginFailed
+from idp_gateway.rates import counted_address, regulate
 from idp_gateway.records import AccountRecord
 from idp_gateway.store import Store
 from policy.types import IPAddress
@@ -100,12 +101,13 @@ def authenticate(
             password was not looked at.
         LoginFailed: they do not belong together; which is wrong is not said.
     """
-    account_key, address_key = f"login-account:{email}", f"login-address:{source_ip}"
-    _regulate(store, address_key, MAX_FAILURES_PER_ADDRESS, FAILURE_WINDOW, now)
-    _regulate(store, account_key, MAX_FAILURES_PER_ACCOUNT, FAILURE_WINDOW, now)
+    account_key = f"login-account:{email}"
+    address_key = f"login-address:{counted_address(source_ip)}"
+    regulate(store, address_key, MAX_FAILURES_PER_ADDRESS, FAILURE_WINDOW, now)
+    regulate(store, account_key, MAX_FAILURES_PER_ACCOUNT, FAILURE_WINDOW, now)
     # Counted before it is looked at: guesses made side by side must not all slip through.
     store.record_failure(account_key, now)
-    _regulate(store, account_key, MAX_FAILURES_PER_ACCOUNT + 1, FAILURE_WINDOW, now)
+    regulate(store, account_key, MAX_FAILURES_PER_ACCOUNT + 1, FAILURE_WINDOW, now)
     account = store.find_account_by_email(email)
     if check_password(password, account.password_hash if account else None) and account:
         store.forget_failures(account_key)
@@ -120,17 +122,9 @@ def regulate_signups(store: Store, source_ip: IPAddress, now: datetime) -> None:
     Raises:
         TooManyAttempts: the address has made too many within the hour.
     """
-    key = f"signup-address:{source_ip}"
-    _regulate(store, key, MAX_SIGNUPS_PER_ADDRESS, SIGNUPS_WINDOW, now)
+    key = f"signup-address:{counted_address(source_ip)}"
+    regulate(store, key, MAX_SIGNUPS_PER_ADDRESS, SIGNUPS_WINDOW, now)
     store.record_failure(key, now)
-
-
-def _regulate(store: Store, key: str, limit: int, window: timedelta, now: datetime) -> None:
-    failures = store.failures_since(key, now - window)
-    if failures >= limit:
-        raise TooManyAttempts(
-            "too many attempts; try again later", retry_after=int(window.total_seconds())
-        )
 
 
 def _hasher() -> PasswordHasher:

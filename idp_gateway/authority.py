@@ -25,7 +25,7 @@ from idp_gateway.records import (
 )
 from idp_gateway.settings import Settings
 from idp_gateway.store import Store
-from policy.types import Grant
+from policy.types import Grant, Reason
 
 SSH_PRINCIPAL = "mysocket_ssh_signed"
 """Second principal of every login certificate, as in the original service."""
@@ -181,7 +181,7 @@ class Authority:
     def _open_user_ca(self, socket_id: str) -> Signer:
         socket = self._store.find_socket(socket_id)
         if socket is None:
-            raise NotFound("no such socket", reason="socket-unknown")
+            raise NotFound("no such socket", reason=Reason.SOCKET_UNKNOWN)
         key = open_private_key(
             self._box, socket.ssh_ca_private_sealed, purpose=_USER_CA, object_id=socket_id
         )

@@ -18,7 +18,7 @@ from idp_gateway.errors import EmailTaken, InvalidInput, NotFound
 from idp_gateway.records import AccountRecord, LoginSessionRecord, SocketRecord
 from idp_gateway.targets import TargetRefused, parse_authority
 from idp_gateway.tokens import subject_of
-from policy.types import Action, Identity, IPAddress
+from policy.types import Action, Identity, IPAddress, Reason
 
 _SCHEME = "https://"
 _API = "api"
@@ -90,7 +90,7 @@ def find_socket(gateway: Gateway, audience: Audience) -> SocketRecord | None:
         return None
     socket = gateway.store.find_socket_by_dns_name(audience.dns_name)
     if socket is None:
-        raise NotFound("There is no such service.", reason="socket-unknown")
+        raise NotFound("There is no such service.", reason=Reason.SOCKET_UNKNOWN)
     return socket
 
 

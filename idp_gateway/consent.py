@@ -7,7 +7,9 @@ is about what was shown and nothing else.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Annotated
 
+from fastapi import Depends, Form
 from starlette.responses import Response
 
 from idp_gateway.client_access import Audience
@@ -74,7 +76,29 @@ class Answer:
     details: Mapping[str, str]
 
 
-def read_answer(visit: Visit, purpose: str, *, csrf: str, request: str, answer: str) -> Answer:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsentForm:
+    """The form of the consent page as it was sent."""
+
+    csrf: str
+    request: str
+    """The question, signed."""
+    answer: str
+
+
+async def consent_form(
+    csrf: Annotated[str, Form(max_length=4096)] = "",
+    request: Annotated[str, Form(max_length=16384)] = "",
+    answer: Annotated[str, Form(max_length=16)] = "",
+) -> ConsentForm:
+    """FastAPI dependency: the submitted consent form, nothing of it checked yet."""
+    return ConsentForm(csrf=csrf, request=request, answer=answer)
+
+
+ConsentFormDep = Annotated[ConsentForm, Depends(consent_form)]
+
+
+def read_answer(visit: Visit, purpose: str, form: ConsentForm) -> Answer:
     """Read the submitted consent form.
 
     Raises:
@@ -82,13 +106,13 @@ def read_answer(visit: Visit, purpose: str, *, csrf: str, request: str, answer: 
         NotAuthenticated: nobody is signed in.
         SignatureRefused: changed, too old, or shown to somebody else.
     """
-    visit.check_form(purpose, csrf)
+    visit.check_form(purpose, form.csrf)
     session = require_session(visit)
-    details = visit.signer.read(f"consent.{purpose}", request, now=visit.now)
+    details = visit.signer.read(f"consent.{purpose}", form.request, now=visit.now)
     if details.pop("session", None) != session.session_id:
         raise SignatureRefused("Somebody else is signed in now. Please start again.")
     return Answer(
-        allowed=answer == "allow",
+        allowed=form.answer == "allow",
         audience=Audience.of(str(details.pop("audience"))),
         session=session,
         details={name: str(value) for name, value in details.items()},

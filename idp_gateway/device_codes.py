@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from idp_gateway.client_access import Audience
-from idp_gateway.errors import TooManyAttempts
+from idp_gateway.rates import counted_address, regulate
 from idp_gateway.records import DeviceCodeRecord, DeviceState
 from idp_gateway.sessions import new_secret, secret_digest
 from idp_gateway.store import Store
@@ -42,8 +42,9 @@ def start_device_login(
     Raises:
         TooManyAttempts: the address has begun too many.
     """
-    _regulate(store, f"device-start:{source_ip}", MAX_STARTS, now)
-    store.record_failure(f"device-start:{source_ip}", now)
+    key = f"device-start:{counted_address(source_ip)}"
+    regulate(store, key, MAX_STARTS, DEVICE_CODE_LIFE, now)
+    store.record_failure(key, now)
     device_code = new_secret()
     user_code = "".join(secrets.choice(_LETTERS) for _ in range(_LENGTH))
     store.add_device_code(
@@ -68,7 +69,7 @@ def find_by_user_code(
     """
     # Not by session: a fresh login must not buy fresh guesses.
     key = f"device-guess:{secret_digest(f'{identity.issuer} {identity.subject}')}"
-    _regulate(store, key, MAX_GUESSES, now)
+    regulate(store, key, MAX_GUESSES, DEVICE_CODE_LIFE, now)
     code = "".join(character for character in text.upper() if character in _LETTERS)
     record = store.find_device_code_by_user_code(code, now) if len(code) == _LENGTH else None
     if record is None or record.state is not DeviceState.PENDING:
@@ -86,11 +87,3 @@ def polled_too_soon(record: DeviceCodeRecord, now: datetime) -> bool:
 def spaced(user_code: str) -> str:
     """A user code as people read it."""
     return f"{user_code[:4]}-{user_code[4:]}"
-
-
-def _regulate(store: Store, key: str, limit: int, now: datetime) -> None:
-    if store.failures_since(key, now - DEVICE_CODE_LIFE) >= limit:
-        raise TooManyAttempts(
-            "Too many device logins. Please wait some minutes.",
-            retry_after=int(DEVICE_CODE_LIFE.total_seconds()),
-        )

@@ -26,7 +26,7 @@ from idp_gateway.records import LoginSessionRecord, SocketRecord, SocketSessionR
 from idp_gateway.sessions import new_secret
 from idp_gateway.socket_login import RedeemedCode, new_state, redeem_code
 from idp_gateway.targets import PRODUCT_PATH, ReturnTo, path_or_root
-from policy.types import Action, Grant
+from policy.types import Action, Grant, Reason
 
 CALLBACK = f"{PRODUCT_PATH}callback"
 LOGOUT = f"{PRODUCT_PATH}logout"
@@ -40,7 +40,7 @@ def answer(gateway: Gateway, request: EdgeRequest) -> Response:
     """
     socket = gateway.store.find_socket_by_dns_name(request.host)
     if socket is None or socket.socket_type.has_own_port:
-        raise NotFound("there is no such service", reason="socket-unknown")
+        raise NotFound("there is no such service", reason=Reason.SOCKET_UNKNOWN)
     if not socket.cloud_authentication_enabled:
         if request.path.startswith(PRODUCT_PATH):
             # Not the origin's, whatever the socket asks now: it may be the end of somebody's login.

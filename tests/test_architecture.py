@@ -176,16 +176,49 @@ def test_only_tables_and_stores_know_the_database() -> None:
     assert strays == []
 
 
+GRANT_NAMES = {"grant", "leave", "Grant"}
+"""What variables that hold grants are called here, and the class."""
+
+
+def makes_grant(node: ast.AST) -> bool:
+    """Whether this calls the class, or makes or changes a grant out of another."""
+    if not isinstance(node, ast.Call):
+        return False
+    called = ast.unparse(node.func).rpartition(".")[2]
+    about = {ast.unparse(argument).rpartition(".")[2] for argument in node.args[:1]}
+    return called == "Grant" or (
+        called in {"replace", "__replace__", "__new__", "__setattr__", "setattr"}
+        and bool(about & GRANT_NAMES)
+    )
+
+
 def test_only_access_makes_grants() -> None:
     strays = [
         place(path, node.lineno)
         for path in python_files(*PACKAGES)
         for node in ast.walk(parsed(path))
-        if isinstance(node, ast.Call)
-        and ast.unparse(node.func).rpartition(".")[2] == "Grant"
-        and path.relative_to(ROOT) != Path("idp_gateway/access.py")
+        if path.relative_to(ROOT) != Path("idp_gateway/access.py") and makes_grant(node)
     ]
     assert strays == []
+
+
+@pytest.mark.parametrize(
+    ("code", "makes"),
+    [
+        ("Grant(grant_id='x')", True),
+        ("types.Grant(**fields)", True),
+        ("dataclasses.replace(grant, epoch=2)", True),
+        ("replace(leave, not_after=later)", True),
+        ("copy.replace(found.grant, epoch=2)", True),
+        ("object.__new__(Grant)", True),
+        ("object.__setattr__(grant, 'epoch', 2)", True),
+        ("replace(record, dns_name=name)", False),
+        ("text.replace('a', 'b')", False),
+        ("grant(verdict, session=session)", False),
+    ],
+)
+def test_every_way_to_make_a_grant_is_noticed(code: str, makes: bool) -> None:
+    assert any(makes_grant(node) for node in ast.walk(ast.parse(code))) is makes
 
 
 def test_only_access_and_the_policy_itself_evaluate() -> None:

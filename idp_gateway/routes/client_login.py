@@ -5,15 +5,14 @@ contract has neither state nor PKCE and puts the token into an address, so the t
 socket only, the port is a number and the host fixed, and a person is asked first.
 """
 
-from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from idp_gateway import client_access
 from idp_gateway.client_access import Audience, find_socket
-from idp_gateway.consent import Question, ask, read_answer, socket_fact
+from idp_gateway.consent import ConsentFormDep, Question, ask, read_answer, socket_fact
 from idp_gateway.errors import AccessDenied
 from idp_gateway.login_pages import login_page
 from idp_gateway.pages import Message, message_page, redirect
@@ -51,14 +50,9 @@ def show_consent(request: Request, visit: VisitDep, dns_name: str) -> Response:
 
 
 @pages.post(_ACTION)
-def take_consent(
-    visit: VisitDep,
-    csrf: Annotated[str, Form(max_length=4096)] = "",
-    request: Annotated[str, Form(max_length=16384)] = "",
-    answer: Annotated[str, Form(max_length=16)] = "",
-) -> Response:
+def take_consent(visit: VisitDep, form: ConsentFormDep) -> Response:
     """Send the waiting program its token."""
-    given = read_answer(visit, _PURPOSE, csrf=csrf, request=request, answer=answer)
+    given = read_answer(visit, _PURPOSE, form)
     address = f"http://localhost:{parse_port(given.details['port'])}/"
     if not given.allowed:
         return redirect(f"{address}?{urlencode({'error': 'access_denied'})}", status=303)

@@ -6,18 +6,15 @@ from idp_gateway import publishing
 from idp_gateway.callers import CallerDep
 from idp_gateway.dependencies import GatewayDep
 from idp_gateway.in_force import ChangeRoute
-from idp_gateway.replies import socket_replies, socket_reply
+from idp_gateway.replies import socket_reply
 from idp_gateway.routes.documented import problems
+from idp_gateway.routes.sockets import list_sockets
 from idp_gateway.schemas.sockets import NewSocketForm, SocketReply
 
 router = APIRouter(prefix="/connect", route_class=ChangeRoute, tags=["sockets"])
 
 
-@router.get("", responses=problems(401))
-def list_sockets(gateway: GatewayDep, caller: CallerDep) -> list[SocketReply]:
-    """All sockets of one's account with their tunnels."""
-    sockets = gateway.store.sockets_of(caller.account.account_id)
-    return socket_replies(gateway, caller.account, sockets)
+router.get("", responses=problems(401))(list_sockets)
 
 
 @router.post("", responses=problems(400, 401, 403, 503))

@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 
 from idp_gateway.access import authorize, identity_of
 from idp_gateway.client_access import Audience, ResourceRefused, find_socket
-from idp_gateway.consent import Answer, Question, ask, read_answer, socket_fact
+from idp_gateway.consent import Answer, ConsentFormDep, Question, ask, read_answer, socket_fact
 from idp_gateway.conversions import policy_of
 from idp_gateway.dependencies import GatewayDep, SourceAddress
 from idp_gateway.device_codes import (
@@ -100,14 +100,9 @@ def show_device(request: Request, visit: VisitDep) -> Response:
 
 
 @pages.post("/device")
-def take_answer(
-    visit: VisitDep,
-    csrf: Annotated[str, Form(max_length=4096)] = "",
-    request: Annotated[str, Form(max_length=16384)] = "",
-    answer: Annotated[str, Form(max_length=16)] = "",
-) -> Response:
+def take_answer(visit: VisitDep, form: ConsentFormDep) -> Response:
     """Let the device in, or not."""
-    given = read_answer(visit, _PURPOSE, csrf=csrf, request=request, answer=answer)
+    given = read_answer(visit, _PURPOSE, form)
     if given.allowed:
         denied = _denied(visit, given)
         if denied is not None:

@@ -22,7 +22,7 @@ from idp_gateway.schemas.keys import (
     SshCertificateReply,
     SshKeyForm,
 )
-from policy.types import Action, Grant
+from policy.types import Action, Grant, Reason
 
 router = APIRouter(prefix="/mtls-ca/socket/{dns_name}", tags=["certificates"])
 
@@ -63,7 +63,7 @@ def _grant(gateway: Gateway, request: Request, token: str, dns_name: str, action
     session = standing_session(gateway, claims.session_id)
     socket = gateway.store.find_socket_by_dns_name(dns_name)
     if socket is None:
-        raise NotFound("no such socket", reason="socket-unknown")
+        raise NotFound("no such socket", reason=Reason.SOCKET_UNKNOWN)
     verdict = access.authorize(
         gateway.store,
         gateway.clock,

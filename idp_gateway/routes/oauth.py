@@ -15,7 +15,7 @@ from idp_gateway import client_access
 from idp_gateway.authorization_codes import CodeTerms, is_challenge, issue_code, redeem_code
 from idp_gateway.client_access import Audience, IssuedToken, ResourceRefused, find_socket
 from idp_gateway.composition import Gateway
-from idp_gateway.consent import Question, ask, read_answer, socket_fact
+from idp_gateway.consent import ConsentFormDep, Question, ask, read_answer, socket_fact
 from idp_gateway.dependencies import GatewayDep, SourceAddress
 from idp_gateway.device_codes import polled_too_soon
 from idp_gateway.errors import (
@@ -125,14 +125,9 @@ def show_consent(request: Request, visit: VisitDep) -> Response:
 
 
 @pages.post("/oauth/authorize")
-def take_consent(
-    visit: VisitDep,
-    csrf: Annotated[str, Form(max_length=4096)] = "",
-    request: Annotated[str, Form(max_length=16384)] = "",
-    answer: Annotated[str, Form(max_length=16)] = "",
-) -> Response:
+def take_consent(visit: VisitDep, form: ConsentFormDep) -> Response:
     """Send the program a code, or why there is none."""
-    given = read_answer(visit, _PURPOSE, csrf=csrf, request=request, answer=answer)
+    given = read_answer(visit, _PURPOSE, form)
     redirect_to = LoopbackAddress.parse(given.details["redirect_uri"])
     state = given.details["state"]
     gateway = visit.gateway

@@ -12,7 +12,7 @@ from idp_gateway.errors import Conflict, NameTaken, NotFound, PortsExhausted, Qu
 from idp_gateway.records import ChangeKind, SocketRecord, TunnelRecord
 from idp_gateway.store.base import StorePart, find_all, find_one, in_parts, note_change, values_of
 from idp_gateway.tables import PublishedSocket, SocketTunnel, table_of
-from policy.types import SocketType
+from policy.types import Reason, SocketType
 
 SOCKETS = table_of(PublishedSocket)
 TUNNELS = table_of(SocketTunnel)
@@ -222,7 +222,7 @@ def _get_socket(connection: Connection, account_id: str, socket_id: str) -> Sock
         SOCKETS.c.account_id == account_id,
     )
     if found is None:
-        raise NotFound("no such socket", reason="socket-unknown")
+        raise NotFound("no such socket", reason=Reason.SOCKET_UNKNOWN)
     return found
 
 

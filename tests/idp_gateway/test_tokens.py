@@ -201,3 +201,20 @@ def test_a_signature_of_one_purpose_opens_no_other(gateway: Gateway) -> None:
     for purpose in set(Purpose) - {Purpose.API}:
         with pytest.raises(TokenInvalid):
             tokens.verify_api_token(signed(header, claims, key_of(tokens, purpose)))
+
+
+def test_a_token_of_ours_that_is_too_long_is_refused(gateway: Gateway) -> None:
+    good = api_token(gateway)
+    header, claims = unverified(good)
+    key = key_of(gateway.tokens, Purpose.API)
+    rest = len(signed(header, claims | {"more": ""}, key))
+    for extra, fits in ((0, True), (3, False)):
+        # Base64 makes four characters of three bytes.
+        more = "a" * ((MAX_TOKEN_CHARACTERS - rest) * 3 // 4 - 2 + extra)
+        token = signed(header, claims | {"more": more}, key)
+        assert (len(token) <= MAX_TOKEN_CHARACTERS) is fits
+        if fits:
+            assert gateway.tokens.verify_api_token(token).account_id == "acc-1"
+            continue
+        with pytest.raises(TokenInvalid, match="too long"):
+            gateway.tokens.verify_api_token(token)
