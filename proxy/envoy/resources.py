@@ -81,7 +81,9 @@ def _pairs(old: Resources | None, new: Resources) -> Iterator[tuple[Group, Group
     nothing: Group = {}
     yield (old.shared if old else nothing), new.shared
     before: Mapping[str, Group] = old.sockets if old else {}
-    for socket_id, group in new.sockets.items():
-        yield before.get(socket_id, nothing), group
+    get = before.get
+    # One expression, for it runs over every socket at each change.
+    for socket_id in [key for key, group in new.sockets.items() if get(key) is not group]:
+        yield get(socket_id, nothing), new.sockets[socket_id]
     for socket_id in before.keys() - new.sockets.keys():
         yield before[socket_id], nothing
