@@ -21,6 +21,9 @@ from policy.types import IPAddress
 FAILURE_WINDOW = timedelta(minutes=15)
 """How long a failed login counts."""
 MAX_FAILURES_PER_ACCOUNT = 10
+"""On one account from one address, so that nobody locks its owner out from elsewhere."""
+MAX_FAILURES_EVERYWHERE = 100
+"""On one account from all addresses together: guessers may have many."""
 MAX_FAILURES_PER_ADDRESS = 30
 """Higher than per account: an office shares one address."""
 SIGNUPS_WINDOW = timedelta(hours=1)
@@ -101,16 +104,22 @@ def authenticate(
             password was not looked at.
         LoginFailed: they do not belong together; which is wrong is not said.
     """
-    account_key = f"login-account:{email}"
-    address_key = f"login-address:{counted_address(source_ip)}"
+    address = counted_address(source_ip)
+    address_key = f"login-address:{address}"
+    limits = {
+        f"login-account:{email} {address}": MAX_FAILURES_PER_ACCOUNT,
+        f"login-account:{email}": MAX_FAILURES_EVERYWHERE,
+    }
     regulate(store, address_key, MAX_FAILURES_PER_ADDRESS, FAILURE_WINDOW, now)
-    regulate(store, account_key, MAX_FAILURES_PER_ACCOUNT, FAILURE_WINDOW, now)
-    # Counted before it is looked at: guesses made side by side must not all slip through.
-    store.record_failure(account_key, now)
-    regulate(store, account_key, MAX_FAILURES_PER_ACCOUNT + 1, FAILURE_WINDOW, now)
+    for key, limit in limits.items():
+        regulate(store, key, limit, FAILURE_WINDOW, now)
+        # Counted before it is looked at: guesses made side by side must not all slip through.
+        store.record_failure(key, now)
+        regulate(store, key, limit + 1, FAILURE_WINDOW, now)
     account = store.find_account_by_email(email)
     if check_password(password, account.password_hash if account else None) and account:
-        store.forget_failures(account_key)
+        for key in limits:
+            store.forget_failures(key)
         return account
     store.record_failure(address_key, now)
     raise LoginFailed("e-mail address and password do not belong together")

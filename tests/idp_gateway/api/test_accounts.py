@@ -157,6 +157,25 @@ def test_guessing_at_an_account_is_stopped_for_a_while(
     assert api.post("/login", json=LOGIN).status_code == 200
 
 
+def test_a_guesser_locks_nobody_out_who_comes_from_elsewhere(
+    gateway: Gateway, clock: FixedClock, api: httpx.Client, vera: dict[str, Any]
+) -> None:
+    wrong = LOGIN | {"password": "guess number n"}
+    for _ in range(accounts.MAX_FAILURES_PER_ACCOUNT):
+        assert api.post("/login", json=wrong).status_code == 401
+    assert api.post("/login", json=LOGIN).status_code == 429
+    elsewhere = {"x-mysocket-edge-key": gateway.edge_key.decode(), "x-forwarded-for": "192.0.2.9"}
+    assert api.post("/login", json=LOGIN, headers=elsewhere).status_code == 200
+
+
+def test_guessing_from_very_many_addresses_is_stopped_too(
+    gateway: Gateway, clock: FixedClock, api: httpx.Client, vera: dict[str, Any]
+) -> None:
+    for _ in range(accounts.MAX_FAILURES_EVERYWHERE):
+        gateway.store.record_failure("login-account:vera@lab.test", clock())
+    assert api.post("/login", json=LOGIN).status_code == 429
+
+
 def test_guesses_made_side_by_side_are_counted_one_by_one(
     gateway: Gateway, clock: FixedClock, vera: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
