@@ -16,7 +16,7 @@ REPORT_PATH = "/internal/report"
 MAX_ENTRIES = 16_384
 """The gateway takes no longer list at a time."""
 GATHER = 0.05
-"""Seconds in which changes are collected for one report."""
+"""Seconds from one report to the next, in which changes are collected."""
 RETRY = 2.0
 
 log = logging.getLogger(__name__)
@@ -83,12 +83,13 @@ class TunnelReports:
             await self._wait_for_change(last_whole + self._interval - loop.time())
 
     async def _wait_for_change(self, longest: float) -> None:
+        # After a report, not before one: a change on its own is told at once.
+        await asyncio.sleep(GATHER)
         try:
             async with asyncio.timeout(max(0.0, longest)):
                 await self._wake.wait()
         except TimeoutError:
             return
-        await asyncio.sleep(GATHER)
         self._wake.clear()
         if not self._takes_changes:
             self._whole_due = True
