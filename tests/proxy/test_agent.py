@@ -42,6 +42,10 @@ async def test_a_socket_is_served_logged_and_reported(edge_process: EdgeProcess)
                 while b"GET /a%0Ab 200" not in seen:
                     seen += await ssh.stdout.readline()
             assert b" - GET /a%0Ab 200 " in seen
+            assert b"refused" not in seen
+            kept = (edge_process.folder / "state" / "requests.jsonl").read_text()
+            assert '"path":"/a%0Ab"' in kept
+            assert "secret" not in kept
             assert b"secret" not in seen
             await gateway.until(lambda: "t-1" in gateway.connected)
             assert gateway.connected["t-1"]["peer"] == "127.0.0.1"
