@@ -13,7 +13,7 @@ from proxy.envoy.admin import is_live
 from proxy.envoy.binary import envoy_binary
 from proxy.envoy.bootstrap import bootstrap
 from proxy.envoy.errors import EnvoyNotReadyError, WrongThreadError
-from proxy.envoy.lifeline import end_with_parent
+from proxy.envoy.lifeline import bound_to_us
 from proxy.envoy.protos import check_bootstrap
 from proxy.envoy.request_file import open_private
 from proxy.envoy.settings import EnvoySettings
@@ -84,11 +84,10 @@ class EnvoySupervisor:
         text_read, text_write = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
-                *command(self._settings),
+                *bound_to_us(command(self._settings)),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=text_write,
-                preexec_fn=end_with_parent(),
             )
         finally:
             os.close(text_write)
