@@ -32,7 +32,9 @@ def main(address: str) -> None:
         page = browser.new_page()
         page.goto(address)
         if page.locator("#sign-in").count():
-            sign_in(page, os.environ["PERSON_EMAIL"], os.environ["PERSON_PASSWORD"])
+            # A click does not wait for the page behind it; what is asked next is on that page.
+            with page.expect_navigation():
+                sign_in(page, os.environ["PERSON_EMAIL"], os.environ["PERSON_PASSWORD"])
         if page.locator("#allow").count():
             page.locator("#allow").click()
             # Back at the program that waits for this login.
