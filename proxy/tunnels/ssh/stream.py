@@ -52,6 +52,8 @@ class OriginStream(asyncio.Protocol):
         self._opening: asyncio.Task[None] | None = None
         self._stall: asyncio.TimerHandle | None = None
         self._eof_sent = False
+        self._early = bytearray()
+        self._early_eof = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -79,10 +81,20 @@ class OriginStream(asyncio.Protocol):
         if self._transport is None:
             self._channel.close()
         else:
+            self._send_early()
             self._transport.resume_reading()
+
+    def _send_early(self) -> None:
+        if self._early:
+            self.data_received(bytes(self._early))
+            self._early.clear()
+        if self._early_eof:
+            self.eof_received()
 
     def data_received(self, data: bytes) -> None:
         if self._channel is None:
+            self._early += data
+            self._pause_in_earnest()
             return
         try:
             self._channel.write(data)
@@ -90,7 +102,15 @@ class OriginStream(asyncio.Protocol):
             # The client is closing the channel at this moment.
             self.abort()
 
+    def _pause_in_earnest(self) -> None:
+        """Up to Python 3.11.3 a transport paused in ``connection_made`` reads all the same: the
+        event loop adds its reader afterwards, and a second pause is none."""
+        if self._transport is not None:
+            self._transport.resume_reading()
+            self._transport.pause_reading()
+
     def eof_received(self) -> bool:
+        self._early_eof = self._channel is None
         if self._channel is not None and not self._eof_sent:
             self._eof_sent = True
             with contextlib.suppress(OSError):
