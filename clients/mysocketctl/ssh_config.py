@@ -24,7 +24,7 @@ Match host {host} exec "{program} client ssh-keysign --host %n"
 
 _ORIGINAL = """\
 Host {host}
-    ProxyCommand bash -c '{sign} && exec ssh -tt %r@%h{dummy} >&2 <&1'
+    ProxyCommand bash -c '{sign} && ssh -tt %r@%h{dummy} >&2 <&1; exit $?'
 Host {host}{dummy}
     ProxyCommand {program} client tls --host %h
     IdentityFile {ssh}/{name}

@@ -94,7 +94,17 @@ def test_the_modern_block_runs_a_command(
     assert f'ID "{alice.email}"' in sshd.log() or alice.email in sshd.log()
 
 
+def printed_two_blocks(person: Person, dns_name: str) -> str:
+    """The two blocks as ``mysocketctl client ssh-config`` prints them, read from this file."""
+    said = person.ctl("client", "ssh-config", "--host", dns_name).stdout.decode()
+    options = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
+    assert "&& ssh -tt" in said
+    return said.replace("&& ssh -tt", f"&& ssh -F ~/.ssh/config -tt {options}")
+
+
+@pytest.mark.parametrize("form", ["original", "printed"])
 def test_the_original_two_blocks_give_a_shell(
+    form: str,
     machine_room: tuple[dict[str, Any], Sshd],
     alice: Person,
     agent: dict[str, str],
@@ -104,7 +114,12 @@ def test_the_original_two_blocks_give_a_shell(
     before = sshd.log().count("Accepted publickey")
     # The inner ssh gives the shell, with the outer one's terminal: script(1) lends it one.
     file = alice.home / ".ssh" / "config"
-    file.write_text(original_config(product.edge_domain).replace("~/", f"{alice.home}/"))
+    config = (
+        original_config(product.edge_domain)
+        if form == "original"
+        else printed_two_blocks(alice, socket["dnsname"])
+    )
+    file.write_text(config.replace("~/", f"{alice.home}/"))
     ssh_command = shlex.join(["ssh", "-F", str(file), f"{sshd.login}@{socket['dnsname']}"])
 
     done = subprocess.run(
