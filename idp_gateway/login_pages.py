@@ -9,6 +9,7 @@ from idp_gateway.composition import Gateway
 from idp_gateway.cookies import ATTEMPT, FORM, LOGIN, clear_cookie, names_with, set_cookie
 from idp_gateway.forms import FORM_LIFE
 from idp_gateway.pages import page, redirect
+from idp_gateway.records import AccountRecord
 from idp_gateway.sessions import begin_session, login_life, new_secret
 from idp_gateway.targets import ReturnTo
 from idp_gateway.visits import Visit, describe
@@ -62,15 +63,20 @@ def login_page(
 
 
 def signed_in(
-    visit: Visit, identity: Identity, return_to: ReturnTo, *, used: Iterable[str] = ()
+    visit: Visit,
+    identity: Identity,
+    return_to: ReturnTo,
+    *,
+    used: Iterable[str] = (),
+    account: AccountRecord | None = None,
 ) -> Response:
     """Begin a login session, end the one before, and go where the person was going.
 
-    ``used`` names cookies that have done their work.
+    ``used`` names cookies that have done their work; ``account`` as for ``begin_session``.
     """
     gateway = visit.gateway
     life = login_life(gateway.settings)
-    secret, _ = begin_session(gateway.store, identity, life=life, now=visit.now)
+    secret, _ = begin_session(gateway.store, identity, life=life, now=visit.now, account=account)
     if visit.session is not None:
         gateway.store.revoke_login_session(visit.session.session_id, visit.now)
     cookies = [

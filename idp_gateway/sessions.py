@@ -12,8 +12,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from idp_gateway.cookies import LOGIN
-from idp_gateway.errors import TokenInvalid
-from idp_gateway.records import LoginSessionRecord
+from idp_gateway.errors import LoginFailed, TokenInvalid
+from idp_gateway.records import AccountRecord, LoginSessionRecord
 from idp_gateway.settings import Settings
 from idp_gateway.store import Store
 from policy.types import Identity
@@ -32,9 +32,20 @@ def secret_digest(secret: str) -> str:
 
 
 def begin_session(
-    store: Store, identity: Identity, *, life: timedelta, now: datetime
+    store: Store,
+    identity: Identity,
+    *,
+    life: timedelta,
+    now: datetime,
+    account: AccountRecord | None = None,
 ) -> tuple[str, LoginSessionRecord]:
-    """Start a login session; the first value is for the cookie and kept nowhere else."""
+    """Start a login session; the first value is for the cookie and kept nowhere else.
+
+    ``account`` is the local account whose password was checked, as it was then.
+
+    Raises:
+        LoginFailed: its password was replaced while it was being checked.
+    """
     secret = new_secret()
     record = LoginSessionRecord(
         session_id=secret_digest(secret),
@@ -49,7 +60,16 @@ def begin_session(
     )
     note_identity(store, identity, now=now)
     store.add_login_session(record)
+    if account is not None and not _unchanged(store, account):
+        # Handing an account over ends the logins it finds; this one came a moment later.
+        store.revoke_login_session(record.session_id, now)
+        raise LoginFailed("e-mail address and password do not belong together")
     return secret, record
+
+
+def _unchanged(store: Store, account: AccountRecord) -> bool:
+    known = store.find_account(account.account_id)
+    return known is not None and known.password_hash == account.password_hash
 
 
 def renew_session(

@@ -65,7 +65,8 @@ def _log_in(visit: Visit, email: str, password: str, next: str) -> Response:  # 
             visit, return_to, message=str(error), email=email, status=status_of(error)
         )
     issuer = visit.gateway.settings.base_url
-    return signed_in(visit, local_identity(account, issuer=issuer, now=visit.now), return_to)
+    identity = local_identity(account, issuer=issuer, now=visit.now)
+    return signed_in(visit, identity, return_to, account=account)
 
 
 @router.get("/login/socket")

@@ -38,7 +38,9 @@ def _log_in(gateway: Gateway, source_ip: IPAddress, form: LoginForm) -> LoginRep
     )
     identity = local_identity(account, issuer=gateway.settings.base_url, now=now)
     life = sessions.login_life(gateway.settings)
-    _, session = sessions.begin_session(gateway.store, identity, life=life, now=now)
+    _, session = sessions.begin_session(
+        gateway.store, identity, life=life, now=now, account=account
+    )
     return _reply(gateway, account, session)
 
 

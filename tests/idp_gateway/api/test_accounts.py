@@ -144,6 +144,34 @@ def test_an_account_without_a_password_has_no_right_one(api: httpx.Client, owner
     assert api.post("/login", json=login).status_code == 401
 
 
+def test_a_login_under_way_does_not_survive_the_accounts_handing_over(
+    gateway: Gateway,
+    clock: FixedClock,
+    api: httpx.Client,
+    vera: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Comparing a password takes long enough for the operator to come first."""
+    compare = accounts.check_password
+
+    def handed_over_meanwhile(password: str, password_hash: str | None) -> bool:
+        found = compare(password, password_hash)
+        gateway.store.hand_over_account(
+            vera["user_id"],
+            password_hash=accounts.hash_password("the owner's"),
+            name=None,
+            issuer=gateway.settings.base_url,
+            now=clock(),
+        )
+        return found
+
+    monkeypatch.setattr(accounts, "check_password", handed_over_meanwhile)
+    before = gateway.store.revision()
+    answer = api.post("/login", json=LOGIN)
+    assert gateway.store.revision() > before
+    assert (answer.status_code, answer.json()["reason"]) == (401, "login-failed")
+
+
 def test_guessing_at_an_account_is_stopped_for_a_while(
     api: httpx.Client, clock: FixedClock, vera: dict[str, Any]
 ) -> None:
