@@ -57,7 +57,7 @@ def parse_record(line: bytes) -> FlowRecord:
     entry = json.loads(line.decode("utf-8", "replace"))
     if not isinstance(entry, dict) or entry.get("kind") not in {"http", "stream"}:
         raise ValueError("not an entry of the request log")
-    refused, failed = _outcome(entry["kind"], _word(entry, "details"))
+    refused, failed = _outcome(entry["kind"], _word(entry, "details"), _word(entry, "upstream"))
     return FlowRecord(
         kind=entry["kind"],
         started_at=datetime.fromisoformat(_word(entry, "started_at")).astimezone(UTC),
@@ -81,9 +81,11 @@ def parse_record(line: bytes) -> FlowRecord:
     )
 
 
-def _outcome(kind: str, details: str) -> tuple[str, str]:
-    """(refused, failed)."""
-    if kind == "stream" or details.startswith(_REFUSALS):
+def _outcome(kind: str, details: str, upstream: str) -> tuple[str, str]:
+    """(refused, failed). A stream that reached its origin was let in, however it ended."""
+    if kind == "stream":
+        return ("", "") if upstream else (details, "")
+    if details.startswith(_REFUSALS):
         return details, ""
     return "", "" if details == _SERVED else details
 

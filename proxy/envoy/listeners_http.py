@@ -18,7 +18,7 @@ from proxy.envoy.headers import (
 )
 from proxy.envoy.log_format import http_log
 from proxy.envoy.names import GATEWAY_CLUSTER
-from proxy.envoy.replies import local_replies
+from proxy.envoy.replies import GATEWAY_REPLIES, local_replies
 from proxy.envoy.settings import EnvoySettings
 from proxy.envoy.sockets import address, keepalive
 from proxy.state import Trust
@@ -170,7 +170,7 @@ def _gateway_connections(settings: EnvoySettings) -> dict[str, Any]:
     config["request_timeout"] = f"{settings.gateway_request_timeout}s"
     config["merge_slashes"] = True
     config["path_with_escaped_slashes_action"] = "REJECT_REQUEST"
-    config["local_reply_config"] = local_replies()
+    config["local_reply_config"] = local_replies(GATEWAY_REPLIES)
     return connections
 
 

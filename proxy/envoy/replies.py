@@ -5,6 +5,7 @@ Nothing here repeats what a client sent. Answers that come from the gateway pass
 
 import html
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -71,9 +72,21 @@ REPLIES = (
 )
 
 
-def local_replies() -> dict[str, Any]:
-    """``local_reply_config`` of a connection manager."""
-    return {"mappers": [mapper for reply in REPLIES for mapper in _mappers(reply)]}
+GATEWAY_REPLIES = (
+    Reply(
+        reason="gateway-unreachable",
+        details=("upstream_reset_before_response_started", "no_healthy_upstream"),
+        status=HTTPStatus.SERVICE_UNAVAILABLE,
+        title="The gateway does not answer",
+        detail="The identity gateway is away for the moment. Try again soon.",
+    ),
+    *(reply for reply in REPLIES if reply.reason == "body-too-large"),
+)
+
+
+def local_replies(replies: Sequence[Reply] = REPLIES) -> dict[str, Any]:
+    """``local_reply_config`` of a connection manager: the sockets', if nothing else is said."""
+    return {"mappers": [mapper for reply in replies for mapper in _mappers(reply)]}
 
 
 def _mappers(reply: Reply) -> list[dict[str, Any]]:

@@ -112,6 +112,13 @@ async def test_what_other_proxies_vouch_for_is_not_believed(edge: Edge) -> None:
         "True-Client-IP",
         "X-Original-URI",
         "X-Forwarded-Ssl",
+        "Client-Cert",
+        "Client-Cert-Chain",
+        "Tailscale-User-Login",
+        "X-Authenticated-User",
+        "X-Consumer-Username",
+        "Cf-Connecting-Ip",
+        "X-Forwarded-Roles",
     )
     for socket in ("app", "open"):
         headers = [(name, "forged@evil.test") for name in forged]

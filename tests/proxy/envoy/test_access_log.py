@@ -57,3 +57,10 @@ def test_who_was_refused_and_what_failed(
 ) -> None:
     record = parse_record(line(kind=kind, details=details))
     assert (record.refused, record.failed) == (refused, failed)
+
+
+def test_a_stream_that_reached_its_origin_was_not_refused() -> None:
+    """However it ended: an ssh that hangs up leaves a reset in the details."""
+    details = "TLS_error:|33554536:system library:OPENSSL_internal:Connection_reset_by_peer"
+    record = parse_record(line(kind="stream", details=details, upstream="/run/t/1.sock"))
+    assert (record.refused, record.failed) == ("", "")
