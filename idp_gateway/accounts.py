@@ -21,9 +21,10 @@ from policy.types import IPAddress
 FAILURE_WINDOW = timedelta(minutes=15)
 """How long a failed login counts."""
 MAX_FAILURES_PER_ACCOUNT = 10
-"""On one account from one address, so that nobody locks its owner out from elsewhere."""
+"""On one account from one address, so that one guesser does not lock its owner out elsewhere."""
 MAX_FAILURES_EVERYWHERE = 100
-"""On one account from all addresses together: guessers may have many."""
+"""On one account from all addresses together: guessers may have many. Whoever has ten addresses to
+spend can therefore still keep an account's owner from logging in anew; sessions go on."""
 MAX_FAILURES_PER_ADDRESS = 30
 """Higher than per account: an office shares one address."""
 SIGNUPS_WINDOW = timedelta(hours=1)

@@ -113,7 +113,8 @@ def test_two_block_form_is_what_ssh_understands(ctl: Ctl, tmp_path: Path) -> Non
     config.write_bytes(ctl.run("client", "ssh-config", "--host", DNS_NAME).stdout)
     outer = ssh_options(config, DNS_NAME)
     inner = ssh_options(config, f"{DNS_NAME}.mysocket-dummy")
-    assert "ssh-keysign --host %h && ssh -tt %r@%h.mysocket-dummy >&2 <&1; exit" in outer["proxycommand"]
+    inner_ssh = "ssh-keysign --host %h && ssh -tt %r@%h.mysocket-dummy >&2 <&1; exit"
+    assert inner_ssh in outer["proxycommand"]
     assert inner["proxycommand"].endswith(" client tls --host %h")
     assert inner["identityfile"] == f"{ctl.home}/.ssh/{DNS_NAME}"
     assert inner["hostkeyalias"] == DNS_NAME
