@@ -49,7 +49,7 @@ def run(plan: TunnelPlan) -> str:
         command(plan),
         stdin=subprocess.DEVNULL,
         start_new_session=True,  # a ^C is for us; we end ssh in order
-        preexec_fn=die_with_parent(),  # noqa: PLW1509 - started from the main thread, before any other
+        preexec_fn=die_with_parent(),  # noqa: PLW1509 - one system call, needs no lock of the renewal thread
     )
     try:
         code = process.wait()
