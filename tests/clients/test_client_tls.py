@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import select
 import socket
 import ssl
 import stat
@@ -215,10 +216,13 @@ def test_both_directions_at_once(ctl: Ctl, port: int) -> None:
     assert done.returncode == 0
 
 
+@pytest.mark.parametrize("with_unread_bytes", [False, True], ids=["end of file", "reset"])
 def test_connection_cut_without_notice_is_an_error(
-    ctl: Ctl, gateway: WireGateway, edge_context: ssl.SSLContext
+    ctl: Ctl, gateway: WireGateway, edge_context: ssl.SSLContext, with_unread_bytes: bool
 ) -> None:
     def cut(connection: ssl.SSLSocket) -> None:
+        if with_unread_bytes:  # the client's close_notify: closing then resets the connection
+            select.select([connection], [], [])
         connection.sendall(b"half of it")
         socket.socket(fileno=connection.detach()).close()
 

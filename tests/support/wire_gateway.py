@@ -372,6 +372,9 @@ def running_edge(context: ssl.SSLContext, serve: Callable[[ssl.SSLSocket], None]
 
     def carry(connection: socket.socket) -> None:
         with contextlib.suppress(OSError), connection:
+            # As Envoy does: with Nagle's algorithm a cut would take bytes along that wait for an
+            # acknowledgement, and no client could have read them.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             wrapped = context.wrap_socket(connection, server_side=True)
             with wrapped:
                 serve(wrapped)
