@@ -17,6 +17,7 @@ class CertificateKind(StrEnum):
     """What a certificate is for; no two purposes share a signing key."""
 
     SSH_USER = "ssh-user"
+    SSH_HOST = "ssh-host"
     SSH_TUNNEL = "ssh-tunnel"
     X509_CLIENT = "x509-client"
     X509_SERVER = "x509-server"
@@ -29,6 +30,36 @@ class ChangeKind(StrEnum):
     TUNNEL = "tunnel"
     TUNNEL_USER = "tunnel_user"
     TRUST = "trust"
+
+
+class CaState(StrEnum):
+    """Where one generation of a CA key stands in its life; see ``docs/operations.md``, rotation."""
+
+    PREPARED = "prepared"
+    """The key exists; nobody was told."""
+    PUBLISHED = "published"
+    """Verifiers are told to trust it; it signs nothing yet."""
+    ACTIVE = "active"
+    """It signs. Exactly one generation of a CA does."""
+    DRAINING = "draining"
+    """It signs nothing any more; what it signed may still be good, so it is still trusted."""
+    RETIRED = "retired"
+    """No longer trusted; the private half is destroyed."""
+    WITHDRAWN = "withdrawn"
+    """Rolled back before it ever signed."""
+
+
+class RevocationScope(StrEnum):
+    """What a revocation names."""
+
+    PERSON = "person"
+    """An e-mail address: every certificate of theirs for the socket, and new ones until lifted."""
+    KEY = "key"
+    """A fingerprint: every certificate of the key, and new ones until lifted."""
+    SERIAL = "serial"
+    """One certificate."""
+    SOCKET = "socket"
+    """Every certificate issued for the socket up to now."""
 
 
 class DeviceState(StrEnum):
@@ -170,6 +201,12 @@ class SocketRecord:
     ssh_ca_public: str
     """One ``authorized_keys`` line: the socket's own SSH user CA."""
     ssh_ca_private_sealed: bytes = field(repr=False)
+    ssh_key_proof_required: bool = False
+    """Whether an SSH key is certified only with proof that its holder has the private half."""
+    blocked_emails: tuple[str, ...] = ()
+    """People revoked on this socket and not readmitted."""
+    blocked_keys: tuple[str, ...] = ()
+    """Fingerprints revoked on this socket."""
     created_at: datetime
 
 
@@ -211,6 +248,12 @@ class CertificateRecord:
     issued_at: datetime
     body: str
     """The certificate as it was released: PEM or one SSH line."""
+    policy_version: str | None = None
+    """Version of the rules the decision rested on."""
+    proven: bool = False
+    """Whether the holder proved to have the private key."""
+    log_index: int | None = None
+    """Its leaf in the transparency log; none for what was issued before there was a log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,4 +297,100 @@ class ChangeRecord:
     revision: int
     kind: ChangeKind
     entity_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaGenerationRecord:
+    """One key of one CA. ``(ca_id, generation)`` is the key."""
+
+    ca_id: str
+    """``ssh-user:<socket id>``, ``ssh-host``, ``ssh-tunnel`` or ``x509-issuing``."""
+    generation: int
+    """Counts from 1."""
+    state: CaState
+    public: str
+    """SSH: one ``authorized_keys`` line. X.509: PEM of the issuing CA, then the root."""
+    key_id: str
+    """``ca_key_id`` of the certificates it signs: SSH fingerprint, or hex serial of the CA."""
+    signer: str
+    """Which signer has the private half: ``file`` (sealed here), ``pkcs11``, ``ssh-agent``."""
+    private_sealed: bytes | None = field(default=None, repr=False)
+    """For the ``file`` signer, until retired."""
+    created_at: datetime
+    published_at: datetime | None = None
+    published_revision: int | None = None
+    """Revision of the edges' feed that told them of it."""
+    activated_at: datetime | None = None
+    draining_until: datetime | None = None
+    """End of the last certificate it can have signed."""
+    retired_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostRecord:
+    """A server whose sshd was enrolled for a socket."""
+
+    host_id: str
+    socket_id: str
+    name: str
+    """What its operator calls it."""
+    public_key: str
+    """The host key: one ``authorized_keys`` line."""
+    fingerprint: str
+    principals: tuple[str, ...]
+    serial: str
+    """Of its newest host certificate."""
+    not_after: datetime
+    enrolled_at: datetime
+    enrolled_by: str
+    """Account id."""
+    seen_at: datetime
+    synced_number: int = 0
+    """Number of the newest bundle it says it has installed."""
+    trusted_cas: tuple[str, ...] = ()
+    """Fingerprints of the user CAs in that bundle."""
+    removed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevocationRecord:
+    revocation_id: str
+    socket_id: str
+    scope: RevocationScope
+    value: str
+    """E-mail, ``SHA256:…`` fingerprint (hex for X.509 keys), serial; empty for a whole socket."""
+    reason: str
+    """In the revoker's words; may be empty."""
+    created_by: str
+    """E-mail of the account."""
+    created_at: datetime
+    lifted_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLeafRecord:
+    """A leaf of the transparency log; outlives the certificate's own record."""
+
+    leaf_index: int
+    leaf_hash: bytes
+    serial: str
+    issued_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogNodeRecord:
+    """The root of a complete subtree of 2^level leaves."""
+
+    level: int
+    node_index: int
+    node_hash: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogCheckpointRecord:
+    tree_size: int
+    root_hash: bytes
+    note: str
+    """The signed checkpoint."""
     at: datetime

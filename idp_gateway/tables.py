@@ -25,7 +25,13 @@ from sqlalchemy import (
 )
 from sqlmodel import Field, SQLModel
 
-from idp_gateway.records import CertificateKind, ChangeKind, DeviceState
+from idp_gateway.records import (
+    CaState,
+    CertificateKind,
+    ChangeKind,
+    DeviceState,
+    RevocationScope,
+)
 from policy.types import Action, Assurance, Effect, SocketType
 
 SERIAL = BigInteger().with_variant(Integer(), "sqlite")
@@ -215,6 +221,9 @@ class PublishedSocket(SQLModel, table=True):
     epoch: int
     ssh_ca_public: str = _text()
     ssh_ca_private_sealed: bytes = _bytes()
+    ssh_key_proof_required: bool
+    blocked_emails: tuple[str, ...] = _words()
+    blocked_keys: tuple[str, ...] = _words()
     created_at: datetime = _time()
 
 
@@ -238,7 +247,11 @@ class SigningKey(SQLModel, table=True):
 
 class IssuedCertificate(SQLModel, table=True):
     __tablename__ = "certificates"
-    __table_args__ = (Index("ix_certificates_socket_id_issued_at", "socket_id", "issued_at"),)
+    __table_args__ = (
+        Index("ix_certificates_socket_id_issued_at", "socket_id", "issued_at"),
+        Index("ix_certificates_socket_id_not_after", "socket_id", "not_after"),
+        Index("ix_certificates_log_index", "log_index", unique=True),
+    )
     serial: str = Field(primary_key=True)
     kind: CertificateKind = _word(CertificateKind)
     ca_key_id: str
@@ -253,6 +266,9 @@ class IssuedCertificate(SQLModel, table=True):
     not_after: datetime = _time()
     issued_at: datetime = _time(index=True)
     body: str = _text()
+    policy_version: str | None
+    proven: bool
+    log_index: int | None = Field(sa_column=Column(BigInteger, nullable=True))
 
 
 class DecisionMade(SQLModel, table=True):
@@ -309,6 +325,77 @@ class Change(SQLModel, table=True):
     )
     kind: ChangeKind = _word(ChangeKind)
     entity_id: str
+    at: datetime = _time()
+
+
+class CaGeneration(SQLModel, table=True):
+    __tablename__ = "ca_generations"
+    ca_id: str = Field(primary_key=True)
+    generation: int = Field(primary_key=True)
+    state: CaState = _word(CaState)
+    public: str = _text()
+    key_id: str = Field(index=True)
+    signer: str
+    private_sealed: bytes | None = Field(sa_column=Column(LargeBinary, nullable=True))
+    created_at: datetime = _time()
+    published_at: datetime | None = _time_or_none()
+    published_revision: int | None = Field(sa_column=Column(BigInteger, nullable=True))
+    activated_at: datetime | None = _time_or_none()
+    draining_until: datetime | None = _time_or_none()
+    retired_at: datetime | None = _time_or_none()
+
+
+class Host(SQLModel, table=True):
+    __tablename__ = "hosts"
+    host_id: str = Field(primary_key=True)
+    socket_id: str = Field(foreign_key="sockets.socket_id", ondelete="CASCADE", index=True)
+    name: str
+    public_key: str = _text()
+    fingerprint: str
+    principals: tuple[str, ...] = _words()
+    serial: str
+    not_after: datetime = _time()
+    enrolled_at: datetime = _time()
+    enrolled_by: str
+    seen_at: datetime = _time()
+    synced_number: int = Field(sa_column=Column(BigInteger, nullable=False))
+    trusted_cas: tuple[str, ...] = _words()
+    removed_at: datetime | None = _time_or_none()
+
+
+class Revocation(SQLModel, table=True):
+    __tablename__ = "revocations"
+    revocation_id: str = Field(primary_key=True)
+    socket_id: str = Field(foreign_key="sockets.socket_id", ondelete="CASCADE", index=True)
+    scope: RevocationScope = _word(RevocationScope)
+    value: str
+    reason: str = _text()
+    created_by: str
+    created_at: datetime = _time()
+    lifted_at: datetime | None = _time_or_none()
+
+
+class LogLeaf(SQLModel, table=True):
+    __tablename__ = "log_leaves"
+    # The log itself counts the leaves; the database must not.
+    leaf_index: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    leaf_hash: bytes = _bytes()
+    serial: str = Field(index=True)
+    issued_at: datetime = _time()
+
+
+class LogNode(SQLModel, table=True):
+    __tablename__ = "log_nodes"
+    level: int = Field(primary_key=True)
+    node_index: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    node_hash: bytes = _bytes()
+
+
+class LogCheckpoint(SQLModel, table=True):
+    __tablename__ = "log_checkpoints"
+    tree_size: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    root_hash: bytes = _bytes()
+    note: str = _text()
     at: datetime = _time()
 
 

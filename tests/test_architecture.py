@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "policy": ("policy",),
     "ca": ("ca",),
     "proxy": ("proxy", "policy.types", "policy.addresses", "policy.errors"),
-    "clients": ("clients",),
+    "clients": ("clients", "ca.formats"),
     "templates": ("templates",),
     "idp_gateway": ("idp_gateway", "ca", "policy", "templates"),
 }

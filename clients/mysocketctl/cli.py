@@ -16,11 +16,14 @@ from clients.mysocketctl.settings import read_settings
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "account": ("account", "Create an account, or show yours."),
     "audit": ("audit", "See who was let in where, and why not."),
+    "ca": ("ca", "Certificates: why issued, on record, revoked."),
     "client": ("client", "Reach a socket by who you are: TLS, SSH."),
     "connect": ("connect", "Publish a local port: socket and tunnel in one."),
+    "host": ("host", "Enrol this server's sshd and keep it up to date."),
     "login": ("login", "Log in and keep the token."),
     "logout": ("login", "Forget the kept token."),
     "socket": ("socket", "Create and change sockets."),
+    "ssh-lint": ("ssh_lint", "Say what is wrong with an SSH certificate."),
     "tunnel": ("tunnel", "Create tunnels and connect them."),
     "version": ("version", "Show the version."),
 }
@@ -38,7 +41,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"clients.mysocketctl.commands.{COMMANDS[cmd_name][0]}")
-        command = getattr(module, cmd_name)
+        command = getattr(module, cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)  # noqa: S101 - our own table
         return command
 

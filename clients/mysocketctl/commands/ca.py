@@ -1,0 +1,8 @@
+"""``ca``: see the subcommands."""
+
+import click
+
+
+@click.group()
+def ca() -> None:
+    """ca"""

@@ -1,0 +1,8 @@
+"""``host``: see the subcommands."""
+
+import click
+
+
+@click.group()
+def host() -> None:
+    """host"""
