@@ -1,4 +1,4 @@
-"""SSH signatures over messages (PROTOCOL.sshsig of OpenSSH): what ``ssh-keygen -Y`` makes and reads.
+"""SSH signatures over messages (PROTOCOL.sshsig of OpenSSH), as ``ssh-keygen -Y`` makes them.
 
 A signature is bound to a namespace, so that one made for one purpose proves nothing for another.
 """
