@@ -137,7 +137,7 @@ def make_issuing_ca(root: Issuer, signer: Signer, spec: CaCertSpec) -> Issuer:
     builder = (
         _ca_builder(spec, _ca_name(spec), signer.public_key, path_length=0)
         .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
-        .add_extension(_authority_key_identifier(root.certificate), critical=False)
+        .add_extension(authority_key_identifier(root.certificate), critical=False)
     )
     certificate = _sign(builder, root.certificate.subject, root.signer)
     certificate.verify_directly_issued_by(root.certificate)
@@ -207,7 +207,7 @@ def _issue(
         (x509.ExtendedKeyUsage([purpose]), False),
         (names, not list(subject)),
         (x509.SubjectKeyIdentifier.from_public_key(public_key), False),
-        (_authority_key_identifier(issuer.certificate), False),
+        (authority_key_identifier(issuer.certificate), False),
     ]
     builder = _builder(spec, subject, public_key)
     for extension, critical in extensions:
@@ -290,13 +290,15 @@ def _sign(
     builder: x509.CertificateBuilder, issuer_name: x509.Name, signer: Signer
 ) -> x509.Certificate:
     try:
-        return builder.issuer_name(issuer_name).sign(signer.signing_key, _digest(signer.public_key))
+        return builder.issuer_name(issuer_name).sign(
+            signer.signing_key, digest_for(signer.public_key)
+        )
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise errors.IssuanceError(f"the CA {signer.name} did not sign") from error
 
 
-def _digest(key: CaPublicKey) -> hashes.SHA256 | hashes.SHA384 | None:
-    """The hash that fits the strength of the CA's key; Ed25519 brings its own."""
+def digest_for(key: CaPublicKey) -> hashes.SHA256 | hashes.SHA384 | None:
+    """The hash that fits the strength of the CA's key; ``None`` for Ed25519, which brings its own."""
     if isinstance(key, ed25519.Ed25519PublicKey):
         return None
     if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP384R1):
@@ -304,7 +306,8 @@ def _digest(key: CaPublicKey) -> hashes.SHA256 | hashes.SHA384 | None:
     return hashes.SHA256()
 
 
-def _authority_key_identifier(ca: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+def authority_key_identifier(ca: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """How what ``ca`` signs points to its key (RFC 5280 §4.2.1.1)."""
     identifier = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier.value)
 
