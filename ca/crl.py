@@ -133,7 +133,7 @@ def _check_finished(
     if differing:
         raise errors.SelfCheckError(f"not as asked: {', '.join(differing)}")
     try:
-        fits = crl.is_signature_valid(issuer.certificate.public_key())
+        fits = crl.is_signature_valid(issuer.signer.public_key)
     except (TypeError, InvalidSignature, UnsupportedAlgorithm):
         fits = False
     if not fits:

@@ -298,7 +298,7 @@ def _sign(
 
 
 def digest_for(key: CaPublicKey) -> hashes.SHA256 | hashes.SHA384 | None:
-    """The hash that fits the strength of the CA's key; ``None`` for Ed25519, which brings its own."""
+    """The hash that fits the CA's key; ``None`` for Ed25519, which brings its own."""
     if isinstance(key, ed25519.Ed25519PublicKey):
         return None
     if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP384R1):
