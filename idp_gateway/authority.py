@@ -146,7 +146,7 @@ class Authority:
         place = socket_id if tunnel_id is None else f"{socket_id}:{tunnel_id}"
         spec = UserCertSpec(
             public_key=key,
-            key_id=f"{account.user_name}:{place}",
+            key_id=f"{account.user_name}.{account.generation}:{place}",
             principals=(account.user_name,),
             serial=ssh_serial(),
             not_before=now - self._drift,

@@ -141,4 +141,5 @@ def _tunnel_user(account: FeedAccount) -> dict[str, Any]:
     return {
         "user_name": _user_name(account.account_id),
         "public_keys": [account.ssh_key] if account.ssh_key else [],
+        "generation": account.generation,
     }

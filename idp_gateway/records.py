@@ -82,6 +82,8 @@ class AccountRecord:
     """One ``authorized_keys`` line without options, or empty."""
     created_at: datetime
     verified_at: datetime | None = None
+    generation: int = 1
+    """Counts the hands the account has been in; tunnel logins of an earlier one are void."""
 
     @property
     def user_name(self) -> str:
@@ -317,6 +319,8 @@ class CaGenerationRecord:
     """Which signer has the private half: ``file`` (sealed here), ``pkcs11``, ``ssh-agent``."""
     private_sealed: bytes | None = field(default=None, repr=False)
     """For the ``file`` signer, until retired."""
+    key_reference: str = ""
+    """Where the other signers find the private half; no secret."""
     created_at: datetime
     published_at: datetime | None = None
     published_revision: int | None = None

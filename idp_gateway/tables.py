@@ -125,6 +125,7 @@ class Account(SQLModel, table=True):
     ssh_key: str = _text()
     created_at: datetime = _time()
     verified_at: datetime | None = _time_or_none()
+    generation: int = 1
 
 
 class KnownIdentity(SQLModel, table=True):
@@ -337,6 +338,7 @@ class CaGeneration(SQLModel, table=True):
     key_id: str = Field(index=True)
     signer: str
     private_sealed: bytes | None = Field(sa_column=Column(LargeBinary, nullable=True))
+    key_reference: str
     created_at: datetime = _time()
     published_at: datetime | None = _time_or_none()
     published_revision: int | None = Field(sa_column=Column(BigInteger, nullable=True))

@@ -70,6 +70,7 @@ class _TunnelUser(_Strict):
     user_name: UserName
     public_keys: list[str]
     """As their owners gave them: one that cannot be read must not stop everybody's feed."""
+    generation: Annotated[int, Field(ge=1)]
 
 
 class _Trust(_Strict):
@@ -384,8 +385,16 @@ def _tunnel_document(item: EdgeTunnel) -> dict[str, Any]:
 
 
 def _tunnel_user(item: _TunnelUser) -> TunnelUser:
-    return TunnelUser(user_name=item.user_name, public_keys=tuple(item.public_keys))
+    return TunnelUser(
+        user_name=item.user_name,
+        public_keys=tuple(item.public_keys),
+        generation=item.generation,
+    )
 
 
 def _tunnel_user_document(item: TunnelUser) -> dict[str, Any]:
-    return {"user_name": item.user_name, "public_keys": list(item.public_keys)}
+    return {
+        "user_name": item.user_name,
+        "public_keys": list(item.public_keys),
+        "generation": item.generation,
+    }

@@ -52,6 +52,8 @@ class TunnelUser:
     user_name: str
     public_keys: tuple[str, ...]
     """``authorized_keys`` lines without options."""
+    generation: int = 1
+    """Certificates made out to an earlier one log in no more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

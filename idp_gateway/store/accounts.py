@@ -56,7 +56,8 @@ class AccountStore(StorePart):
         """An operator gives the account to the owner of its e-mail address, who now counts as such.
 
         Whoever made the account may be somebody else: its password is replaced, its tunnel key
-        removed and every login of it (sessions of the local ``issuer``) ended.
+        removed and every login of it ended: sessions of the local ``issuer``, and at the tunnel
+        server, where certificates of an earlier generation are void.
         """
         renamed = {"name": name} if name is not None else {}
         with self.database.changing() as connection:
@@ -67,6 +68,7 @@ class AccountStore(StorePart):
                 ssh_key="",
                 email_verified=True,
                 verified_at=now,
+                generation=ACCOUNTS.c.generation + 1,
                 **renamed,
             )
             connection.execute(

@@ -43,6 +43,7 @@ class FeedTunnel:
 class FeedAccount:
     account_id: str
     ssh_key: str
+    generation: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,5 +241,5 @@ def _tunnels(connection: Connection, *where: ColumnElement[bool]) -> tuple[FeedT
 
 
 def _accounts(connection: Connection, *where: ColumnElement[bool]) -> tuple[FeedAccount, ...]:
-    query = select(ACCOUNTS.c.account_id, ACCOUNTS.c.ssh_key).where(*where)
+    query = select(*columns_for(FeedAccount, ACCOUNTS)).where(*where)
     return tuple(FeedAccount(**row) for row in connection.execute(query).mappings())

@@ -344,8 +344,10 @@ async def test_a_certificate_of_our_ca_logs_in(folder: Path, openssh: StartClien
         {"valid_for": timedelta(seconds=-1)},
         {"valid_for": timedelta(hours=1)},
         {"key_id": "alice@example.test"},
-        {"key_id": f"{BOB}:web-id"},
-        {"key_id": f"{ALICE}:"},
+        {"key_id": f"{BOB}.1:web-id"},
+        {"key_id": f"{ALICE}:web-id"},
+        {"key_id": f"{ALICE}.0:web-id"},
+        {"key_id": f"{ALICE}.1:"},
         {"host": True},
     ],
     ids=str,
@@ -385,6 +387,39 @@ async def test_a_certificate_is_for_its_socket_alone(folder: Path, openssh: Star
         client = await openssh(bench, "10002:127.0.0.1:9", key="certified")
         assert await client.ends() == 255
         assert not bench.table.connected()
+
+
+async def test_an_account_in_other_hands_ends_its_logins(
+    folder: Path, openssh: StartClient
+) -> None:
+    async with ssh_bench(folder) as bench, origin(echo) as port:
+        certify(folder, bench.edge.authority, new_key())
+        client = await openssh(bench, f"10001:127.0.0.1:{port}", key="certified")
+        await bench.connected()
+        bench.edge.generations[ALICE] = 2
+        bench.apply()
+        assert await client.ends() == 255
+        again = await openssh(bench, f"10001:127.0.0.1:{port}", key="certified")
+        assert await again.ends() == 255
+        certify(folder, bench.edge.authority, new_key(), key_id=f"{ALICE}.2:web-id")
+        await openssh(bench, f"10001:127.0.0.1:{port}", key="certified")
+        await bench.connected()
+        # The gateway may be ahead of what this edge has heard.
+        certify(folder, bench.edge.authority, new_key(), key_id=f"{ALICE}.3:web-id")
+        later = await openssh(bench, f"10001:127.0.0.1:{port}", key="certified")
+        await later.shows(b"Welcome")
+
+
+async def test_nobody_logs_in_to_an_account_the_edge_does_not_know(
+    folder: Path, openssh: StartClient
+) -> None:
+    async with ssh_bench(folder) as bench:
+        certify(folder, bench.edge.authority, new_key())
+        bench.edge.generations.clear()
+        bench.edge.keys.clear()
+        bench.apply()
+        client = await openssh(bench, "10001:127.0.0.1:9", key="certified")
+        assert await client.ends() == 255
 
 
 async def test_a_ca_that_is_no_longer_trusted_ends_its_logins(

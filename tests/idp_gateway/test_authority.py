@@ -103,7 +103,7 @@ def test_a_tunnel_login_names_account_socket_and_tunnel(gateway: Gateway) -> Non
         issued = gateway.authority.issue_tunnel_certificate(
             account=owner, socket_id=socket.socket_id, tunnel_id=tunnel_id, public_key=ssh_key()
         )
-        assert issued.key_id == f"{owner.user_name}:{socket.socket_id}{tail}"
+        assert issued.key_id == f"{owner.user_name}.1:{socket.socket_id}{tail}"
         certificate = serialization.load_ssh_public_identity(issued.line.encode())
         assert isinstance(certificate, serialization.SSHCertificate)
         assert certificate.valid_principals == [owner.user_name.encode()]

@@ -93,7 +93,11 @@ async def test_a_new_edge_is_told_everything(gateway: Gateway) -> None:
     (tunnel,) = edge.state["tunnels"].values()
     assert (tunnel["tunnel_id"], tunnel["user_name"]) == ("t1", owner.user_name)
     assert edge.state["tunnel_users"] == {
-        owner.user_name: {"user_name": owner.user_name, "public_keys": ["ssh-ed25519 AAAA"]}
+        owner.user_name: {
+            "user_name": owner.user_name,
+            "public_keys": ["ssh-ed25519 AAAA"],
+            "generation": 1,
+        }
     }
     trust = edge.state["trust"]
     assert trust["issuer"] == gateway.settings.base_url

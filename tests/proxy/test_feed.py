@@ -192,6 +192,7 @@ USERS = st.builds(
     TunnelUser,
     user_name=st.sampled_from([ALICE, "b" * 32]),
     public_keys=st.lists(st.sampled_from(["ssh-ed25519 A", "ssh-ed25519 B"])).map(tuple),
+    generation=st.integers(1, 3),
 )
 TRUSTS = st.builds(
     Trust,

@@ -59,6 +59,7 @@ class Edge:
     sockets: list[EdgeSocket] = field(default_factory=lambda: [edge_socket()])
     tunnels: list[EdgeTunnel] = field(default_factory=lambda: [edge_tunnel("t-1", 10001)])
     keys: dict[str, list[asyncssh.SSHKey]] = field(default_factory=dict)
+    generations: dict[str, int] = field(default_factory=lambda: {ALICE: 1, BOB: 1})
     authority: asyncssh.SSHKey = field(default_factory=new_key)
     client_ca: str = ""
     session_jwks: dict[str, object] = field(default_factory=lambda: {"keys": [session_jwk()]})
@@ -68,8 +69,12 @@ class Edge:
         """The next revision."""
         self.revision += 1
         users = {
-            name: TunnelUser(user_name=name, public_keys=tuple(public_line(key) for key in keys))
-            for name, keys in self.keys.items()
+            name: TunnelUser(
+                user_name=name,
+                public_keys=tuple(public_line(key) for key in self.keys.get(name, ())),
+                generation=self.generations.get(name, 1),
+            )
+            for name in {**self.generations, **self.keys}
         }
         return EdgeState(
             revision=self.revision,
@@ -99,7 +104,7 @@ def certify(
     authority: asyncssh.SSHKey,
     key: asyncssh.SSHKey,
     *,
-    key_id: str = f"{ALICE}:web-id",
+    key_id: str = f"{ALICE}.1:web-id",
     principals: str = ALICE,
     valid_for: timedelta = timedelta(minutes=5),
     host: bool = False,

@@ -15,6 +15,7 @@ _TIME = sa.DateTime(timezone=True)
 
 def upgrade() -> None:
     """Add columns to sockets and certificates, and the tables of the authority."""
+    _widen("accounts", sa.Column("generation", sa.Integer(), server_default="1"))
     _widen("sockets", sa.Column("ssh_key_proof_required", sa.Boolean(), server_default=sa.false()))
     _widen("sockets", sa.Column("blocked_emails", sa.JSON(), server_default="[]"))
     _widen("sockets", sa.Column("blocked_keys", sa.JSON(), server_default="[]"))
@@ -48,6 +49,7 @@ def downgrade() -> None:
         op.drop_column("certificates", name)
     for name in ("blocked_keys", "blocked_emails", "ssh_key_proof_required"):
         op.drop_column("sockets", name)
+    op.drop_column("accounts", "generation")
 
 
 def _widen(table: str, column: sa.Column[object]) -> None:
@@ -66,6 +68,7 @@ def _make_generations() -> None:
         sa.Column("key_id", sa.String(), nullable=False),
         sa.Column("signer", sa.String(), nullable=False),
         sa.Column("private_sealed", sa.LargeBinary(), nullable=True),
+        sa.Column("key_reference", sa.String(), nullable=False),
         sa.Column("created_at", _TIME, nullable=False),
         sa.Column("published_at", _TIME, nullable=True),
         sa.Column("published_revision", sa.BigInteger(), nullable=True),

@@ -5,6 +5,7 @@ registered take the same path and get the same answer.
 """
 
 import base64
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,11 @@ from proxy.errors import TunnelRefused
 from proxy.state import EdgeState, Trust, TunnelUser, changed_keys
 
 CERTIFICATE_SUFFIX = b"-cert-v01@openssh.com"
+_PURPOSE = re.compile(
+    rb"(?P<user_name>[0-9a-f]{32})\.(?P<generation>[1-9][0-9]{0,8})"
+    rb":(?P<socket_id>[0-9A-Za-z_-]{1,64})(?::(?P<tunnel_id>[0-9A-Za-z_-]{1,64}))?"
+)
+"""The key id of a tunnel login, see ``docs/internals.md``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +44,8 @@ class Login:
     socket_id: str | None = None
     """Only this socket, if the certificate names one."""
     tunnel_id: str | None = None
+    generation: int | None = None
+    """Of the account, as the certificate names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +92,16 @@ class LoginKeys:
     def still_allow(self, login: Login) -> bool:
         """Whether a login made earlier could still be made, times of certificates apart."""
         if login.by_certificate:
-            return login.key in self.authorities
+            return login.key in self.authorities and self.is_current(login)
         return self.knows(login.user_name, login.key)
+
+    def is_current(self, login: Login) -> bool:
+        """Whether the account a certificate is made out to is still in the same hands.
+
+        A later generation than is known here is the gateway's, and this edge has yet to hear of it.
+        """
+        user = self.users.get(login.user_name)
+        return user is not None and (login.generation or 0) >= user.generation
 
 
 def _blobs(lines: tuple[str, ...]) -> frozenset[bytes]:
@@ -124,14 +140,10 @@ def read_certificate(blob: bytes, user_name: str, keys: LoginKeys, now: datetime
     if not certificate.valid_after <= now.timestamp() < certificate.valid_before:
         until = datetime.fromtimestamp(min(certificate.valid_before, 2**33), UTC)
         raise TunnelRefused("certificate-expired", f"the certificate is not valid now ({until})")
-    socket_id, tunnel_id = _purpose(certificate.key_id, user_name)
-    return Login(
-        user_name=user_name,
-        key=authority,
-        by_certificate=True,
-        socket_id=socket_id,
-        tunnel_id=tunnel_id,
-    )
+    login = _login(certificate.key_id, user_name, authority)
+    if not keys.is_current(login):
+        raise TunnelRefused("account-handed-over", "the account has another owner since")
+    return login
 
 
 def _decoded(blob: bytes) -> SSHCertificate:
@@ -153,11 +165,19 @@ def _authority_blob(certificate: SSHCertificate) -> bytes:
     return base64.b64decode(line.split()[1])
 
 
-def _purpose(key_id: bytes, user_name: str) -> tuple[str, str | None]:
-    parts = key_id.decode("ascii", errors="replace").split(":")
-    if len(parts) not in {2, 3} or parts[0] != user_name or not all(parts):
+def _login(key_id: bytes, user_name: str, authority: bytes) -> Login:
+    found = _PURPOSE.fullmatch(key_id)
+    if found is None or found["user_name"] != user_name.encode():
         raise TunnelRefused("wrong-purpose", "the certificate is not for a tunnel")
-    return parts[1], parts[2] if len(parts) == 3 else None
+    tunnel_id = found["tunnel_id"]
+    return Login(
+        user_name=user_name,
+        key=authority,
+        by_certificate=True,
+        socket_id=found["socket_id"].decode(),
+        tunnel_id=None if tunnel_id is None else tunnel_id.decode(),
+        generation=int(found["generation"]),
+    )
 
 
 def _type_of(blob: bytes) -> bytes:

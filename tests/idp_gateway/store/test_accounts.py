@@ -43,6 +43,7 @@ def test_a_vouched_account_is_nobody_elses_any_more(store: Store) -> None:
     )
     assert (changed.email_verified, changed.verified_at) == (True, later)
     assert (changed.password_hash, changed.ssh_key, changed.name) == ("new", "", "Owner")
+    assert changed.generation == kept.generation + 1
     assert store.find_account(kept.account_id) == changed
     assert store.revision() > before
     for one, stands in ((theirs, False), (others, True)):

@@ -114,7 +114,7 @@ async def test_a_certificate_may_name_its_tunnel(folder: Path) -> None:
     async with ssh_bench(folder) as bench:
         bench.edge.tunnels.append(edge_tunnel("t-2", 10002))
         bench.apply()
-        private = certify(folder, bench.edge.authority, new_key(), key_id=f"{ALICE}:web-id:t-2")
+        private = certify(folder, bench.edge.authority, new_key(), key_id=f"{ALICE}.1:web-id:t-2")
         keys = [(str(private), str(private) + "-cert.pub")]
         async with login(bench, client_keys=keys) as connection:
             with pytest.raises(asyncssh.ChannelListenError):
