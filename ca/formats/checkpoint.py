@@ -39,7 +39,7 @@ _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 _DASH = "\u2014"
 
 
-class CheckpointInvalid(FormatError):
+class CheckpointError(FormatError):
     """Not a checkpoint, not a log's key, or a checkpoint of another log."""
 
     reason = "checkpoint-invalid"
@@ -55,9 +55,9 @@ class Checkpoint:
 
     def __post_init__(self) -> None:
         if not _ORIGIN.fullmatch(self.origin):
-            raise CheckpointInvalid("a log's name is one printable word without +")
+            raise CheckpointError("a log's name is one printable word without +")
         if not 0 <= self.size <= MAX_SIZE or len(self.root) != HASH_BYTES:
-            raise CheckpointInvalid("a checkpoint has a size and a SHA-256 root")
+            raise CheckpointError("a checkpoint has a size and a SHA-256 root")
 
     @property
     def body(self) -> str:
@@ -83,17 +83,17 @@ class LogKey:
         """Read ``<origin>+<key hash>+<base64>``.
 
         Raises:
-            CheckpointInvalid: anything else, or a hash that is not this key's.
+            CheckpointError: anything else, or a hash that is not this key's.
         """
         parts = text.split("+", 2) if len(text) <= MAX_KEY_CHARACTERS else []
         if len(parts) != 3 or not _ORIGIN.fullmatch(parts[0]):
-            raise CheckpointInvalid("a log's key is written <name>+<hash>+<base64>")
+            raise CheckpointError("a log's key is written <name>+<hash>+<base64>")
         raw = decode_base64(parts[2])
         if len(raw) != 1 + _KEY_BYTES or raw[:1] != _ED25519:
-            raise CheckpointInvalid("a log's key is an Ed25519 key")
+            raise CheckpointError("a log's key is an Ed25519 key")
         key = cls(origin=parts[0], public=Ed25519PublicKey.from_public_bytes(raw[1:]))
         if key.key_hash.hex() != parts[1]:
-            raise CheckpointInvalid("the key hash belongs to another key")
+            raise CheckpointError("the key hash belongs to another key")
         return key
 
     @property
@@ -114,13 +114,13 @@ class LogKey:
         """The checkpoint in a note that this log signed; further signatures are ignored.
 
         Raises:
-            CheckpointInvalid: malformed, or of another log.
+            CheckpointError: malformed, or of another log.
             SignatureInvalid: not signed by this key.
         """
         body, signatures = _split(note)
         checkpoint = _read(body)
         if checkpoint.origin != self.origin:
-            raise CheckpointInvalid("this is the checkpoint of another log")
+            raise CheckpointError("this is the checkpoint of another log")
         for name, blob in signatures:
             if name == self.origin and blob[:_HASH_LENGTH] == self.key_hash:
                 self._check(blob[_HASH_LENGTH:], body)
@@ -138,38 +138,38 @@ def decode_base64(text: str) -> bytes:
     """Canonical base64 (RFC 4648 §4), padded, nothing else.
 
     Raises:
-        CheckpointInvalid: anything else.
+        CheckpointError: anything else.
     """
     try:
         raw = base64.b64decode(text.encode("ascii"), validate=True)
     except (binascii.Error, UnicodeEncodeError) as error:
-        raise CheckpointInvalid("this is not base64") from error
+        raise CheckpointError("this is not base64") from error
     if base64.b64encode(raw).decode() != text:
-        raise CheckpointInvalid("this is not canonical base64")
+        raise CheckpointError("this is not canonical base64")
     return raw
 
 
 def _split(note: str) -> tuple[str, list[tuple[str, bytes]]]:
     if len(note) > MAX_NOTE_CHARACTERS:
-        raise CheckpointInvalid("a checkpoint is not that long")
+        raise CheckpointError("a checkpoint is not that long")
     body, gap, rest = note.rpartition("\n\n")
     if not gap or not rest.endswith("\n"):
-        raise CheckpointInvalid("a checkpoint is a text and its signatures")
+        raise CheckpointError("a checkpoint is a text and its signatures")
     return f"{body}\n", [_signature(line) for line in rest[:-1].split("\n")]
 
 
 def _signature(line: str) -> tuple[str, bytes]:
     parts = line.split(" ")
     if len(parts) != 3 or parts[0] != _DASH or not _ORIGIN.fullmatch(parts[1]):
-        raise CheckpointInvalid("a line of signatures is malformed")
+        raise CheckpointError("a line of signatures is malformed")
     blob = decode_base64(parts[2])
     if len(blob) < _HASH_LENGTH + _SIGNATURE_BYTES:
-        raise CheckpointInvalid("a signature is too short")
+        raise CheckpointError("a signature is too short")
     return parts[1], blob
 
 
 def _read(body: str) -> Checkpoint:
     lines = body.split("\n")
     if len(lines) != 4 or lines[3] or not _SIZE.fullmatch(lines[1]):
-        raise CheckpointInvalid("a checkpoint has three lines: name, size, root")
+        raise CheckpointError("a checkpoint has three lines: name, size, root")
     return Checkpoint(origin=lines[0], size=int(lines[1]), root=decode_base64(lines[2]))

@@ -30,7 +30,7 @@ _HEAD = struct.Struct(">BBQI")
 _HASH_CHARACTERS = 44
 
 
-class ProofInvalid(FormatError):
+class ProofError(FormatError):
     """Not a proof, or one that does not show what it should."""
 
     reason = "log-proof-invalid"
@@ -48,9 +48,9 @@ class LogEntry:
 
     def __post_init__(self) -> None:
         if self.kind not in _KINDS or not 0 <= self.issued_at_ms < 2**63:
-            raise ProofInvalid("a log entry has a kind and a time")
+            raise ProofError("a log entry has a kind and a time")
         if not 0 < len(self.certificate) <= MAX_CERTIFICATE_BYTES:
-            raise ProofInvalid("no certificate is that long or short")
+            raise ProofError("no certificate is that long or short")
 
     def leaf(self) -> bytes:
         """The leaf's content, which ``merkle.leaf_hash`` hashes."""
@@ -90,12 +90,12 @@ class InclusionProof:
             FormatError: a member is missing, of another type, or too large.
         """
         if not isinstance(document, dict):
-            raise ProofInvalid("a proof is an object")
+            raise ProofError("a proof is an object")
         hashes, note = document.get("hashes"), document.get("checkpoint")
         if not isinstance(hashes, list) or len(hashes) > MAX_PROOF_HASHES:
-            raise ProofInvalid("a proof has a list of hashes")
+            raise ProofError("a proof has a list of hashes")
         if not isinstance(note, str) or len(note) > MAX_NOTE_CHARACTERS:
-            raise ProofInvalid("a proof has a checkpoint")
+            raise ProofError("a proof has a checkpoint")
         return cls(
             index=_count(document.get("index"), MAX_SIZE),
             issued_at_ms=_count(document.get("issued_at"), 2**63 - 1),
@@ -107,11 +107,11 @@ class InclusionProof:
         """Check that ``entry`` is in the log of this key; the checkpoint that says so.
 
         Raises:
-            ProofInvalid: the proof is for another certificate or time, or leads elsewhere.
+            ProofError: the proof is for another certificate or time, or leads elsewhere.
             FormatError: the checkpoint is malformed, or not the log's.
         """
         if entry.issued_at_ms != self.issued_at_ms:
-            raise ProofInvalid("the proof is for another time of issue")
+            raise ProofError("the proof is for another time of issue")
         checkpoint = key.open(self.checkpoint)
         if not verify_inclusion(
             entry.leaf_hash(),
@@ -120,20 +120,20 @@ class InclusionProof:
             path=self.hashes,
             root=checkpoint.root,
         ):
-            raise ProofInvalid("the certificate is not in the log where the proof says")
+            raise ProofError("the certificate is not in the log where the proof says")
         return checkpoint
 
 
 def _count(value: Any, largest: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= largest:
-        raise ProofInvalid("a proof has an index and a time")
+        raise ProofError("a proof has an index and a time")
     return value
 
 
 def _hash(value: Any) -> bytes:
     if not isinstance(value, str) or len(value) != _HASH_CHARACTERS:
-        raise ProofInvalid("a proof has hashes in base64")
+        raise ProofError("a proof has hashes in base64")
     raw = decode_base64(value)
     if len(raw) != HASH_BYTES:
-        raise ProofInvalid("a hash has 32 bytes")
+        raise ProofError("a hash has 32 bytes")
     return raw
