@@ -7,19 +7,23 @@ import binascii
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import Any
 
 from ca.formats.errors import FormatError
-from ca.formats.ssh_keys import KeyBlob, blob_of, parse_key_blob, sign_blob, verify_signature
+from ca.formats.ssh_keys import (
+    USER_PRESENT,
+    KeyBlob,
+    PrivateKey,
+    blob_of,
+    parse_key_blob,
+    sign_blob,
+    verify_signature,
+)
 from ca.formats.wire import Reader, string, uint32
 
 MAGIC = b"SSHSIG"
 VERSION = 1
 MAX_SSHSIG_BYTES = 16_384
 """An armored signature by an RSA key of 16384 bits takes about 6,000."""
-
-USER_PRESENT = 0x01
-"""Flag of a security key: somebody touched it (PROTOCOL.u2f)."""
 
 _BEGIN = "-----BEGIN SSH SIGNATURE-----"
 _END = "-----END SSH SIGNATURE-----"
@@ -66,10 +70,10 @@ class Sshsig:
         return "\n".join([_BEGIN, *lines, _END, ""])
 
 
-def make_sshsig(private_key: Any, message: bytes, namespace: str) -> str:
+def make_sshsig(private_key: PrivateKey, message: bytes, namespace: str) -> str:
     """Sign ``message``; the armored signature.
 
-    ``private_key`` is a key of ``cryptography`` or looks like one: Ed25519, ECDSA or RSA.
+    ``private_key`` may be any object ``sign_blob`` takes: Ed25519, ECDSA or RSA.
     """
     hash_algorithm = "sha512"
     signed = _to_be_signed(message, namespace, hash_algorithm)
@@ -143,9 +147,10 @@ def verify_sshsig(signature: bytes | str, message: bytes, namespace: str) -> Key
     Raises:
         FormatError: malformed, for another namespace, without the touch, or not the key's.
     """
-    binary = isinstance(signature, bytes) and signature.startswith(MAGIC)
-    found = parse_sshsig(signature) if isinstance(signature, bytes) and binary else None
-    found = found or parse_armored(signature)
+    if isinstance(signature, bytes) and signature.startswith(MAGIC):
+        found = parse_sshsig(signature)
+    else:
+        found = parse_armored(signature)
     if found.namespace != namespace:
         raise SshsigError("the signature was made for another purpose")
     signed = _to_be_signed(message, namespace, found.hash_algorithm)
