@@ -24,6 +24,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from ca.ca_keys import CaAlgorithm
 from idp_gateway import errors
 from policy.addresses import DomainName
 from policy.errors import AddressError
@@ -61,6 +62,48 @@ class ProviderSettings(BaseModel):
         if self.client_secret_file is not None:
             return self.client_secret_file.read_text("utf-8").strip()
         return "" if self.client_secret is None else self.client_secret.get_secret_value()
+
+
+class CaSettings(BaseModel):
+    """Where the keys of the certificate authorities live, and of which kind new ones are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    user_signer: str = "file"
+    """For the SSH user CAs of sockets: ``file``, ``pkcs11``, ``ssh-agent``, or an installed one."""
+    host_signer: str = "file"
+    tunnel_signer: str = "file"
+    x509_signer: str = "file"
+    """For the issuing CA; the root's key is a sealed file."""
+    user_algorithm: CaAlgorithm = CaAlgorithm.ED25519
+    host_algorithm: CaAlgorithm = CaAlgorithm.ED25519
+    tunnel_algorithm: CaAlgorithm = CaAlgorithm.ED25519
+    x509_algorithm: CaAlgorithm = CaAlgorithm.P256
+    pkcs11_module: Path | None = None
+    pkcs11_token: str = Field(default="", max_length=32)
+    """The token's label."""
+    pkcs11_pin_file: Path | None = None
+    agent_socket: Path | None = None
+    options: dict[str, str] = Field(default_factory=dict)
+    """What a signer of an installed package wants to be told."""
+
+    @property
+    def signers(self) -> tuple[str, ...]:
+        """Every signer that new keys are made with."""
+        chosen = (self.user_signer, self.host_signer, self.tunnel_signer, self.x509_signer)
+        return tuple(dict.fromkeys(chosen))
+
+    @model_validator(mode="after")
+    def _told_enough(self) -> Self:
+        token = (self.pkcs11_module, self.pkcs11_token, self.pkcs11_pin_file)
+        if "pkcs11" in self.signers and not all(token):
+            raise ValueError("pkcs11 needs pkcs11_module, pkcs11_token and pkcs11_pin_file")
+        if "ssh-agent" in self.signers and self.agent_socket is None:
+            raise ValueError("ssh-agent needs agent_socket")
+        if self.x509_algorithm is CaAlgorithm.ED25519:
+            # BoringSSL, and so Envoy, verifies no Ed25519 in certificates unless told to.
+            raise ValueError("x509_algorithm is p256, p384, rsa3072 or rsa4096")
+        return self
 
 
 class Settings(BaseSettings):
@@ -109,6 +152,8 @@ class Settings(BaseSettings):
     master_key_file: Path = Path()
     """What every stored private key is sealed under; ``secrets/master.key`` likewise."""
     providers: tuple[ProviderSettings, ...] = ()
+    ca: CaSettings = CaSettings()
+    """Where the keys of the certificate authorities live."""
 
     @classmethod
     def load(cls, path: Path | None = None) -> Self:

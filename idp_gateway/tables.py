@@ -335,7 +335,7 @@ class CaGeneration(SQLModel, table=True):
     generation: int = Field(primary_key=True)
     state: CaState = _word(CaState)
     public: str = _text()
-    key_id: str = Field(index=True)
+    key_id: str = Field(index=True, unique=True)
     signer: str
     private_sealed: bytes | None = Field(sa_column=Column(LargeBinary, nullable=True))
     key_reference: str

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from idp_gateway.settings import ProviderSettings, Settings
+from idp_gateway.settings import CaSettings, ProviderSettings, Settings
 from proxy.settings import EdgeSettings
 from tests.support.documentation import ROOT, anchors, markdown_files, shell_blocks
 
@@ -103,6 +103,7 @@ def test_every_setting_is_documented() -> None:
     for model, section in (
         (Settings, gateway),
         (ProviderSettings, gateway),
+        (CaSettings, gateway),
         (EdgeSettings, edge),
     ):
         documented = set(re.findall(r"`(\w+)`", section))
@@ -113,7 +114,8 @@ def test_documented_settings_exist() -> None:
     page = (ROOT / "docs" / "configuration.md").read_text("utf-8")
     rows = re.findall(r"^\| ([`\w, ]+) \|", page, re.MULTILINE)
     documented = {key for row in rows for key in re.findall(r"`(\w+)`", row)}
-    known = {*Settings.model_fields, *ProviderSettings.model_fields, *EdgeSettings.model_fields}
+    models = (Settings, ProviderSettings, CaSettings, EdgeSettings)
+    known = {field for model in models for field in model.model_fields}
     assert documented <= known
 
 

@@ -12,12 +12,27 @@ A signer
 * may be called from several threads at once;
 * says nothing about what may be signed: ``ca.ssh`` and ``ca.x509`` decide that, from specs.
 
-``tests/contracts/test_signer.py`` is the suite every signer passes.
+A backend is where such keys live. It
+
+* makes a key of a wanted algorithm (``create``) and finds it again, also in another process, by the
+  ``HeldKey`` that ``create`` returned (``load``);
+* keeps no private half anywhere but in the place it stands for, and puts nothing secret into the
+  ``reference`` of a ``HeldKey``;
+* takes keys out of that place for good (``destroy``), as far as the place lets it.
+
+``tests/contracts/test_signer.py`` is the suite every signer and backend passes.
 """
 
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from ca.ca_keys import CaPrivateKey, CaPublicKey
+from ca.ca_keys import CaAlgorithm, CaPrivateKey, CaPublicKey
+from ca.keybox import KeyBox
+
+SIGN_SECONDS = 10.0
+"""Longest a signature may take before the signer counts as out of reach."""
 
 
 @runtime_checkable
@@ -38,3 +53,71 @@ class Signer(Protocol):
     def signing_key(self) -> CaPrivateKey:
         """Something to sign with."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldKey:
+    """What a backend needs to find one of its keys again; kept in the database."""
+
+    name: str
+    """What the key was made for, e.g. ``ssh-host``."""
+    reference: str = ""
+    """Where it is in a token or agent; no secret."""
+    sealed: bytes | None = field(default=None, repr=False)
+    """The private half itself, sealed, for the backend that keeps it nowhere else."""
+
+
+@runtime_checkable
+class SignerBackend(Protocol):
+    """A place where CA keys live. See the module."""
+
+    def create(
+        self, name: str, algorithm: CaAlgorithm, *, taken: Collection[str] = ()
+    ) -> tuple[Signer, HeldKey]:
+        """A key that no CA has yet, for the CA ``name``.
+
+        Args:
+            name: Which CA it is for; ``ssh-user:…`` and the like.
+            algorithm: Its kind.
+            taken: References of this backend that are in use; a backend that makes its keys
+                itself need not look at them.
+
+        Raises:
+            IssuanceError: the place is out of reach, or cannot give such a key.
+        """
+        ...
+
+    def load(self, held: HeldKey) -> Signer:
+        """The signer of a key that ``create`` made.
+
+        Raises:
+            KeyStoreError: there is no such key any more, or it does not open.
+            IssuanceError: the place is out of reach.
+        """
+        ...
+
+    def destroy(self, held: HeldKey) -> None:
+        """Make the key unusable; not an error if it is gone already.
+
+        Raises:
+            IssuanceError: the place is out of reach.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignerOptions:
+    """What an operator said about the places keys may live in; each backend takes its part."""
+
+    box: KeyBox
+    """Seals what is kept in the database."""
+    pkcs11_module: Path | None = None
+    """Library of the token's maker."""
+    pkcs11_token: str = ""
+    """Label of the token."""
+    pkcs11_pin_file: Path | None = None
+    """File with the user PIN."""
+    agent_socket: Path | None = None
+    """Unix socket of the ssh-agent."""
+    extra: Mapping[str, str] = field(default_factory=dict)
+    """For backends that an installed package offers."""

@@ -10,7 +10,7 @@ import pytest
 from ca import ssh
 from ca.ca_keys import CaPrivateKey
 from ca.keybox import KeyBox
-from ca.signers import BUILT_IN, FileSigner, MemorySigner, Signer
+from ca.signers import FileSigner, MemorySigner, Signer
 from tests.support.subjects import ec_key, ssh_subject, user_spec
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -28,10 +28,6 @@ BACKENDS: dict[str, MakeSigner] = {
 def make_signer(request: pytest.FixtureRequest) -> MakeSigner:
     made: MakeSigner = request.param
     return made
-
-
-def test_every_built_in_is_under_contract() -> None:
-    assert set(BUILT_IN) <= set(BACKENDS)
 
 
 def test_it_is_a_signer_with_one_key(make_signer: MakeSigner, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def _make_generations() -> None:
         sa.Column("retired_at", _TIME, nullable=True),
         sa.PrimaryKeyConstraint("ca_id", "generation"),
     )
-    op.create_index("ix_ca_generations_key_id", "ca_generations", ["key_id"])
+    op.create_index("ix_ca_generations_key_id", "ca_generations", ["key_id"], unique=True)
 
 
 def _make_hosts() -> None:

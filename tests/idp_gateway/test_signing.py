@@ -1,0 +1,89 @@
+"""Keys of generations: made where the settings say, found again, and no other's."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+from ca.ca_keys import CaAlgorithm, algorithm_of, generate_ca_key
+from ca.errors import KeyStoreError, SealBrokenError
+from ca.keybox import KeyBox
+from ca.ssh import ca_public_line, fingerprint
+from idp_gateway.records import CaGenerationRecord, CaState
+from idp_gateway.settings import CaSettings, Settings
+from idp_gateway.signing import MadeKey, Signing
+
+BOX = KeyBox(bytes(32))
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def signing(settings: Settings) -> Signing:
+    return Signing(settings, BOX)
+
+
+def record_of(ca_id: str, made: MadeKey, generation: int = 1) -> CaGenerationRecord:
+    line = ca_public_line(made.signer)
+    return CaGenerationRecord(
+        ca_id=ca_id,
+        generation=generation,
+        state=CaState.ACTIVE,
+        public=line,
+        key_id=fingerprint(line),
+        signer=made.backend,
+        private_sealed=made.private_sealed,
+        key_reference=made.key_reference,
+        created_at=NOW,
+    )
+
+
+def test_a_made_key_is_found_again_by_another_gateway(signing: Signing, settings: Settings) -> None:
+    made = signing.make("ssh-host")
+    record = record_of("ssh-host", made)
+    assert (made.backend, made.key_reference) == ("file", "")
+    assert Signing(settings, BOX).open(record).public_key == made.signer.public_key
+
+
+def test_an_open_key_is_kept_until_it_is_destroyed(signing: Signing) -> None:
+    record = record_of("ssh-host", signing.make("ssh-host"))
+    signer = signing.open(record)
+    assert signing.open(record) is signer
+    signing.destroy(record)
+    assert signing.open(record) is not signer
+    with pytest.raises(SealBrokenError, match="not kept"):
+        signing.open(replace(record, generation=2, private_sealed=None))
+
+
+def test_a_key_opens_for_its_own_ca_and_generation_only(signing: Signing) -> None:
+    one = record_of("ssh-user:1", signing.make("ssh-user:1"))
+    two = record_of("ssh-user:1", signing.make("ssh-user:1"), generation=2)
+    with pytest.raises(SealBrokenError):
+        signing.open(replace(one, ca_id="ssh-user:2"))
+    with pytest.raises(KeyStoreError, match="not its generation's"):
+        signing.open(replace(two, private_sealed=one.private_sealed))
+    with pytest.raises(KeyStoreError, match="unreadable"):
+        signing.open(replace(one, generation=3, public="ssh-ed25519 AAAA"))
+
+
+def test_each_purpose_has_its_algorithm(settings: Settings) -> None:
+    told = CaSettings(host_algorithm=CaAlgorithm.P384, x509_algorithm=CaAlgorithm.RSA3072)
+    signing = Signing(settings.model_copy(update={"ca": told}), BOX)
+    made = [signing.make(ca) for ca in ("ssh-user:1", "ssh-host", "ssh-tunnel", "x509-issuing")]
+    assert [algorithm_of(key.signer.public_key) for key in made] == [
+        CaAlgorithm.ED25519,
+        CaAlgorithm.P384,
+        CaAlgorithm.ED25519,
+        CaAlgorithm.RSA3072,
+    ]
+
+
+def test_a_key_of_before_is_taken_over(signing: Signing) -> None:
+    key = generate_ca_key(CaAlgorithm.ED25519)
+    record = record_of("ssh-tunnel", signing.adopt("ssh-tunnel", key))
+    raw = key.private_bytes(
+        serialization.Encoding.Raw, serialization.PrivateFormat.Raw, serialization.NoEncryption()
+    )
+    assert signing.open(record).public_key == key.public_key()
+    assert record.private_sealed is not None
+    assert raw not in record.private_sealed
