@@ -108,8 +108,12 @@ class Authority:
         )
         return issued
 
-    def issue_ssh_certificate(self, grant: Grant, public_key: str) -> ssh.IssuedSshCertificate:
+    def issue_ssh_certificate(
+        self, grant: Grant, public_key: str, *, proven: bool = False
+    ) -> ssh.IssuedSshCertificate:
         """A login certificate of the socket's own CA, as the original service made them.
+
+        ``proven`` says that the key's holder proved to have its private half; it is recorded.
 
         Raises:
             ca.errors.SubjectKeyError: the key is refused.
@@ -125,7 +129,13 @@ class Authority:
             not_after=grant.not_after,
         )
         issued = ssh.issue_user_certificate(self._open_user_ca(grant.socket_id), spec)
-        self._record_ssh(CertificateKind.SSH_USER, issued, grant=grant, socket_id=grant.socket_id)
+        self._record_ssh(
+            CertificateKind.SSH_USER,
+            issued,
+            grant=grant,
+            socket_id=grant.socket_id,
+            proven=proven,
+        )
         return issued
 
     def issue_tunnel_certificate(
@@ -240,6 +250,7 @@ class Authority:
         *,
         grant: Grant | None,
         socket_id: str,
+        proven: bool = False,
     ) -> None:
         self._store.record_certificate(
             CertificateRecord(
@@ -256,5 +267,6 @@ class Authority:
                 not_after=issued.not_after,
                 issued_at=self._clock(),
                 body=issued.line,
+                proven=proven,
             )
         )

@@ -4,12 +4,14 @@ GatewayError
 ├── InvalidInput            input the caller has to mend; names the field where it can
 │   ├── BodyTooLarge
 │   ├── CodeInvalid         a one-time or device code that is unknown, used up or too old
+│   ├── KeyProofInvalid     what was sent does not prove possession of a private key
 │   └── KeyRefused          a public key or signing request that is not accepted
 ├── NotAuthenticated        no, or no valid, credentials
 │   ├── LoginFailed         wrong e-mail or password; says not which
 │   └── TokenInvalid        a token that does not verify
 ├── Forbidden
 │   ├── AccessDenied        the policy said no; carries the decision's id
+│   ├── KeyProofRequired    this socket certifies a key only for who proves to have it
 │   ├── SignupClosed
 │   └── QuotaExceeded       the account has as many as it may have
 ├── NotFound                unknown, or somebody else's: the same answer for both
@@ -69,6 +71,12 @@ class KeyRefused(InvalidInput):
     reason = "key-refused"
 
 
+class KeyProofInvalid(InvalidInput):
+    """A signature over a challenge that is not the key's, or a challenge that is not this one's."""
+
+    reason = "key-proof-invalid"
+
+
 class NotAuthenticated(GatewayError):
     """The caller has to log in first."""
 
@@ -101,6 +109,12 @@ class AccessDenied(Forbidden):
     def __init__(self, message: str, *, decision_id: str, reason: str | None = None) -> None:
         super().__init__(message, reason=reason)
         self.decision_id = decision_id
+
+
+class KeyProofRequired(Forbidden):
+    """The socket's owner demands proof of possession, and none was sent."""
+
+    reason = "key-proof-required"
 
 
 class SignupClosed(Forbidden):

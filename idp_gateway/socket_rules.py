@@ -22,6 +22,7 @@ POLICY_COLUMNS = frozenset(
         "cloud_authentication_enabled",
         "emails",
         "domains",
+        "ssh_key_proof_required",
     }
 )
 """Columns that decide who gets in: a change of one ends every older grant."""
@@ -38,6 +39,7 @@ class SocketColumns:
     cloud_authentication_enabled: bool = False
     emails: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
+    ssh_key_proof_required: bool = False
     description: str = ""
     upstream_username: str = ""
     upstream_password: str = field(default="", repr=False)
@@ -64,6 +66,12 @@ def check(socket_type: SocketType, before: SocketColumns, after: SocketColumns) 
     """
     _check_identity(socket_type, before, after)
     _check_password(socket_type, after)
+    if after.ssh_key_proof_required and socket_type is not SocketType.TLS:
+        raise InvalidInput(
+            f"there are SSH certificates for tls sockets only, none for a {socket_type} socket",
+            field="ssh_key_proof_required",
+            reason="key-proof-not-applicable",
+        )
     if after.private_socket:
         raise InvalidInput(
             "this gateway has no private network: a private socket would be public",

@@ -4,6 +4,7 @@ The caller shows a client token of the browser login. It is good for this one so
 decides nothing: every certificate rests on a decision made now.
 """
 
+from dataclasses import dataclass
 from datetime import timedelta
 
 from fastapi import APIRouter, Request
@@ -14,13 +15,16 @@ from idp_gateway.callers import PresentedToken, standing_session
 from idp_gateway.composition import Gateway
 from idp_gateway.conversions import policy_of
 from idp_gateway.dependencies import GatewayDep, source_address
-from idp_gateway.errors import Forbidden, NotFound
+from idp_gateway.errors import Forbidden, KeyProofRequired, NotFound
+from idp_gateway.key_proofs import CHALLENGE_LIFE, ProofPlace, challenge, check_proof
+from idp_gateway.records import LoginSessionRecord, SocketRecord
 from idp_gateway.routes.documented import problems
 from idp_gateway.schemas.keys import (
     ClientCertificateReply,
     CsrForm,
+    ProvenSshKeyForm,
     SshCertificateReply,
-    SshKeyForm,
+    SshChallengeReply,
 )
 from policy.types import Action, Grant, Reason
 
@@ -35,19 +39,37 @@ def certify_tls_client(
 
     Of the request only the public key counts; names come from the login.
     """
-    grant = _grant(gateway, request, token, dns_name, Action.TLS)
+    grant = _grant(gateway, request, _asking(gateway, token, dns_name), Action.TLS)
     issued = gateway.authority.issue_client_certificate(grant, form.csr)
     return ClientCertificateReply(client_certificate=issued.chain_pem.decode("ascii"))
 
 
+@router.post("/ssh-challenge", responses=problems(401, 404))
+def challenge_ssh_key(
+    gateway: GatewayDep, token: PresentedToken, dns_name: str
+) -> SshChallengeReply:
+    """What to sign with an SSH key, to prove that one has its private half."""
+    asking = _asking(gateway, token, dns_name)
+    return SshChallengeReply(
+        nonce=challenge(gateway.signer, asking.place, now=gateway.clock()),
+        expires_in=int(CHALLENGE_LIFE.total_seconds()),
+    )
+
+
 @router.post("/ssh", responses=problems(400, 401, 403, 404))
 def certify_ssh_login(
-    gateway: GatewayDep, request: Request, token: PresentedToken, dns_name: str, form: SshKeyForm
+    gateway: GatewayDep,
+    request: Request,
+    token: PresentedToken,
+    dns_name: str,
+    form: ProvenSshKeyForm,
 ) -> SshCertificateReply:
     """An SSH certificate that the sshd behind this TLS socket accepts for some minutes."""
-    grant = _grant(gateway, request, token, dns_name, Action.SSH)
+    asking = _asking(gateway, token, dns_name)
+    proven = _has_proven(gateway, asking, form)
+    grant = _grant(gateway, request, asking, Action.SSH)
     try:
-        issued = gateway.authority.issue_ssh_certificate(grant, form.ssh_public_key)
+        issued = gateway.authority.issue_ssh_certificate(grant, form.ssh_public_key, proven=proven)
     except PrincipalError as error:
         # Mailboxes may hold * and ?, which sshd would read as patterns.
         raise Forbidden(
@@ -57,18 +79,54 @@ def certify_ssh_login(
     return SshCertificateReply(signed_ssh_cert=issued.line)
 
 
-def _grant(gateway: Gateway, request: Request, token: str, dns_name: str, action: Action) -> Grant:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asking:
+    """Whoever shows a client token, and the socket it is for."""
+
+    session: LoginSessionRecord
+    socket: SocketRecord
+
+    @property
+    def place(self) -> ProofPlace:
+        return ProofPlace(session_id=self.session.session_id, dns_name=self.socket.dns_name)
+
+
+def _asking(gateway: Gateway, token: str, dns_name: str) -> _Asking:
     dns_name = dns_name.lower()
     claims = gateway.tokens.verify_client_token(token, dns_name=dns_name)
     session = standing_session(gateway, claims.session_id)
     socket = gateway.store.find_socket_by_dns_name(dns_name)
     if socket is None:
         raise NotFound("no such socket", reason=Reason.SOCKET_UNKNOWN)
+    return _Asking(session=session, socket=socket)
+
+
+def _has_proven(gateway: Gateway, asking: _Asking, form: ProvenSshKeyForm) -> bool:
+    """Whether the key came with proof; a proof that does not hold is an error, never "no"."""
+    if form.nonce is None or form.proof is None:
+        if asking.socket.ssh_key_proof_required:
+            raise KeyProofRequired(
+                "this socket certifies an SSH key only with proof that you have its private half"
+            )
+        return False
+    check_proof(
+        gateway.signer,
+        asking.place,
+        public_key=form.ssh_public_key,
+        nonce=form.nonce,
+        proof=form.proof,
+        now=gateway.clock(),
+    )
+    return True
+
+
+def _grant(gateway: Gateway, request: Request, asking: _Asking, action: Action) -> Grant:
+    session = asking.session
     verdict = access.authorize(
         gateway.store,
         gateway.clock,
         identity=access.identity_of(session),
-        socket=policy_of(socket),
+        socket=policy_of(asking.socket),
         action=action,
         source_ip=source_address(request, gateway),
         denials=gateway.denials,

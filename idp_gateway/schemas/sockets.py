@@ -16,7 +16,7 @@ from policy.types import SocketType
 
 MAX_TAGS = 64
 
-_RULE_PREFIXES = ("cloud_auth", "protected", "allowed", "identity")
+_RULE_PREFIXES = ("cloud_auth", "protected", "allowed", "identity", "ssh_key")
 _SocketTypeWord = Annotated[SocketType, Field(strict=False)]
 _Tags = Annotated[
     dict[Annotated[ShortText, Field(min_length=1)], LongText], Field(max_length=MAX_TAGS)
@@ -50,6 +50,10 @@ class SocketFields(BaseModel):
         default=None, description="Spelled with three d and three s since the first clients."
     )
     cloud_authentication_email_allowed_domains: DomainList | None = None
+    ssh_key_proof_required: bool | None = Field(
+        default=None,
+        description="Certify an SSH key only with proof that its holder has it (TLS sockets).",
+    )
     description: LongText | None = None
     upstream_username: ShortText | None = None
     upstream_password: ShortText | None = None
@@ -121,6 +125,7 @@ class SocketReply(BaseModel):
     cloud_authentication_email_allowed_addressses: list[str]
     cloud_authentication_email_allowed_domains: list[str]
     ssh_ca: str = Field(description="For `TrustedUserCAKeys` of the origin's sshd (TLS sockets).")
+    ssh_key_proof_required: bool
     description: str
     upstream_username: str
     upstream_password: str

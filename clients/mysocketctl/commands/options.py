@@ -119,6 +119,11 @@ def socket_options(command: _Command) -> _Command:
             help="Comma-separated email domains to let in.",
         ),
         click.option(
+            "--ssh-key-proof/--no-ssh-key-proof",
+            default=None,
+            help="Certify an SSH key only for who proves to have it.",
+        ),
+        click.option(
             "--upstream_http_hostname",
             "--upstream-http-hostname",
             help="Host header for the origin, if not the socket's name.",
@@ -137,6 +142,7 @@ _SOCKET_FIELDS = {
     "cloudauth": "cloud_authentication_enabled",
     "allowed_email_addresses": "cloud_authentication_email_allowed_addressses",
     "allowed_email_domains": "cloud_authentication_email_allowed_domains",
+    "ssh_key_proof": "ssh_key_proof_required",
     "upstream_http_hostname": "upstream_http_hostname",
     "type": "socket_type",
 }

@@ -272,7 +272,8 @@ def test_a_tunnel_login_names_account_socket_and_tunnel(
     certificate = ssh_certificate(reply.json()["signed_ssh_cert"])
     user_name = owner.account.user_name
     assert certificate.valid_principals == [user_name.encode()]
-    expected = f"{user_name}:{socket_id}" if whole else f"{user_name}:{socket_id}:{tunnel_id}"
+    login = f"{user_name}.{owner.account.generation}"
+    expected = f"{login}:{socket_id}" if whole else f"{login}:{socket_id}:{tunnel_id}"
     assert certificate.key_id.decode() == expected
     assert certificate.critical_options == {}
     (record,) = owner.call("GET", f"/audit/certificates?socket_id={socket_id}").json()
