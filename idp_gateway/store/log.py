@@ -1,0 +1,164 @@
+"""The transparency log's tables; the tree itself is ``ca.formats.merkle``.
+
+Whoever appends holds the one write lock of the database (SQLite) or the log's own (PostgreSQL)
+until the commit, so two gateways never give one index to two leaves.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, delete, func, insert, or_, select, text
+from sqlalchemy.exc import IntegrityError
+
+from ca.formats.merkle import Node
+from idp_gateway.errors import Conflict
+from idp_gateway.records import (
+    CertificateRecord,
+    DecisionRecord,
+    LogCheckpointRecord,
+    LogLeafRecord,
+)
+from idp_gateway.store.base import StorePart, find_all, find_one, in_parts, values_of
+from idp_gateway.store.issuance import CERTIFICATES, DECISIONS
+from idp_gateway.tables import LogCheckpoint, LogLeaf, LogNode, table_of
+
+LEAVES = table_of(LogLeaf)
+NODES = table_of(LogNode)
+CHECKPOINTS = table_of(LogCheckpoint)
+
+_LOG_LOCK = 0x6D79736F6C6F  # any fixed number of ours: "mysolo"
+_NODES_AT_ONCE = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogGrowth:
+    """What one transaction adds: all of it is kept, or nothing."""
+
+    certificates: Sequence[CertificateRecord]
+    """With their ``log_index``."""
+    decisions: Sequence[DecisionRecord]
+    """What the certificates rest on, where it is not on record yet."""
+    leaves: Sequence[LogLeafRecord]
+    nodes: Mapping[Node, bytes]
+    """Every subtree completed by the leaves; leaves themselves are left out."""
+    checkpoint: LogCheckpointRecord
+
+
+class LogTransaction:
+    """One append under way; nothing is kept unless ``add`` was called and the block left well."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def tip(self) -> tuple[int, bytes] | None:
+        """Size and root of the tree as it stands; nothing before the first leaf."""
+        query = select(CHECKPOINTS.c.tree_size, CHECKPOINTS.c.root_hash)
+        newest = query.order_by(CHECKPOINTS.c.tree_size.desc()).limit(1)
+        row = self._connection.execute(newest).first()
+        return None if row is None else (row[0], row[1])
+
+    def hashes(self, nodes: Iterable[Node]) -> dict[Node, bytes]:
+        """The hashes of complete subtrees."""
+        return _hashes(self._connection, nodes)
+
+    def add(self, growth: LogGrowth) -> None:
+        """Write certificates, leaves, nodes and checkpoint.
+
+        Raises:
+            Conflict: a serial number was given out before; the transaction is lost.
+        """
+        run = self._connection.execute
+        try:
+            run(insert(CERTIFICATES), [values_of(record) for record in growth.certificates])
+            run(insert(LEAVES), [values_of(leaf) for leaf in growth.leaves])
+            if growth.decisions:
+                run(insert(DECISIONS), [values_of(decision) for decision in growth.decisions])
+        except IntegrityError as error:
+            raise Conflict("this serial number was given out before") from error
+        if growth.nodes:
+            run(
+                insert(NODES),
+                [
+                    {"level": level, "node_index": index, "node_hash": node_hash}
+                    for (level, index), node_hash in growth.nodes.items()
+                ],
+            )
+        run(insert(CHECKPOINTS).values(values_of(growth.checkpoint)))
+
+
+class LogStore(StorePart):
+    """Tables ``log_leaves``, ``log_nodes`` and ``log_checkpoints``."""
+
+    @contextmanager
+    def appending(self) -> Iterator[LogTransaction]:
+        """The only way to add leaves; durable when the block is left without an error."""
+        with self.database.writing() as connection:
+            if not self.database.is_sqlite:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOG_LOCK})
+            yield LogTransaction(connection)
+
+    def newest_checkpoint(self) -> LogCheckpointRecord | None:
+        """What the log last committed to; nothing before the first leaf."""
+        with self.database.reading() as connection:
+            largest = select(func.max(CHECKPOINTS.c.tree_size)).scalar_subquery()
+            return find_one(
+                connection, LogCheckpointRecord, CHECKPOINTS, CHECKPOINTS.c.tree_size == largest
+            )
+
+    def log_hashes(self, nodes: Iterable[Node]) -> dict[Node, bytes]:
+        """The hashes of complete subtrees; what is not there is left out."""
+        with self.database.reading() as connection:
+            return _hashes(connection, nodes)
+
+    def find_leaf(self, serial: str) -> LogLeafRecord | None:
+        """The leaf of a certificate."""
+        with self.database.reading() as connection:
+            return find_one(connection, LogLeafRecord, LEAVES, LEAVES.c.serial == serial)
+
+    def issued_among(self, serials: Iterable[str]) -> tuple[CertificateRecord, ...]:
+        """The certificates on record among these serial numbers."""
+        found: list[CertificateRecord] = []
+        with self.database.reading() as connection:
+            for part in in_parts(serials):
+                where = CERTIFICATES.c.serial.in_(part)
+                found += find_all(connection, CertificateRecord, CERTIFICATES, where)
+        return tuple(found)
+
+    def forget_checkpoints(self, before: datetime) -> None:
+        """Remove old checkpoints; the newest always stays, and every leaf and node."""
+        with self.database.writing() as connection:
+            largest = select(func.max(CHECKPOINTS.c.tree_size)).scalar_subquery()
+            connection.execute(
+                delete(CHECKPOINTS).where(
+                    CHECKPOINTS.c.at < before, CHECKPOINTS.c.tree_size < largest
+                )
+            )
+
+
+def _hashes(connection: Connection, nodes: Iterable[Node]) -> dict[Node, bytes]:
+    wanted = sorted(set(nodes))
+    found: dict[Node, bytes] = {}
+    for start in range(0, len(wanted), _NODES_AT_ONCE):
+        found |= _some_hashes(connection, wanted[start : start + _NODES_AT_ONCE])
+    return found
+
+
+def _some_hashes(connection: Connection, wanted: Sequence[Node]) -> dict[Node, bytes]:
+    found: dict[Node, bytes] = {}
+    leaves = [index for level, index in wanted if level == 0]
+    if leaves:
+        query = select(LEAVES.c.leaf_index, LEAVES.c.leaf_hash)
+        rows = connection.execute(query.where(LEAVES.c.leaf_index.in_(leaves)))
+        found |= {(0, row[0]): row[1] for row in rows}
+    inner = [node for node in wanted if node[0] > 0]
+    if inner:
+        matches = [
+            and_(NODES.c.level == level, NODES.c.node_index == index) for level, index in inner
+        ]
+        query = select(NODES.c.level, NODES.c.node_index, NODES.c.node_hash)
+        found |= {
+            (row[0], row[1]): row[2] for row in connection.execute(query.where(or_(*matches)))
+        }
+    return found
