@@ -1,14 +1,25 @@
 """The X.509 side (RFC 5280): a root, an issuing CA below it, client and server certificates.
 
-All CA keys are ECDSA P-256: every TLS library verifies it, fast and in constant time; a stronger
-root would strengthen nothing, since a chain is as strong as its weakest key and leaves are P-256 or
-RSA-2048. Nothing of a CSR but its key gets in here. Each leaf is read back from its own bytes and
-checked against spec, issuer and ``ca.lint`` before it is returned.
+A CA's key is whatever its signer has: Ed25519, P-256, P-384 or RSA of 3072 bits and more. P-256 is
+what the product makes by itself: every TLS library verifies it, fast and in constant time, and a
+stronger root would strengthen nothing, since leaves are P-256 or RSA-2048. Nothing of a CSR but its
+key gets in here. Each certificate is read back from its own bytes and checked against spec, issuer
+and ``ca.lint`` before it is returned.
+
+What an issuing CA may sign is written into its own certificate (RFC 5280 §4.2.1.10), because trust
+stores do not look for limits on roots: below it no further CA, no purpose but clientAuth and
+serverAuth, no DNS name but the product's own, no IP address. E-mail addresses are not limited,
+people log in with whatever address they have. URIs cannot be: RFC 5280 has a verifier refuse every
+URI without a host name, ``urn:mysocket:…`` among them, as soon as one URI limit stands there.
 """
 
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
+from ipaddress import ip_network
+from itertools import pairwise
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -18,13 +29,17 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ca import errors
 from ca.ca_keys import CaPublicKey
-from ca.lint import lint_x509
+from ca.lint import lint_ca, lint_x509
 from ca.signers.base import Signer
 from ca.specs import CaCertSpec, ClientCertSpec, ServerCertSpec
 
 MAX_COMMON_NAME = 64
 """ub-common-name (RFC 5280 appendix A.1); e-mail addresses may be longer."""
 
+_DNS_NAME = re.compile(
+    r"(?=.{1,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*"
+    r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+)
 _MAX_CHAIN_BYTES = 64 * 1024
 _UNREADABLE = (
     ValueError,
@@ -113,21 +128,26 @@ def make_root(signer: Signer, spec: CaCertSpec) -> Issuer:
     """A self-signed root that may have one level of CAs below it.
 
     Raises:
-        IssuanceError: the signer failed.
+        IssuanceError: the signer failed, or the result is not what the spec says.
     """
     name = _ca_name(spec)
     builder = _ca_builder(spec, name, signer.public_key, path_length=1)
-    certificate = _sign(builder, name, signer)
-    certificate.verify_directly_issued_by(certificate)
+    certificate = _finished(_sign(builder, name, signer))
+    _check_ca(certificate, certificate, spec)
     return Issuer(certificate=certificate, signer=signer)
 
 
-def make_issuing_ca(root: Issuer, signer: Signer, spec: CaCertSpec) -> Issuer:
-    """A CA below ``root`` that signs leaves only, for clientAuth and serverAuth only.
+def make_issuing_ca(
+    root: Issuer, signer: Signer, spec: CaCertSpec, *, dns_names: Sequence[str] | None = None
+) -> Issuer:
+    """A CA below ``root`` that signs leaves only, for clientAuth and serverAuth only, and server
+    certificates only for ``dns_names`` and what is below them.
 
     Raises:
         ValidityError: it would outlive the root.
-        IssuanceError: the root's signer failed, or ``root`` may not have a CA below it.
+        SubjectNameError: not DNS names, or none.
+        IssuanceError: the root's signer failed, ``root`` may not have a CA below it, or the result
+            is not what the spec says.
     """
     constraints = root.certificate.extensions.get_extension_for_class(x509.BasicConstraints)
     if not constraints.value.path_length:
@@ -139,29 +159,44 @@ def make_issuing_ca(root: Issuer, signer: Signer, spec: CaCertSpec) -> Issuer:
         .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
         .add_extension(authority_key_identifier(root.certificate), critical=False)
     )
-    certificate = _sign(builder, root.certificate.subject, root.signer)
-    certificate.verify_directly_issued_by(root.certificate)
+    if dns_names is not None:
+        builder = builder.add_extension(_name_limits(dns_names), critical=True)
+    certificate = _finished(_sign(builder, root.certificate.subject, root.signer))
+    _check_ca(certificate, root.certificate, spec)
     return Issuer(certificate=certificate, signer=signer, parents=(root.certificate, *root.parents))
+
+
+def limits_fit(certificate: x509.Certificate, dns_names: Iterable[str]) -> bool:
+    """Whether a CA carries exactly the limits ``make_issuing_ca`` would write for these names.
+
+    If it does not, the names have changed since, and it takes a new CA to follow them.
+    """
+    return _limits_of(certificate) == _name_limits(dns_names)
 
 
 def load_issuer(chain_pem: bytes, signer: Signer) -> Issuer:
     """Put a stored CA together again: its certificate first, then those above it.
 
     Raises:
-        KeyStoreError: the chain cannot be read, does not hold together, or is another key's.
+        KeyStoreError: the chain cannot be read, does not hold together, is another key's, or a
+            certificate in it allows more than the one above.
     """
     if len(chain_pem) > _MAX_CHAIN_BYTES:
         raise errors.KeyStoreError("a CA chain this long is none of ours")
     try:
-        certificate, *parents = x509.load_pem_x509_certificates(chain_pem)
-        for child, parent in zip((certificate, *parents), parents, strict=False):
+        chain = x509.load_pem_x509_certificates(chain_pem)
+        for child, parent in pairwise(chain):
             child.verify_directly_issued_by(parent)
-        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+            _check_nesting(child, parent)
+        for certificate in chain:
+            findings = lint_ca(certificate)
+            if findings:
+                raise errors.KeyStoreError(f"the stored CA breaks a rule: {findings[0].rule}")
     except _UNREADABLE as error:
+        if isinstance(error, errors.KeyStoreError):
+            raise
         raise errors.KeyStoreError("the stored CA chain does not hold together") from error
-    if not constraints.value.ca:
-        raise errors.KeyStoreError("the stored certificate is no CA's")
-    return Issuer(certificate=certificate, signer=signer, parents=tuple(parents))
+    return Issuer(certificate=chain[0], signer=signer, parents=tuple(chain[1:]))
 
 
 def issue_client_certificate(issuer: Issuer, spec: ClientCertSpec) -> IssuedCertificate:
@@ -186,8 +221,10 @@ def issue_server_certificate(issuer: Issuer, spec: ServerCertSpec) -> IssuedCert
 
     Raises:
         ValidityError: it would outlive the CA.
+        SubjectNameError: a name outside of what the CA may certify.
         IssuanceError: the signer failed, or the result is not what the spec says.
     """
+    _check_names(issuer.certificate, spec.dns_names)
     names = x509.SubjectAlternativeName([x509.DNSName(name) for name in spec.dns_names])
     return _issue(issuer, spec, x509.Name([]), names, ExtendedKeyUsageOID.SERVER_AUTH)
 
@@ -200,6 +237,8 @@ def _issue(
     purpose: x509.ObjectIdentifier,
 ) -> IssuedCertificate:
     _check_end(issuer, spec.not_after)
+    if purpose not in _purposes(issuer.certificate):
+        raise errors.IssuanceError("the CA may not certify for this purpose")
     public_key = spec.public_key.key
     extensions: list[tuple[x509.ExtensionType, bool]] = [
         (x509.BasicConstraints(ca=False, path_length=None), True),
@@ -213,7 +252,7 @@ def _issue(
     for extension, critical in extensions:
         builder = builder.add_extension(extension, critical=critical)
     signed = _sign(builder, issuer.certificate.subject, issuer.signer)
-    finished = x509.load_der_x509_certificate(signed.public_bytes(serialization.Encoding.DER))
+    finished = _finished(signed)
     _check_finished(finished, issuer, spec, subject, extensions)
     return IssuedCertificate(certificate=finished, issuer=issuer.certificate)
 
@@ -246,6 +285,75 @@ def _check_finished(
         certificate.verify_directly_issued_by(issuer.certificate)
     except (ValueError, TypeError, InvalidSignature) as error:
         raise errors.SelfCheckError("the CA's signature does not fit") from error
+
+
+def _check_ca(certificate: x509.Certificate, parent: x509.Certificate, spec: CaCertSpec) -> None:
+    findings = lint_ca(certificate)
+    if findings:
+        raise errors.SelfCheckError(f"refused by the linter: {findings[0].rule}")
+    found = (
+        certificate.subject,
+        certificate.serial_number,
+        certificate.not_valid_before_utc,
+        certificate.not_valid_after_utc,
+    )
+    if found != (_ca_name(spec), spec.serial, spec.not_before, spec.not_after):
+        raise errors.SelfCheckError("the CA's certificate is not as specified")
+    try:
+        certificate.verify_directly_issued_by(parent)
+    except (ValueError, TypeError, InvalidSignature) as error:
+        raise errors.SelfCheckError("the root's signature does not fit") from error
+
+
+def _check_nesting(child: x509.Certificate, parent: x509.Certificate) -> None:
+    """No certificate of a chain allows more, or lives longer, than the one above it."""
+    lengths = [
+        one.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+        for one in (child, parent)
+    ]
+    if lengths[0] is None or lengths[1] is None or lengths[0] >= lengths[1]:
+        raise errors.KeyStoreError("the stored CA may have more levels below it than its parent")
+    if not _purposes(child) <= _purposes(parent):
+        raise errors.KeyStoreError("the stored CA has purposes its parent has not")
+    if child.not_valid_after_utc > parent.not_valid_after_utc:
+        raise errors.KeyStoreError("the stored CA outlives its parent")
+
+
+def _purposes(ca: x509.Certificate) -> set[x509.ObjectIdentifier]:
+    """For what a CA may certify; a root without the extension, for what we certify at all."""
+    try:
+        return set(ca.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+    except x509.ExtensionNotFound:
+        return {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH}
+
+
+def _name_limits(dns_names: Iterable[str]) -> x509.NameConstraints:
+    """Only these DNS names and those below them, and no IP address at all."""
+    bases = sorted({name.removeprefix("*.") for name in dns_names})
+    if not bases or not all(_DNS_NAME.fullmatch(base) for base in bases):
+        raise errors.SubjectNameError("a CA is limited to one or more lower-case DNS names")
+    return x509.NameConstraints(
+        permitted_subtrees=[x509.DNSName(base) for base in bases],
+        excluded_subtrees=[x509.IPAddress(ip_network(net)) for net in ("0.0.0.0/0", "::/0")],
+    )
+
+
+def _limits_of(ca: x509.Certificate) -> x509.NameConstraints | None:
+    try:
+        return ca.extensions.get_extension_for_class(x509.NameConstraints).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _check_names(ca: x509.Certificate, dns_names: Iterable[str]) -> None:
+    limits = _limits_of(ca)
+    if limits is None:
+        return
+    bases = [one.value for one in limits.permitted_subtrees or () if isinstance(one, x509.DNSName)]
+    for name in dns_names:
+        host = name.removeprefix("*.")
+        if not any(host == base or host.endswith(f".{base}") for base in bases):
+            raise errors.SubjectNameError(f"the CA may not certify the name {name}")
 
 
 def _check_end(issuer: Issuer, not_after: datetime) -> None:
@@ -284,6 +392,11 @@ def _builder(
         .not_valid_before(spec.not_before)
         .not_valid_after(spec.not_after)
     )
+
+
+def _finished(signed: x509.Certificate) -> x509.Certificate:
+    """Read back from its own bytes."""
+    return x509.load_der_x509_certificate(signed.public_bytes(serialization.Encoding.DER))
 
 
 def _sign(
