@@ -17,6 +17,8 @@ from ca.subject_keys import SshPublicKey, TlsPublicKey
 
 MAX_GRANT_LIFE = timedelta(hours=24)
 """Longest life of a certificate that carries a grant, start to end."""
+MAX_HOST_LIFE = timedelta(days=31)
+"""Longest life of an SSH host certificate, start to end."""
 SERVER_LIFE = timedelta(days=7)
 """Usual life of a server certificate: short, so that an edge that stops renewing shows early."""
 MAX_SERVER_LIFE = timedelta(days=31)
@@ -26,8 +28,9 @@ ROOT_LIFE = timedelta(days=10 * 365)
 MAX_PRINCIPALS = 256
 """SSHKEY_CERT_MAX_PRINCIPALS of OpenSSH."""
 MAX_PRINCIPAL_LENGTH = 255
-MAX_KEY_ID_LENGTH = 255
-"""sshd cuts log lines; beyond this the key id could lose its end."""
+MAX_KEY_ID_LENGTH = 320
+"""sshd cuts log lines; beyond this the key id could lose its end. An e-mail address of 254
+characters, a decision id and a policy version fit."""
 
 ORIGINAL_EXTENSIONS: Mapping[str, str] = MappingProxyType(
     {
@@ -59,6 +62,11 @@ _EMAIL = re.compile(
 _DNS_NAME = re.compile(
     r"(?:\*\.)?(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 )
+_HOST_NAME = re.compile(
+    r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*"
+    r"(?=[a-z0-9-]*[a-z])[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+)
+"""A last label with a letter: an address is not a name."""
 _SOCKET_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
@@ -68,7 +76,7 @@ class UserCertSpec:
 
     public_key: SshPublicKey
     key_id: str
-    """What sshd writes into its log: the e-mail address for people."""
+    """What sshd writes into its log: ``email/decision-id/policy-version`` for people."""
     principals: tuple[str, ...]
     serial: int
     not_before: datetime
@@ -85,8 +93,35 @@ class UserCertSpec:
         _settle_validity(self, MAX_GRANT_LIFE)
         _check_extensions(self.extensions)
         _check_critical_options(self.critical_options, self.extensions)
+        if "verify-required" in self.critical_options and not self.public_key.is_security_key:
+            raise errors.OptionError("only a security key can ask for its PIN")
         object.__setattr__(self, "extensions", MappingProxyType(dict(self.extensions)))
         object.__setattr__(self, "critical_options", MappingProxyType(dict(self.critical_options)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostCertSpec:
+    """An OpenSSH host certificate: clients that trust the host CA need no line per host."""
+
+    public_key: SshPublicKey
+    key_id: str
+    principals: tuple[str, ...]
+    """Lower-case host names, as clients dial them; no wildcards, no addresses."""
+    serial: int
+    not_before: datetime
+    not_after: datetime
+    """First moment the certificate is no longer valid."""
+
+    def __post_init__(self) -> None:
+        _check_principals(self.principals)
+        for name in self.principals:
+            if len(name) > 253 or not _HOST_NAME.fullmatch(name):
+                raise errors.PrincipalError(f"not a lower-case host name: {name[:80]!r}")
+        if self.public_key.is_security_key:
+            raise errors.SpecError("a host's key is not a security key: nobody is there to touch")
+        _check_key_id(self.key_id)
+        _check_serial(self.serial, MAX_SSH_SERIAL)
+        _settle_validity(self, MAX_HOST_LIFE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +216,8 @@ def _check_serial(serial: int, highest: int) -> None:
 
 
 def _settle_validity(
-    spec: UserCertSpec | ClientCertSpec | ServerCertSpec | CaCertSpec, longest: timedelta
+    spec: UserCertSpec | HostCertSpec | ClientCertSpec | ServerCertSpec | CaCertSpec,
+    longest: timedelta,
 ) -> None:
     """Check the window and store it in whole seconds of UTC."""
     for name in ("not_before", "not_after"):

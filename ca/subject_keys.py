@@ -4,9 +4,8 @@ Both parsers are total: any text gives a value or a typed error. Neither takes a
 from what was sent; comments, names and requested extensions are dropped.
 """
 
-import binascii
 import re
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -14,31 +13,24 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import ssh
 from sshpubkeys import SSHKey  # type: ignore[import-untyped]
 
 from ca import errors, key_strength
+from ca.formats import ssh_keys
+from ca.formats.errors import KeyFormatError, KeyIsCertificateError, KeyTypeUnknownError
+from ca.formats.ssh_keys import KeyBlob
 
 MAX_KEY_BYTES = 16 * 1024
 """Longest text accepted, of a key line and of a CSR alike; RSA-8192 needs under 1.5 KiB."""
 
-SSH_KEY_TYPES = frozenset(
-    {
-        "ssh-ed25519",
-        "ssh-rsa",
-        "ecdsa-sha2-nistp256",
-        "ecdsa-sha2-nistp384",
-        "ecdsa-sha2-nistp521",
-    }
-)
-"""Key types certified for SSH (RFC 4253 §6.6, RFC 5656 §3.1, RFC 8709 §4)."""
+SSH_KEY_TYPES = frozenset(ssh_keys.KEY_TYPES)
+"""Key types certified for SSH, security keys among them."""
 
-SshKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+SshKey = ssh_keys.PublicKey
 TlsKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
-_CERTIFICATE_SUFFIX = "-cert-v01@openssh.com"
-_SECURITY_KEY_PREFIX = "sk-"
-_KEY_TYPE = re.compile(r"[a-z0-9][a-z0-9@.-]{0,63}")
+_SECURITY_KEY_SCHEME = "ssh:"
+"""What ``ssh-keygen`` demands of an application; others were made for the web, not for SSH."""
 _CSR_PEM = re.compile(
     rb"\s*-----BEGIN (?P<label>(?:NEW )?CERTIFICATE REQUEST)-----\r?\n"
     rb"(?P<body>[A-Za-z0-9+/=\r\n]+)"
@@ -51,21 +43,36 @@ _CSR_HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 class SshPublicKey:
     """An SSH public key that may be certified; made by ``parse_ssh_public_key`` alone."""
 
+    key_blob: KeyBlob
     line: str
     """``type base64``: canonical, without comment."""
-    key_type: str
-    key: SshKey
+    fingerprint: str
+    """``SHA256:`` and unpadded base64, as ``ssh-keygen -l`` shows it."""
+
+    @property
+    def key_type(self) -> str:
+        """For instance ``ssh-ed25519``."""
+        return self.key_blob.key_type
+
+    @property
+    def key(self) -> SshKey:
+        """The key itself; of a security key, the curve key inside it."""
+        return self.key_blob.key
 
     @property
     def blob(self) -> bytes:
         """The key in SSH wire format (RFC 4253 §6.6)."""
-        return b64decode(self.line.split(" ")[1])
+        return self.key_blob.blob
 
     @property
-    def fingerprint(self) -> str:
-        """``SHA256:`` and unpadded base64, as ``ssh-keygen -l`` shows it."""
-        digest = binascii.b2a_base64(sha256(self.blob).digest(), newline=False)
-        return "SHA256:" + digest.decode("ascii").rstrip("=")
+    def application(self) -> str | None:
+        """The relying party of a security key, usually ``ssh:``; None for plain keys."""
+        return self.key_blob.application
+
+    @property
+    def is_security_key(self) -> bool:
+        """Whether the private half lives in a FIDO authenticator."""
+        return self.key_blob.is_security_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,13 +103,11 @@ def parse_ssh_public_key(text: str | bytes) -> SshPublicKey:
     Raises:
         SubjectKeyError: one of its subclasses, see ``ca.errors``.
     """
-    key_type, encoded = _split_key_line(_bounded_text(text))
-    _check_key_type(key_type)
-    blob = _decode_blob(key_type, encoded)
-    _second_opinion(f"{key_type} {encoded}")
-    key = _load_ssh_key(key_type, blob)
-    _check_ssh_strength(key)
-    return SshPublicKey(line=f"{key_type} {encoded}", key_type=key_type, key=key)
+    found = _parse_line(_bounded_text(text))
+    _check_ssh_strength(found)
+    line = found.line
+    _second_opinion(line)
+    return SshPublicKey(key_blob=found, line=line, fingerprint=found.fingerprint)
 
 
 def parse_csr(pem: str | bytes) -> TlsPublicKey:
@@ -147,40 +152,19 @@ def _bounded_text(text: str | bytes) -> str:
         raise errors.KeyMalformedError("a public key is plain text") from error
 
 
-def _split_key_line(text: str) -> tuple[str, str]:
-    line = text.removesuffix("\n").removesuffix("\r").strip(" \t")
-    if not line.replace("\t", " ").isprintable():
+def _parse_line(text: str) -> KeyBlob:
+    if not text.removesuffix("\n").removesuffix("\r").replace("\t", " ").isprintable():
         raise errors.KeyMalformedError("a public key is exactly one line of printable text")
-    fields = line.replace("\t", " ").split(" ", 1)
-    if len(fields) != 2 or not _KEY_TYPE.fullmatch(fields[0]):
-        raise errors.KeyMalformedError("a public key line is: type, base64, comment")
-    return fields[0], fields[1].lstrip(" ").split(" ", 1)[0]
-
-
-def _check_key_type(key_type: str) -> None:
-    if key_type.endswith(_CERTIFICATE_SUFFIX):
-        raise errors.KeyIsCertificateError("this is a certificate; send the public key itself")
-    if key_type.startswith(_SECURITY_KEY_PREFIX):
-        # The library would load it as a plain key, and so certify a key nobody holds in hardware.
-        raise errors.KeyTypeUnsupportedError(f"security keys ({key_type}) are not certified yet")
-    if key_type not in SSH_KEY_TYPES:
-        raise errors.KeyTypeUnsupportedError(f"keys of type {key_type} are not certified")
-
-
-def _decode_blob(key_type: str, encoded: str) -> bytes:
     try:
-        blob = b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise errors.KeyMalformedError("the middle part of a public key is base64") from error
-    if b64encode(blob).decode("ascii") != encoded:
-        raise errors.KeyMalformedError("the key is not in its one canonical form")
-    length = int.from_bytes(blob[:4])
-    inner = blob[4 : 4 + length]
-    if inner.endswith(_CERTIFICATE_SUFFIX.encode("ascii")):
-        raise errors.KeyIsCertificateError("this is a certificate; send the public key itself")
-    if len(blob) < 4 or inner != key_type.encode("ascii"):
-        raise errors.KeyMalformedError("the key's two type fields differ")
-    return blob
+        return ssh_keys.parse_key_line(text)
+    except KeyIsCertificateError as error:
+        raise errors.KeyIsCertificateError(
+            "this is a certificate; send the public key itself"
+        ) from error
+    except KeyTypeUnknownError as error:
+        raise errors.KeyTypeUnsupportedError(str(error)) from error
+    except KeyFormatError as error:
+        raise errors.KeyMalformedError(str(error)) from error
 
 
 def _second_opinion(line: str) -> None:
@@ -191,27 +175,13 @@ def _second_opinion(line: str) -> None:
         raise errors.KeyMalformedError("the key does not follow its type's format") from error
 
 
-def _load_ssh_key(key_type: str, blob: bytes) -> SshKey:
-    line = key_type.encode("ascii") + b" " + binascii.b2a_base64(blob, newline=False)
-    try:
-        key = ssh.load_ssh_public_identity(line)
-        if not isinstance(key, SshKey):
-            raise errors.KeyTypeUnsupportedError(f"keys of type {key_type} are not certified")
-        canonical = ssh.serialize_ssh_public_key(key)
-    except errors.CaError:
-        raise
-    except (ValueError, TypeError, RuntimeError, UnsupportedAlgorithm) as error:
-        raise errors.KeyMalformedError("the key does not follow its type's format") from error
-    if canonical != line:
-        raise errors.KeyMalformedError("the key is not in its one canonical form")
-    return key
-
-
-def _check_ssh_strength(key: SshKey) -> None:
-    if isinstance(key, rsa.RSAPublicKey):
-        key_strength.check_rsa(key)
-    elif isinstance(key, ed25519.Ed25519PublicKey):
-        key_strength.check_ed25519(key)
+def _check_ssh_strength(found: KeyBlob) -> None:
+    if isinstance(found.key, rsa.RSAPublicKey):
+        key_strength.check_rsa(found.key)
+    elif isinstance(found.key, ed25519.Ed25519PublicKey):
+        key_strength.check_ed25519(found.key)
+    if found.application is not None and not found.application.startswith(_SECURITY_KEY_SCHEME):
+        raise errors.KeyMalformedError("a security key for SSH has an application that is ssh:…")
 
 
 def _bounded_csr(pem: str | bytes) -> bytes:

@@ -21,6 +21,7 @@ from ca.formats.ssh_keys import (
     FIELD_COUNT,
     KeyBlob,
     SignatureFacts,
+    decode_blob,
     fingerprint_of,
     parse_key_blob,
     signature_algorithm,
@@ -114,11 +115,13 @@ def parse_certificate_line(line: bytes | str) -> SshCertificate:
         CertificateFormatError: not exactly one whole certificate.
     """
     try:
-        named, blob = split_line(line, limit=MAX_CERTIFICATE_LINE_BYTES)
+        named, encoded = split_line(line, limit=MAX_CERTIFICATE_LINE_BYTES)
+        _subject_type(named)
+        blob = decode_blob(encoded)
     except KeyFormatError as error:
         raise CertificateFormatError(str(error)) from error
     certificate = parse_certificate_blob(blob)
-    if certificate.certificate_type != named:
+    if certificate.certificate_type.encode("ascii") != named:
         raise CertificateFormatError("the certificate's two type fields differ")
     return certificate
 

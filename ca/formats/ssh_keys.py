@@ -76,7 +76,7 @@ _CURVE_NAMES = {curve.name: (name, digest) for name, (curve, digest) in _CURVES.
 _RSA_HASHES: Mapping[str, hashes.HashAlgorithm] = MappingProxyType(
     {"rsa-sha2-256": hashes.SHA256(), "rsa-sha2-512": hashes.SHA512()}
 )
-_LINE = re.compile(rb"([a-z0-9][a-z0-9@.-]{0,63})[ \t]+([A-Za-z0-9+/=]+)(?:[ \t][^\x00\r\n]*)?")
+_LINE = re.compile(rb"([a-z0-9][a-z0-9@.-]{0,63})[ \t]+([^ \t\x00\r\n]+)(?:[ \t][^\x00\r\n]*)?")
 _UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm)
 
 
@@ -152,18 +152,19 @@ def parse_key_line(line: bytes | str) -> KeyBlob:
     Raises:
         KeyFormatError: as ``parse_key_blob``; also for options in front of the key.
     """
-    key_type, blob = split_line(line, limit=MAX_KEY_LINE_BYTES)
-    parsed = parse_key_blob(blob)
+    named, encoded = split_line(line, limit=MAX_KEY_LINE_BYTES)
+    key_type = known_type(named)
+    parsed = parse_key_blob(decode_blob(encoded))
     if parsed.key_type != key_type:
         raise KeyFormatError("the key's two type fields differ")
     return parsed
 
 
-def split_line(line: bytes | str, *, limit: int) -> tuple[str, bytes]:
-    """The type and the decoded blob of a key or certificate line of at most ``limit`` bytes.
+def split_line(line: bytes | str, *, limit: int) -> tuple[bytes, bytes]:
+    """The type and the base64 of a key or certificate line of at most ``limit`` bytes.
 
     Raises:
-        KeyFormatError: not one line, or not canonical base64.
+        KeyFormatError: too long, or not one line of type, another word, and perhaps a comment.
     """
     raw = line.encode("utf-8", "surrogatepass") if isinstance(line, str) else line
     if len(raw) > limit:
@@ -171,13 +172,22 @@ def split_line(line: bytes | str, *, limit: int) -> tuple[str, bytes]:
     match = _LINE.fullmatch(raw.removesuffix(b"\n").removesuffix(b"\r").strip(b" \t"))
     if match is None:
         raise KeyFormatError("a line is: type, base64, comment")
+    return match[1], match[2]
+
+
+def decode_blob(encoded: bytes) -> bytes:
+    """Canonical base64, padded, decoded.
+
+    Raises:
+        KeyFormatError: not that.
+    """
     try:
-        blob = binascii.a2b_base64(match[2], strict_mode=True)
+        blob = binascii.a2b_base64(encoded, strict_mode=True)
     except binascii.Error as error:
         raise KeyFormatError("the middle part of a line is base64") from error
-    if b64encode(blob) != match[2]:
+    if b64encode(blob) != encoded:
         raise KeyFormatError("the line is not in its one canonical form")
-    return match[1].decode("ascii"), blob
+    return blob
 
 
 def known_type(name: bytes) -> str:

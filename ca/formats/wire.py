@@ -62,7 +62,13 @@ class Reader:
 
     def string(self) -> bytes:
         """A length of four octets and that many bytes."""
-        return self.take(int.from_bytes(self.take(4)))
+        # Written out, not by ``take``: most of the time of reading a certificate is spent here.
+        data, start = self._data, self._place + 4
+        stop = start + int.from_bytes(data[self._place : start])
+        if start > len(data) or stop > len(data):
+            raise WireError("a field is longer than what is left")
+        self._place = stop
+        return data[start:stop]
 
     def mpint(self) -> int:
         """A non-negative integer of at most 16384 bits, without needless octets in front."""

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ca import errors
 from ca.specs import (
     MAX_GRANT_LIFE,
+    MAX_HOST_LIFE,
     MAX_PRINCIPALS,
     ORIGINAL_EXTENSIONS,
     ROOT_LIFE,
@@ -19,6 +20,8 @@ from ca.specs import (
 from tests.support.subjects import (
     EMAIL,
     client_spec,
+    host_spec,
+    security_key_subject,
     server_spec,
     ssh_subject,
     tls_subject,
@@ -31,7 +34,7 @@ TLS_KEY = tls_subject()
 
 
 def _user(**changes: Any) -> object:
-    return user_spec(NOW, public_key=SSH_KEY, **changes)
+    return user_spec(NOW, **({"public_key": SSH_KEY} | changes))
 
 
 def test_the_original_certificate_can_be_specified() -> None:
@@ -73,7 +76,7 @@ def test_a_tunnel_login_can_be_specified() -> None:
         ({"key_id": "a b"}, "key-id-invalid"),
         ({"key_id": "a\nb"}, "key-id-invalid"),
         ({"key_id": "ü"}, "key-id-invalid"),
-        ({"key_id": "x" * 256}, "key-id-invalid"),
+        ({"key_id": "x" * 321}, "key-id-invalid"),
         ({"serial": 0}, "serial-invalid"),
         ({"serial": -1}, "serial-invalid"),
         ({"serial": True}, "serial-invalid"),
@@ -86,6 +89,7 @@ def test_a_tunnel_login_can_be_specified() -> None:
         ({"critical_options": {"source-address": ""}}, "option-invalid"),
         ({"critical_options": {"source-address": "10.0.0.1/8"}}, "option-invalid"),
         ({"critical_options": {"verify-required": "x"}}, "option-invalid"),
+        ({"critical_options": {"verify-required": ""}}, "option-invalid"),
         ({"critical_options": {"force-command": "id"}}, "option-invalid"),
         ({"critical_options": {"force-command": ""}, "extensions": {}}, "option-invalid"),
         ({"not_before": NOW.replace(tzinfo=None)}, "validity-invalid"),
@@ -106,7 +110,12 @@ def test_no_such_user_certificate(changes: dict[str, Any], reason: str) -> None:
     [
         {"critical_options": {"source-address": "192.0.2.7/32,2001:db8::/32"}},
         {"critical_options": {"force-command": "id"}, "extensions": {"permit-pty": ""}},
-        {"critical_options": {"verify-required": ""}},
+        {
+            "critical_options": {"verify-required": ""},
+            "public_key": security_key_subject("sk-ssh-ed25519@openssh.com"),
+        },
+        {"key_id": f"{'x' * 64}@{'y' * 185}.org/{'d' * 36}/12345678901234567890"},
+        {"extensions": {"decision@mysocket.io": "0b1e-22 7"}},
         {"extensions": {"decision@mysocket.example": "0b1e"}},
         {"extensions": {}},
         {"principals": tuple(f"p{n}" for n in range(MAX_PRINCIPALS))},
@@ -242,3 +251,38 @@ def test_no_such_ca(changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(errors.SpecError) as caught:
         CaCertSpec(**values)
     assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"principals": ()}, "principal-invalid"),
+        ({"principals": ("*",)}, "principal-invalid"),
+        ({"principals": ("*.edge.localhost",)}, "principal-invalid"),
+        ({"principals": ("DB.edge.localhost",)}, "principal-invalid"),
+        ({"principals": ("db.edge.localhost,*",)}, "principal-invalid"),
+        ({"principals": ("127.0.0.1",)}, "principal-invalid"),
+        ({"principals": ("db.edge.localhost.",)}, "principal-invalid"),
+        ({"principals": ("-db.edge.localhost",)}, "principal-invalid"),
+        ({"principals": ("db..edge.localhost",)}, "principal-invalid"),
+        ({"principals": ("root@db",)}, "principal-invalid"),
+        ({"principals": ("x" * 64,)}, "principal-invalid"),
+        ({"principals": (".".join(["x" * 60] * 5),)}, "principal-invalid"),
+        ({"public_key": security_key_subject("sk-ssh-ed25519@openssh.com")}, "spec-invalid"),
+        ({"key_id": "a b"}, "key-id-invalid"),
+        ({"serial": 0}, "serial-invalid"),
+        ({"not_after": NOW + MAX_HOST_LIFE}, "validity-invalid"),
+    ],
+)
+def test_no_such_host_certificate(changes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(errors.SpecError) as caught:
+        host_spec(NOW, **changes)
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    "principals", [("db",), ("db.edge.localhost", "xn--dtenbank-8za.edge.localhost", "1db")]
+)
+def test_such_a_host_certificate(principals: tuple[str, ...]) -> None:
+    spec = host_spec(NOW, principals=principals, not_before=NOW, not_after=NOW + MAX_HOST_LIFE)
+    assert spec.principals == principals

@@ -116,7 +116,24 @@ POINT = b64decode(LINES[1].split()[1])[-64:]
         ("x" * (MAX_KEY_BYTES + 1), "key-too-large"),
         (f"{LINES[0]} {'c' * MAX_KEY_BYTES}", "key-too-large"),
         ("ssh-dss AAAAB3NzaC1kc3M=", "key-type-unsupported"),
-        (line_of("sk-ssh-ed25519@openssh.com", BLOB[-32:], b"ssh:"), "key-type-unsupported"),
+        (line_of("sk-ssh-ed25519@openssh.com", BLOB[-32:], b"https://x.example"), "key-malformed"),
+        (line_of("sk-ssh-ed25519@openssh.com", BLOB[-32:], b""), "key-malformed"),
+        (line_of("sk-ssh-ed25519@openssh.com", BLOB[-32:], b"ssh:\xff"), "key-malformed"),
+        (line_of("sk-ssh-ed25519@openssh.com", BLOB[-32:], b"ssh:\n"), "key-malformed"),
+        (line_of("sk-ssh-ed25519@openssh.com", BLOB[-32:]), "key-malformed"),
+        (line_of("sk-ssh-ed25519@openssh.com", BLOB[-32:], b"ssh:", b"x"), "key-malformed"),
+        (line_of("sk-ssh-ed25519@openssh.com", bytes(32), b"ssh:"), "key-weak"),
+        (
+            line_of("sk-ecdsa-sha2-nistp256@openssh.com", b"nistp256", b"\x04" + POINT, b"web:"),
+            "key-malformed",
+        ),
+        (
+            line_of("sk-ecdsa-sha2-nistp256@openssh.com", b"nistp384", b"\x04" + POINT, b"ssh:"),
+            "key-malformed",
+        ),
+        (line_of("webauthn-sk-ecdsa-sha2-nistp256@openssh.com", b"x"), "key-type-unsupported"),
+        (line_of("ssh-mldsa44-ed25519@openssh.com", b"x"), "key-type-unsupported"),
+        (line_of("sk-ssh-ed25519-cert-v01@openssh.com", b"n" * 32), "key-is-certificate"),
         (line_of("ssh-ed25519-cert-v01@openssh.com", b"n" * 32), "key-is-certificate"),
         (
             "ssh-ed25519 " + line_of("ssh-ed25519-cert-v01@openssh.com", b"n").split()[1],
@@ -146,11 +163,27 @@ def test_an_rsa_number_with_needless_zeros_is_not_canonical() -> None:
         parse_ssh_public_key(line_of("ssh-rsa", exponent, padded))
 
 
-def test_a_security_key_is_not_taken_for_a_plain_one() -> None:
-    """``cryptography`` loads this line as the plain Ed25519 key inside it."""
-    line = line_of("sk-ssh-ed25519@openssh.com", BLOB[-32:], b"ssh:")
-    with pytest.raises(errors.KeyTypeUnsupportedError, match="security keys"):
-        parse_ssh_public_key(line)
+@pytest.mark.parametrize(
+    "line",
+    [
+        line_of("sk-ssh-ed25519@openssh.com", BLOB[-32:], b"ssh:"),
+        line_of("sk-ssh-ed25519@openssh.com", BLOB[-32:], b"ssh:work"),
+        line_of("sk-ecdsa-sha2-nistp256@openssh.com", b"nistp256", b"\x04" + POINT, b"ssh:"),
+    ],
+)
+def test_a_security_key_is_not_taken_for_a_plain_one(line: str) -> None:
+    """``cryptography`` loads the first of them as the plain Ed25519 key inside it."""
+    parsed = parse_ssh_public_key(line)
+    assert parsed.key_type == line.split(maxsplit=1)[0]
+    assert parsed.is_security_key
+    assert (parsed.application or "").startswith("ssh:")
+    assert parsed.line == line
+    assert b64encode(parsed.blob).decode() == line.split()[1]
+
+
+def test_a_plain_key_is_no_security_key() -> None:
+    parsed = parse_ssh_public_key(LINES[2])
+    assert (parsed.is_security_key, parsed.application) == (False, None)
 
 
 def test_both_parsers_must_take_a_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from ca.serials import ssh_serial, x509_serial
-from ca.specs import ClientCertSpec, ServerCertSpec, UserCertSpec
+from ca.specs import ClientCertSpec, HostCertSpec, ServerCertSpec, UserCertSpec
 from ca.subject_keys import SshPublicKey, TlsPublicKey, parse_csr, parse_ssh_public_key
+from tests.support.security_keys import SecurityKey
 
 EMAIL = "alice@example.com"
 DRIFT = timedelta(minutes=5)
@@ -70,6 +71,12 @@ def ssh_subject() -> SshPublicKey:
     return parse_ssh_public_key(public_line(ec_key()))
 
 
+def security_key_subject(key_type: str, application: str = "ssh:") -> SshPublicKey:
+    """The public half of a FIDO key nobody has."""
+    key = SecurityKey(key_type, application)
+    return parse_ssh_public_key(key.line)
+
+
 def tls_subject() -> TlsPublicKey:
     return parse_csr(csr(ec_key()))
 
@@ -86,6 +93,20 @@ def user_spec(now: datetime, **changes: Any) -> UserCertSpec:
     if "public_key" not in values:
         values["public_key"] = ssh_subject()
     return UserCertSpec(**values)
+
+
+def host_spec(now: datetime, **changes: Any) -> HostCertSpec:
+    """The certificate of one host, for a week."""
+    values: dict[str, Any] = {
+        "key_id": "host:db.edge.localhost",
+        "principals": ("db.edge.localhost",),
+        "serial": ssh_serial(),
+        "not_before": now - DRIFT,
+        "not_after": now + timedelta(days=7),
+    } | changes
+    if "public_key" not in values:
+        values["public_key"] = ssh_subject()
+    return HostCertSpec(**values)
 
 
 def client_spec(now: datetime, **changes: Any) -> ClientCertSpec:
