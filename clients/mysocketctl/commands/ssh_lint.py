@@ -1,8 +1,141 @@
 """``ssh-lint``: says what is wrong with an SSH certificate."""
 
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
 import click
+
+from ca.formats.errors import CertificateFormatError
+from ca.formats.ssh_certificate import SshCertificate, parse_certificate_line
+from ca.formats.ssh_lint import Finding, Profile, lint, lint_certificate
+from clients.mysocketctl.errors import InvalidInput
+from clients.mysocketctl.names import printable
+
+MAX_FILE_BYTES = 16 * 1024 * 1024
+"""Tens of thousands of certificates."""
+_CLEAN, _FOUND, _UNREADABLE = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Linted:
+    """One line of a file and what the linter says about it."""
+
+    file: str
+    line: int
+    certificate: SshCertificate | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def exit_code(self) -> int:
+        if self.certificate is None:
+            return _UNREADABLE
+        return _FOUND if self.findings else _CLEAN
 
 
 @click.command(name="ssh-lint")
-def ssh_lint() -> None:
-    """Say what is wrong with an SSH certificate."""
+@click.argument("files", metavar="FILE…", nargs=-1, required=True)
+@click.option(
+    "--profile",
+    type=click.Choice([profile.value for profile in Profile]),
+    default=Profile.GENERAL.value,
+    show_default=True,
+    help="general: any certificate for any OpenSSH; mysocket: what this product issues.",
+)
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of lines.")
+def ssh_lint(files: Sequence[str], profile: str, *, as_json: bool) -> int:
+    """Say what is wrong with SSH certificates.
+
+    FILE holds one certificate a line, as ssh-keygen writes them; - reads standard input. The exit
+    code is 0 if nothing is wrong, 1 if something is, 2 if something is no readable certificate.
+    """
+    linted = [one for name in files for one in _lint_file(name, Profile(profile))]
+    if as_json:
+        click.echo(json.dumps([_as_json(one) for one in linted], indent=2))
+    else:
+        for one in linted:
+            _show(one)
+    return max(one.exit_code for one in linted)
+
+
+def _lint_file(name: str, profile: Profile) -> Iterator[_Linted]:
+    """What is in the file, line by line.
+
+    Raises:
+        InvalidInput: the file cannot be read, is too large, or holds nothing.
+    """
+    lines = [
+        (number, line)
+        for number, line in enumerate(_read(name).split(b"\n"), start=1)
+        if line.strip() and not line.lstrip().startswith(b"#")
+    ]
+    if not lines:
+        raise InvalidInput(f"{_shown_name(name)} holds no certificate")
+    for number, line in lines:
+        yield _lint_line(_shown_name(name), number, line, profile)
+
+
+def _lint_line(file: str, number: int, line: bytes, profile: Profile) -> _Linted:
+    try:
+        certificate = parse_certificate_line(line)
+    except CertificateFormatError:
+        findings = lint(line, profile=profile)
+        return _Linted(file=file, line=number, certificate=None, findings=findings)
+    findings = lint_certificate(certificate, profile=profile)
+    return _Linted(file=file, line=number, certificate=certificate, findings=findings)
+
+
+def _read(name: str) -> bytes:
+    try:
+        if name == "-":
+            content = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
+        else:
+            with Path(name).open("rb") as stream:
+                content = stream.read(MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "no such name"
+        raise InvalidInput(f"cannot read {_shown_name(name)}: {why}") from error
+    if len(content) > MAX_FILE_BYTES:
+        raise InvalidInput(f"{_shown_name(name)} has over {MAX_FILE_BYTES} bytes")
+    return content
+
+
+def _shown_name(name: str) -> str:
+    return "standard input" if name == "-" else printable(name)
+
+
+def _show(one: _Linted) -> None:
+    click.echo(f"{one.file}:{one.line}: {_headline(one)}")
+    for finding in one.findings:
+        message = printable(finding.message)
+        click.echo(f"  {finding.severity.value} {finding.rule}: {message}")
+
+
+def _headline(one: _Linted) -> str:
+    if one.certificate is None:
+        return "not readable"
+    kind = f"{one.certificate.kind} certificate"
+    name = _text(one.certificate.key_id) or "(no key id)"
+    verdict = "" if one.findings else ", nothing to complain about"
+    return printable(f"{kind} {name} (serial {one.certificate.serial}){verdict}")
+
+
+def _as_json(one: _Linted) -> dict[str, Any]:
+    certificate = one.certificate
+    return {
+        "file": one.file,
+        "line": one.line,
+        "kind": certificate and certificate.kind,
+        "key_id": certificate and _text(certificate.key_id),
+        "serial": certificate and certificate.serial,
+        "subject": certificate and certificate.fingerprint,
+        "ca": certificate and certificate.ca_fingerprint,
+        "findings": [asdict(finding) for finding in one.findings],
+    }
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "backslashreplace")
