@@ -23,6 +23,9 @@ from clients.mysocketctl.oauth import LoginRequest, log_in
 from clients.mysocketctl.settings import Settings
 from clients.mysocketctl.tokens import kept_client_token, read_claims
 
+Post = Callable[[str, Json], Json]
+"""POST a body to the socket's path of that name, with the client token; the answer."""
+
 
 class ClientIdentity:
     """Who this person is towards one socket; logs in when it has to."""
@@ -66,20 +69,28 @@ class ClientIdentity:
         )
 
     def ask(self, what: str, body: Json) -> tuple[str, Json]:
-        """POST to the socket's ``what`` with the client token; token and answer.
+        """POST to the socket's ``what`` with the client token; token and answer."""
+        return self.converse(lambda post: post(what, body))
 
-        A token that the gateway no longer takes is dropped and replaced by one new login.
+    def converse(self, exchange: Callable[[Post], Json]) -> tuple[str, Json]:
+        """Ask the gateway several things under one client token; token and what came out.
+
+        A token that the gateway no longer takes is dropped, and after one new login the exchange
+        starts again from its beginning.
         """
-        path = f"/mtls-ca/socket/{segment(self.dns_name)}/{what}"
         with GatewayApi(self._settings) as api:
             token = kept_client_token(self.files, self.dns_name)
             if token is not None:
                 try:
-                    return token, api.post(path, body, token=token)
+                    return token, exchange(self._post(api, token))
                 except NotLoggedIn:
                     remove(self.files.client_token(self.dns_name))
             token = self.log_in(api)
-            return token, api.post(path, body, token=token)
+            return token, exchange(self._post(api, token))
+
+    def _post(self, api: GatewayApi, token: str) -> Post:
+        place = f"/mtls-ca/socket/{segment(self.dns_name)}"
+        return lambda what, body: api.post(f"{place}/{what}", body, token=token)
 
     def log_in(self, api: GatewayApi, say: Callable[[str], None] | None = None) -> str:
         """A new client token, which is also kept."""

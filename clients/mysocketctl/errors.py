@@ -10,6 +10,8 @@
     ├── EdgeUnreachable       no TCP or TLS connection to a socket
     │   └── ServerNotTrusted  the edge's certificate does not verify
     ├── CertificateRefused    the edge refused our client certificate
+    ├── KeyProofFailed        an SSH key's holder did not prove to have it
+    ├── AgentFailed           the ssh-agent does not answer, or does not do as it is asked
     ├── TunnelFailed          a tunnel that cannot be established by trying again
     └── ReaderGone            whoever read our output has gone (exit 141, not a word)
 
@@ -83,6 +85,14 @@ class CertificateRefused(ClientError):
     def __init__(self, why: str) -> None:
         super().__init__(f"the edge refused the certificate: {why}")
         self.unsent: bytes | None = b""
+
+
+class KeyProofFailed(ClientError):
+    reason = "key-proof-failed"
+
+
+class AgentFailed(ClientError):
+    reason = "agent-failed"
 
 
 class TunnelFailed(ClientError):

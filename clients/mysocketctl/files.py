@@ -4,6 +4,7 @@
     .mysocketio_token_<dns>      client token of one socket      0600
     .mysocketio/<dns>.crt .key   client certificate and key      0600
     .ssh/<dns> <dns>-cert.pub    SSH key and certificate         0600
+    .ssh/<dns>.pub               … where the key is elsewhere    0600
     .mysocket/                   tunnel key and certificates     0700
 
 The certificate file starts with explanatory text (RFC 7468 §5.2) that holds the end of its validity
@@ -56,6 +57,9 @@ class HomeFiles(NamedTuple):
 
     def ssh_key(self, dns_name: str) -> Path:
         return self.home / ".ssh" / dns_name
+
+    def ssh_public_key(self, dns_name: str) -> Path:
+        return self.home / ".ssh" / f"{dns_name}.pub"
 
     def ssh_certificate(self, dns_name: str) -> Path:
         return self.home / ".ssh" / f"{dns_name}-cert.pub"

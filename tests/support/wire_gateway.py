@@ -30,6 +30,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
+from ca.formats.sshsig import verify_sshsig
+
 USER_ID = "01234567-89ab-cdef-0123-456789abcdef"
 EMAIL = "alice@example.com"
 
@@ -129,6 +131,8 @@ class WireGateway:
     ssh_ca: ed25519.Ed25519PrivateKey = field(default_factory=ed25519.Ed25519PrivateKey.generate)
     tunnel: dict[str, Any] = field(default_factory=dict)
     codes: dict[str, str] = field(default_factory=dict)
+    nonces: set[str] = field(default_factory=set)
+    """Challenges given out and not yet answered."""
     server: ThreadingHTTPServer | None = None
 
     @property
@@ -230,9 +234,22 @@ def _csr(gateway: WireGateway, body: Any, token: str, dns_name: str) -> tuple[in
     return 200, {"client_certificate": pem}
 
 
+def _challenge(gateway: WireGateway, _body: Any, token: str, dns_name: str) -> tuple[int, Any]:
+    if token not in gateway.tokens:
+        return 401, _problem(401, "token-refused", "Log in again.")
+    nonce = f"{dns_name}:{secrets.token_hex(8)}"
+    gateway.nonces.add(nonce)
+    return 200, {"nonce": nonce, "expires_in": 120}
+
+
 def _ssh(gateway: WireGateway, body: Any, token: str, _dns_name: str) -> tuple[int, Any]:
     if token not in gateway.tokens:
         return 401, _problem(401, "token-refused", "Log in again.")
+    if body["nonce"] not in gateway.nonces:
+        return 400, _problem(400, "key-proof-invalid", "No such challenge.")
+    gateway.nonces.remove(body["nonce"])
+    prover = verify_sshsig(body["proof"], body["nonce"].encode(), "ssh-certificate@mysocket.io")
+    assert prover.line == " ".join(body["ssh_public_key"].split(" ")[:2])
     line = gateway.sign_ssh(body["ssh_public_key"], [EMAIL, "mysocket_ssh_signed"])
     return 200, {"signed_ssh_cert": line}
 
@@ -288,6 +305,7 @@ _ROUTES: dict[tuple[str, str], Callable[..., tuple[int, Any]]] = {
     ("DELETE", r"/socket/[^/]+/tunnel/[^/]+"): lambda *_: (204, None),
     ("POST", r"/socket/([^/]+)/tunnel/([^/]+)/signkey"): _signkey,
     ("POST", r"/mtls-ca/socket/([^/]+)/csr"): _csr,
+    ("POST", r"/mtls-ca/socket/([^/]+)/ssh-challenge"): _challenge,
     ("POST", r"/mtls-ca/socket/([^/]+)/ssh"): _ssh,
     ("POST", "/oauth/token"): _grant_token,
     ("POST", "/oauth/device_authorization"): _offer_device,
