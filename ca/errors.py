@@ -22,10 +22,12 @@ is a sentence for people and never holds key material.
     │   ├── SerialError            serial-invalid
     │   └── OptionError            option-invalid          an SSH extension or critical option
     ├── IssuanceError              issuance-failed         signing itself
-    │   └── SelfCheckError         self-check-failed       the result is not what was asked
+    │   ├── SelfCheckError         self-check-failed       the result is not what was asked
+    │   └── SignerUnavailableError signer-unavailable      a token or agent is out of reach
     └── KeyStoreError              key-store-invalid       our own private keys
         ├── SealBrokenError        seal-broken             wrong master key, or changed bytes
-        └── KeyFileError           key-file-invalid        missing, unreadable or open to others
+        ├── KeyFileError           key-file-invalid        missing, unreadable or open to others
+        └── KeyMissingError        key-missing             no longer in its token or agent
 """
 
 
@@ -149,6 +151,12 @@ class SelfCheckError(IssuanceError):
     reason = "self-check-failed"
 
 
+class SignerUnavailableError(IssuanceError):
+    """The place a key lives in does not answer, or refuses; it may do better later."""
+
+    reason = "signer-unavailable"
+
+
 class KeyStoreError(CaError):
     """A private key of ours cannot be used."""
 
@@ -165,3 +173,9 @@ class KeyFileError(KeyStoreError):
     """A key file is missing, not a regular file, or readable by others."""
 
     reason = "key-file-invalid"
+
+
+class KeyMissingError(KeyStoreError):
+    """The token or agent that had a key does not have it any more."""
+
+    reason = "key-missing"

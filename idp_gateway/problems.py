@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from ca.errors import CaError, CsrError, PrincipalError, SubjectKeyError
+from ca.errors import CaError, CsrError, PrincipalError, SignerUnavailableError, SubjectKeyError
 from idp_gateway import errors
 from policy.errors import PolicyError
 
@@ -30,6 +30,7 @@ _STATUS: Mapping[type[Exception], int] = {
     errors.TooManyAttempts: 429,
     errors.PortsExhausted: 503,
     errors.ProviderFailed: 502,
+    SignerUnavailableError: 503,
     PolicyError: 400,
     SubjectKeyError: 400,
     CsrError: 400,
@@ -69,6 +70,11 @@ def problem(
 def problem_of(error: errors.GatewayError | PolicyError | CaError) -> JSONResponse:
     """The problem document of one of our own errors."""
     status = status_of(error)
+    if isinstance(error, SignerUnavailableError):
+        # Which token or agent, and why, is for the operator.
+        log.error("no signature: %s", error)
+        detail = "the key that signs this is out of reach; try again later"
+        return problem(status, error.reason, detail)
     if status >= 500 and not isinstance(error, errors.GatewayError):
         log.error("request failed", exc_info=error)
         return problem(500, "internal-error", "something went wrong here; try again")

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from ca.ca_keys import CaAlgorithm, CaPrivateKey, generate_ca_key
-from ca.errors import SealBrokenError
+from ca.errors import KeyMissingError
 from ca.keybox import KeyBox, open_private_key, seal_private_key
 from ca.signers.base import HeldKey, Signer, SignerOptions
 from ca.signers.memory import MemorySigner
@@ -45,10 +45,11 @@ class SealedKeys:
         """Open it.
 
         Raises:
-            SealBrokenError: nothing there, another master key, or sealed for another CA.
+            KeyMissingError: nothing is kept.
+            SealBrokenError: another master key, or sealed for another CA.
         """
         if held.sealed is None:
-            raise SealBrokenError(f"the key of {held.name} is not kept any more")
+            raise KeyMissingError(f"the key of {held.name} is not kept any more")
         key = open_private_key(self.box, held.sealed, purpose=_PURPOSE, object_id=held.name)
         return MemorySigner(name=held.name, signing_key=key)
 

@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from ca.ca_keys import CaAlgorithm, algorithm_of, generate_ca_key
-from ca.errors import KeyStoreError, SealBrokenError
+from ca.errors import KeyMissingError, KeyStoreError, SealBrokenError
 from ca.keybox import KeyBox
 from ca.ssh import ca_public_line, fingerprint
 from idp_gateway.records import CaGenerationRecord, CaState
@@ -51,7 +51,7 @@ def test_an_open_key_is_kept_until_it_is_destroyed(signing: Signing) -> None:
     assert signing.open(record) is signer
     signing.destroy(record)
     assert signing.open(record) is not signer
-    with pytest.raises(SealBrokenError, match="not kept"):
+    with pytest.raises(KeyMissingError, match="not kept"):
         signing.open(replace(record, generation=2, private_sealed=None))
 
 
