@@ -59,6 +59,8 @@ USER_PRESENT = 0x01
 USER_VERIFIED = 0x04
 """Flag of a security key's signature: it asked for its PIN, or a finger."""
 
+MIN_RSA_BITS = 1024
+"""SSH_RSA_MINIMUM_MODULUS_SIZE of OpenSSH. What is certified has to be longer, see ``ca``."""
 MAX_KEY_BLOB_BYTES = 8 * 1024
 """Two integers of 16384 bits take half of it."""
 MAX_KEY_LINE_BYTES = 16 * 1024
@@ -348,6 +350,8 @@ def _verify_plain(key: PublicKey, algorithm: str, signature: bytes, signed: byte
     if isinstance(key, ed25519.Ed25519PublicKey):
         key.verify(signature, signed)
     elif isinstance(key, rsa.RSAPublicKey):
+        if key.key_size < MIN_RSA_BITS:
+            raise SignatureInvalid("the RSA key is too short for a signature to mean anything")
         key.verify(signature, signed, padding.PKCS1v15(), _RSA_HASHES[algorithm])
     else:
         with Reader(signature) as reader:
