@@ -1,185 +1,230 @@
-"""The linter names each fault in a finished certificate, and survives any bytes."""
+"""The linter names each fault in a finished X.509 certificate, of a leaf or of a CA."""
 
 import contextlib
-import subprocess
-from base64 import b64decode, b64encode
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
-from cryptography import x509 as cryptography_x509
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ca.lint import lint_ssh, lint_x509
+from ca.formats.ssh_lint import Profile, lint
+from ca.lint import lint_ca, lint_ssh, lint_x509
 from tests.support import ssh_wire
-from tests.support.subjects import ec_key, public_line
 
-CA = ed25519.Ed25519PrivateKey.generate()
-GOOD = ssh_wire.certificate(CA)
-
-
-def rules(line: bytes) -> set[str]:
-    return {finding.rule for finding in lint_ssh(line)}
-
-
-def test_a_good_certificate_has_no_findings() -> None:
-    assert lint_ssh(GOOD) == ()
+CLIENT, SERVER = ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH
+BOTH = [CLIENT, SERVER]
+EMAIL = x509.RFC822Name("alice@example.com")
+URI = x509.UniformResourceIdentifier("urn:mysocket:socket:s:1")
+DNS = x509.DNSName("box.example.com")
+KEY = ec.generate_private_key(ec.SECP256R1())
+START = datetime(2026, 11, 23, tzinfo=UTC)
 
 
-FORCED = ((b"force-command", b"id"),)
+def name(text: str | None) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)] if text else [])
 
 
-@pytest.mark.parametrize(
-    ("changes", "rule"),
-    [
-        ({"certificate_type": 2}, "type-not-user"),
-        ({"certificate_type": 3}, "certificate-malformed"),
-        ({"serial": 0}, "serial-zero"),
-        ({"key_id": b""}, "key-id-empty"),
-        ({"principals": ()}, "principals-empty"),
-        ({"principals": (b"bob,root",)}, "principal-odd"),
-        ({"principals": (b"*",)}, "principal-odd"),
-        ({"principals": (b"",)}, "principal-odd"),
-        ({"principals": (b"a\0",)}, "principal-odd"),
-        ({"principals": (b"\xc3\xa4",)}, "principal-odd"),
-        ({"principals": [b"p%d" % n for n in range(257)]}, "principals-too-many"),
-        ({"valid": (0, 2**64 - 1)}, "validity-endless"),
-        ({"valid": (0, 2**63)}, "validity-too-long"),
-        ({"valid": (10, 10)}, "validity-empty"),
-        ({"critical": FORCED, "extensions": ((b"permit-port-forwarding", b""),)}, "force-command"),
-        ({"extensions": ((b"permit-anything", b""),)}, "extension-unknown"),
-        ({"extensions": ((b"b", b""), (b"a", b""))}, "certificate-malformed"),
-        ({"extensions": ((b"a", b""), (b"a", b""))}, "certificate-malformed"),
-        ({"spoil": True}, "signature-invalid"),
-    ],
-)
-def test_each_fault_has_its_rule(changes: dict[str, Any], rule: str) -> None:
-    found = rules(ssh_wire.certificate(CA, **changes))
-    assert any(name.startswith(rule) for name in found), found
-
-
-def test_sha1_is_found_in_what_ssh_keygen_signs(tmp_path: Path) -> None:
-    for name, words in (("ca", ["-t", "rsa", "-b", "3072"]), ("id", ["-t", "ed25519"])):
-        subprocess.run(["ssh-keygen", "-q", "-N", "", "-f", tmp_path / name, *words], check=True)
-    sign = ["ssh-keygen", "-q", "-s", tmp_path / "ca", "-I", "x", "-z", "7", "-n", "alice"]
-    for algorithm, expected in (("ssh-rsa", {"signature-sha1"}), ("rsa-sha2-512", set())):
-        window = ["-V", "-5m:+5m", "-t", algorithm]
-        subprocess.run([*sign, *window, tmp_path / "id.pub"], check=True)
-        line = (tmp_path / "id-cert.pub").read_bytes().split()
-        assert rules(b" ".join(line[:2])) == expected
-
-
-def test_a_plain_key_is_no_certificate() -> None:
-    assert rules(public_line(ec_key()).encode()) == {"not-a-certificate"}
-
-
-@given(st.binary())
-def test_any_bytes_are_findings(line: bytes) -> None:
-    assert lint_ssh(line)
-
-
-@settings(max_examples=300)
-@given(st.data())
-def test_any_changed_byte_is_found(data: st.DataObject) -> None:
-    key_type, encoded = GOOD.split()
-    blob = bytearray(b64decode(encoded))
-    blob[data.draw(st.integers(0, len(blob) - 1))] ^= data.draw(st.integers(1, 255))
-    assert lint_ssh(key_type + b" " + b64encode(bytes(blob)))
-
-
-def leaf(**changes: Any) -> cryptography_x509.Certificate:
-    """A self-signed certificate that differs from a good leaf in ``changes``."""
-    values: dict[str, Any] = {
-        "serial": 1 << 130,
-        "life": timedelta(minutes=10),
-        "ca": False,
-        "critical": True,
-        "signs": False,
-        "purposes": [ExtendedKeyUsageOID.CLIENT_AUTH],
-        "names": True,
-    } | changes
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = cryptography_x509.Name(
-        [cryptography_x509.NameAttribute(NameOID.COMMON_NAME, "alice@example.com")]
+def usage(*allowed: str) -> x509.KeyUsage:
+    every = (
+        "digital_signature",
+        "content_commitment",
+        "key_encipherment",
+        "data_encipherment",
+        "key_agreement",
+        "key_cert_sign",
+        "crl_sign",
+        "encipher_only",
+        "decipher_only",
     )
-    start = datetime(2026, 11, 23, tzinfo=UTC)
-    identifier = cryptography_x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    return x509.KeyUsage(**{one: one in allowed for one in every})
+
+
+def made(values: dict[str, Any]) -> x509.Certificate:
+    """A certificate of exactly these parts."""
+    identifier = x509.SubjectKeyIdentifier.from_public_key(KEY.public_key())
+    authority = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
+    parts: dict[str, tuple[x509.ExtensionType | None, bool]] = {
+        "basic": (x509.BasicConstraints(values["ca"], values["length"]), values["critical"]),
+        "usage": (usage(*values["usage"]), True),
+        "purposes": (values["purposes"] and x509.ExtendedKeyUsage(values["purposes"]), False),
+        "names": (
+            values["names"] and x509.SubjectAlternativeName(values["names"]),
+            values["names_critical"],
+        ),
+        "limits": (
+            values["limits"] and x509.NameConstraints([values["limits"]], None),
+            values["limits_critical"],
+        ),
+        "key": (identifier, False),
+        "authority": (authority, False),
+    }
     builder = (
-        cryptography_x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
+        x509.CertificateBuilder()
+        .subject_name(name(values["subject"]))
+        .issuer_name(name(values["issuer"]))
+        .public_key(KEY.public_key())
         .serial_number(values["serial"])
-        .not_valid_before(start)
-        .not_valid_after(start + values["life"])
-        .add_extension(
-            cryptography_x509.BasicConstraints(ca=values["ca"], path_length=None),
-            critical=values["critical"],
-        )
-        .add_extension(
-            cryptography_x509.KeyUsage(
-                digital_signature=True,
-                content_commitment=False,
-                key_encipherment=False,
-                data_encipherment=False,
-                key_agreement=False,
-                key_cert_sign=values["signs"],
-                crl_sign=False,
-                encipher_only=False,
-                decipher_only=False,
-            ),
-            critical=True,
-        )
-        .add_extension(cryptography_x509.ExtendedKeyUsage(values["purposes"]), critical=False)
-        .add_extension(identifier, critical=False)
-        .add_extension(
-            cryptography_x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier),
-            critical=False,
-        )
+        .not_valid_before(START)
+        .not_valid_after(START + values["life"])
     )
-    if values["names"]:
-        names = [cryptography_x509.RFC822Name("alice@example.com")]
-        builder = builder.add_extension(
-            cryptography_x509.SubjectAlternativeName(names), critical=False
-        )
-    return builder.sign(key, hashes.SHA256())
+    for part, (extension, critical) in parts.items():
+        if extension and part not in values["without"]:
+            builder = builder.add_extension(extension, critical=critical)
+    return builder.sign(KEY, values["digest"])
 
 
-BOTH = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
+def leaf(**changes: Any) -> x509.Certificate:
+    """A client's certificate that differs from a good one in ``changes``."""
+    return made(
+        {
+            "subject": "alice@example.com",
+            "issuer": "issuing",
+            "serial": 1 << 130,
+            "life": timedelta(minutes=10),
+            "ca": False,
+            "length": None,
+            "critical": True,
+            "usage": ("digital_signature",),
+            "purposes": [CLIENT],
+            "names": [URI, EMAIL],
+            "names_critical": False,
+            "limits": None,
+            "limits_critical": True,
+            "without": (),
+            "digest": hashes.SHA256(),
+        }
+        | changes
+    )
+
+
+def issuing(**changes: Any) -> x509.Certificate:
+    """An issuing CA that differs from a good one in ``changes``."""
+    values = {
+        "subject": "issuing",
+        "issuer": "root",
+        "life": timedelta(days=1000),
+        "ca": True,
+        "length": 0,
+        "usage": ("key_cert_sign", "crl_sign"),
+        "purposes": BOTH,
+        "names": None,
+        "limits": DNS,
+    }
+    return leaf(**(values | changes))
+
+
+def root(**changes: Any) -> x509.Certificate:
+    """A root that differs from a good one in ``changes``."""
+    values = {"subject": "root", "length": 1, "purposes": None, "limits": None}
+    return issuing(**(values | {"without": ("authority",)} | changes))
+
+
+SERVER_LEAF = {"subject": None, "purposes": [SERVER], "names": [DNS], "names_critical": True}
 
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
         ({}, set()),
+        (SERVER_LEAF, set()),
         ({"serial": 1}, {"serial-short"}),
         ({"life": timedelta(0)}, {"validity-empty"}),
         ({"life": timedelta(days=400)}, {"validity-too-long"}),
         ({"ca": True}, {"leaf-is-ca"}),
         ({"critical": False}, {"leaf-is-ca"}),
-        ({"ca": True, "signs": True}, {"leaf-is-ca", "key-usage-too-wide"}),
+        ({"usage": ("digital_signature", "key_cert_sign")}, {"key-usage-too-wide"}),
+        ({"usage": ("digital_signature", "crl_sign")}, {"key-usage-too-wide"}),
+        ({"usage": ("key_agreement",)}, {"key-usage-too-narrow"}),
         ({"purposes": BOTH}, {"purpose-not-one"}),
         ({"purposes": [ExtendedKeyUsageOID.CODE_SIGNING]}, {"purpose-not-one"}),
-        ({"names": False}, {"extension-missing"}),
+        ({"names": None}, {"extension-missing"}),
+        ({"purposes": None}, {"extension-missing"}),
+        ({"without": ("authority",)}, {"extension-missing"}),
+        ({"without": ("key",)}, {"extension-missing"}),
+        ({"without": ("basic",)}, {"extension-missing"}),
+        ({"names": [URI, EMAIL, DNS]}, {"name-of-another-kind"}),
+        ({"names": [EMAIL, x509.IPAddress(IPv4Address("192.0.2.1"))]}, {"name-of-another-kind"}),
+        (SERVER_LEAF | {"names": [DNS, EMAIL]}, {"name-of-another-kind"}),
+        (SERVER_LEAF | {"names_critical": False}, {"names-not-critical"}),
+        (SERVER_LEAF | {"subject": "other.example.com"}, {"common-name-alone"}),
+        ({"subject": "mallory@example.com"}, {"common-name-alone"}),
     ],
 )
 def test_each_fault_of_a_leaf_has_its_rule(changes: dict[str, Any], expected: set[str]) -> None:
     assert {finding.rule for finding in lint_x509(leaf(**changes))} == expected
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, set()),
+        ({"limits": None}, set()),
+        ({"serial": 7}, {"serial-short"}),
+        ({"life": timedelta(days=4000)}, {"validity-too-long"}),
+        ({"ca": False, "length": None}, {"ca-is-leaf", "path-length-wrong"}),
+        ({"critical": False}, {"ca-is-leaf"}),
+        ({"length": None}, {"path-length-wrong"}),
+        ({"length": 1}, {"path-length-wrong"}),
+        ({"usage": ("key_cert_sign",)}, {"key-usage-too-narrow"}),
+        ({"usage": ("crl_sign",)}, {"key-usage-too-narrow"}),
+        ({"usage": ("key_cert_sign", "crl_sign", "digital_signature")}, {"key-usage-too-wide"}),
+        ({"usage": ("key_cert_sign", "crl_sign", "key_agreement")}, {"key-usage-too-wide"}),
+        ({"purposes": None}, {"extension-missing"}),
+        ({"without": ("authority",)}, {"extension-missing"}),
+        ({"without": ("usage",)}, {"extension-missing"}),
+        ({"purposes": [*BOTH, ExtendedKeyUsageOID.CODE_SIGNING]}, {"purpose-too-wide"}),
+        ({"purposes": [ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE]}, {"purpose-too-wide"}),
+        ({"limits_critical": False}, {"limits-not-critical"}),
+    ],
+)
+def test_each_fault_of_an_issuing_ca_has_its_rule(
+    changes: dict[str, Any], expected: set[str]
+) -> None:
+    assert {finding.rule for finding in lint_ca(issuing(**changes))} == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, set()),
+        ({"length": 0}, {"path-length-wrong"}),
+        ({"length": None}, {"path-length-wrong"}),
+        ({"usage": ("key_cert_sign",)}, {"key-usage-too-narrow"}),
+        ({"without": ("key",)}, {"extension-missing"}),
+    ],
+)
+def test_each_fault_of_a_root_has_its_rule(changes: dict[str, Any], expected: set[str]) -> None:
+    assert {finding.rule for finding in lint_ca(root(**changes))} == expected
+
+
+def test_a_leaf_is_no_ca_and_a_ca_no_leaf() -> None:
+    assert lint_ca(leaf())
+    assert lint_x509(issuing())
+    assert lint_x509(root())
+
+
+def test_ssh_certificates_of_ours_are_measured_by_our_profile() -> None:
+    line = ssh_wire.certificate(ed25519.Ed25519PrivateKey.generate(), serial=0)
+    assert lint_ssh(line) == lint(line, profile=Profile.OURS) != ()
+
+
 LEAF = leaf().public_bytes(serialization.Encoding.DER)
+ISSUING = issuing().public_bytes(serialization.Encoding.DER)
 
 
 @pytest.mark.filterwarnings("ignore:Parsed a serial number which wasn.t positive")
 @settings(max_examples=500)
-@given(st.integers(0, len(LEAF) - 1), st.integers(1, 255))
-def test_any_leaf_the_parser_takes_can_be_linted(place: int, change: int) -> None:
-    changed = bytearray(LEAF)
-    changed[place] ^= change
-    with contextlib.suppress(ValueError, cryptography_x509.InvalidVersion):
-        lint_x509(cryptography_x509.load_der_x509_certificate(bytes(changed)))
+@given(st.sampled_from([LEAF, ISSUING]), st.data())
+def test_whatever_the_parser_takes_can_be_linted(der: bytes, data: st.DataObject) -> None:
+    changed = bytearray(der)
+    changed[data.draw(st.integers(0, len(der) - 1))] ^= data.draw(st.integers(1, 255))
+    with contextlib.suppress(ValueError, x509.InvalidVersion):
+        certificate = x509.load_der_x509_certificate(bytes(changed))
+        lint_x509(certificate)
+        lint_ca(certificate)

@@ -48,6 +48,7 @@ def sensible(target: dict[str, Any]) -> dict[str, str]:
         "name": "probe",
         "email": "probe@example.com",
         "password": "correct horse battery staple",
+        "files": "/etc/hostname",
     }
 
 

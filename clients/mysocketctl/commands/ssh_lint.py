@@ -17,7 +17,6 @@ from clients.mysocketctl.names import printable
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
 """Tens of thousands of certificates."""
-_CLEAN, _FOUND, _UNREADABLE = 0, 1, 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,12 +27,6 @@ class _Linted:
     line: int
     certificate: SshCertificate | None
     findings: tuple[Finding, ...]
-
-    @property
-    def exit_code(self) -> int:
-        if self.certificate is None:
-            return _UNREADABLE
-        return _FOUND if self.findings else _CLEAN
 
 
 @click.command(name="ssh-lint")
@@ -58,7 +51,10 @@ def ssh_lint(files: Sequence[str], profile: str, *, as_json: bool) -> int:
     else:
         for one in linted:
             _show(one)
-    return max(one.exit_code for one in linted)
+    unreadable = sum(one.certificate is None for one in linted)
+    if unreadable:
+        raise InvalidInput(f"{unreadable} of {len(linted)} lines are no readable certificates")
+    return int(any(one.findings for one in linted))
 
 
 def _lint_file(name: str, profile: Profile) -> Iterator[_Linted]:
