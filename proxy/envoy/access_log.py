@@ -37,6 +37,12 @@ class FlowRecord:
     user_agent: str = ""
     policy: str = ""
     """How an HTTP request was let in: ``identity``, ``public``, ``basic``, or ``ask`` (gateway)."""
+    peer_issuer: str = ""
+    """Issuer's name in the client certificate of a connection, if one was shown."""
+    peer_serial: str = ""
+    """Its serial number, hex."""
+    peer_sha256: str = ""
+    """SHA-256 of the whole certificate, hex."""
     bytes_received: int
     bytes_sent: int
     duration_ms: int
@@ -72,6 +78,9 @@ def parse_record(line: bytes) -> FlowRecord:
         status=_number(entry, "status"),
         user_agent=_word(entry, "user_agent"),
         policy=_word(entry, "policy"),
+        peer_issuer=_word(entry, "peer_issuer"),
+        peer_serial=_word(entry, "peer_serial"),
+        peer_sha256=_word(entry, "peer_sha256"),
         bytes_received=_number(entry, "bytes_received"),
         bytes_sent=_number(entry, "bytes_sent"),
         duration_ms=_number(entry, "duration_ms"),

@@ -53,6 +53,10 @@ def stream_log(path: Path, socket: EdgeSocket) -> dict[str, Any]:
             "socket_id": literal(socket.socket_id),
             "email": "%DOWNSTREAM_PEER_EMAIL_SAN%",
             "identity": "%DOWNSTREAM_PEER_URI_SAN%",
+            # Which certificate exactly, so that it can be looked for among those issued.
+            "peer_issuer": "%DOWNSTREAM_PEER_ISSUER%",
+            "peer_serial": "%DOWNSTREAM_PEER_SERIAL%",
+            "peer_sha256": "%DOWNSTREAM_PEER_FINGERPRINT_256%",
             "details": "%DOWNSTREAM_TRANSPORT_FAILURE_REASON%",
         },
     )

@@ -64,3 +64,10 @@ def test_a_stream_that_reached_its_origin_was_not_refused() -> None:
     details = "TLS_error:|33554536:system library:OPENSSL_internal:Connection_reset_by_peer"
     record = parse_record(line(kind="stream", details=details, upstream="/run/t/1.sock"))
     assert (record.refused, record.failed) == ("", "")
+
+
+def test_a_connection_says_which_certificate_it_showed() -> None:
+    record = parse_record(
+        line(kind="stream", peer_serial="1f", peer_sha256="ab", peer_issuer="CN=i")
+    )
+    assert (record.peer_serial, record.peer_sha256, record.peer_issuer) == ("1f", "ab", "CN=i")
