@@ -28,7 +28,7 @@ def list_decisions(
     """Decisions about one's socket, newest first: who asked for what, and what was decided."""
     gateway.store.get_socket(caller.account.account_id, socket_id)
     found = gateway.store.decisions_page(socket_id, offset=(page - 1) * page_size, limit=page_size)
-    return [_decision(record) for record in found]
+    return [decision_reply(record) for record in found]
 
 
 @router.get("/certificates", responses=problems(400, 401, 404))
@@ -47,7 +47,8 @@ def list_certificates(
     return [_certificate(record) for record in found]
 
 
-def _decision(record: DecisionRecord) -> DecisionReply:
+def decision_reply(record: DecisionRecord) -> DecisionReply:
+    """A decision as the API shows it."""
     return DecisionReply(
         decision_id=record.decision_id,
         at=record.at,

@@ -9,19 +9,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, delete, func, insert, or_, select, text
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, text
 from sqlalchemy.exc import IntegrityError
 
 from ca.formats.merkle import Node
 from idp_gateway.errors import Conflict
 from idp_gateway.records import (
+    CertificateKind,
     CertificateRecord,
     DecisionRecord,
     LogCheckpointRecord,
     LogLeafRecord,
 )
-from idp_gateway.store.base import StorePart, find_all, find_one, in_parts, values_of
+from idp_gateway.store.base import (
+    StorePart,
+    columns_for,
+    find_all,
+    find_one,
+    in_parts,
+    values_of,
+)
 from idp_gateway.store.issuance import CERTIFICATES, DECISIONS
+from idp_gateway.store.sockets import SOCKETS
 from idp_gateway.tables import LogCheckpoint, LogLeaf, LogNode, table_of
 
 LEAVES = table_of(LogLeaf)
@@ -30,6 +39,8 @@ CHECKPOINTS = table_of(LogCheckpoint)
 
 _LOG_LOCK = 0x6D79736F6C6F  # any fixed number of ours: "mysolo"
 _NODES_AT_ONCE = 200
+_PERSONAL = (CertificateKind.SSH_USER, CertificateKind.X509_CLIENT)
+"""Kinds whose subject is the person who holds them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +55,24 @@ class LogGrowth:
     nodes: Mapping[Node, bytes]
     """Every subtree completed by the leaves; leaves themselves are left out."""
     checkpoint: LogCheckpointRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sought:
+    """Which entries somebody looks for, among those that are theirs to see."""
+
+    account_id: str
+    """Whoever owns the socket sees what was issued for it."""
+    email: str | None
+    """Their verified address: they see what was issued to it."""
+    socket_id: str | None = None
+    subject: str | None = None
+    serial: str | None = None
+    key_fingerprint: str | None = None
+    kind: CertificateKind | None = None
+    since: datetime | None = None
+    before: int | None = None
+    """Only leaves below this index."""
 
 
 class LogTransaction:
@@ -126,6 +155,27 @@ class LogStore(StorePart):
                 found += find_all(connection, CertificateRecord, CERTIFICATES, where)
         return tuple(found)
 
+    def logged_among(self, serials: Iterable[str]) -> frozenset[str]:
+        """The serial numbers among these that have a leaf, whether or not a record is kept."""
+        found: set[str] = set()
+        with self.database.reading() as connection:
+            for part in in_parts(serials):
+                query = select(LEAVES.c.serial).where(LEAVES.c.serial.in_(part))
+                found |= {row[0] for row in connection.execute(query)}
+        return frozenset(found)
+
+    def log_entries(self, sought: Sought, *, limit: int) -> tuple[CertificateRecord, ...]:
+        """Certificates in the log that match, newest first."""
+        query = (
+            select(*columns_for(CertificateRecord, CERTIFICATES))
+            .where(CERTIFICATES.c.log_index.is_not(None), *_conditions(sought))
+            .order_by(CERTIFICATES.c.log_index.desc())
+            .limit(limit)
+        )
+        with self.database.reading() as connection:
+            rows = connection.execute(query).mappings()
+            return tuple(CertificateRecord(**row) for row in rows)
+
     def forget_checkpoints(self, before: datetime) -> None:
         """Remove old checkpoints; the newest always stays, and every leaf and node."""
         with self.database.writing() as connection:
@@ -135,6 +185,27 @@ class LogStore(StorePart):
                     CHECKPOINTS.c.at < before, CHECKPOINTS.c.tree_size < largest
                 )
             )
+
+
+def _conditions(sought: Sought) -> list[ColumnElement[bool]]:
+    own = select(SOCKETS.c.socket_id).where(SOCKETS.c.account_id == sought.account_id)
+    visible = CERTIFICATES.c.socket_id.in_(own)
+    if sought.email is not None:
+        mine = and_(CERTIFICATES.c.subject == sought.email, CERTIFICATES.c.kind.in_(_PERSONAL))
+        visible = or_(visible, mine)
+    equal = {
+        CERTIFICATES.c.socket_id: sought.socket_id,
+        CERTIFICATES.c.subject: sought.subject,
+        CERTIFICATES.c.serial: sought.serial,
+        CERTIFICATES.c.public_key_fingerprint: sought.key_fingerprint,
+        CERTIFICATES.c.kind: sought.kind,
+    }
+    found = [visible, *(column == value for column, value in equal.items() if value is not None)]
+    if sought.since is not None:
+        found.append(CERTIFICATES.c.issued_at >= sought.since)
+    if sought.before is not None:
+        found.append(CERTIFICATES.c.log_index < sought.before)
+    return found
 
 
 def _hashes(connection: Connection, nodes: Iterable[Node]) -> dict[Node, bytes]:
