@@ -103,6 +103,8 @@ def _sign(
     )
     try:
         signed = builder.sign(issuer.signer.signing_key, digest_for(issuer.signer.public_key))
+    except errors.CaError:
+        raise
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise errors.IssuanceError(f"the CA {issuer.signer.name} did not sign") from error
     return signed.public_bytes(serialization.Encoding.DER)

@@ -174,6 +174,11 @@ def limits_fit(certificate: x509.Certificate, dns_names: Iterable[str]) -> bool:
     return _limits_of(certificate) == _name_limits(dns_names)
 
 
+def is_limited(certificate: x509.Certificate) -> bool:
+    """Whether a CA may certify some names only; those of the first versions could certify all."""
+    return _limits_of(certificate) is not None
+
+
 def load_issuer(chain_pem: bytes, signer: Signer) -> Issuer:
     """Put a stored CA together again: its certificate first, then those above it.
 
@@ -406,6 +411,8 @@ def _sign(
         return builder.issuer_name(issuer_name).sign(
             signer.signing_key, digest_for(signer.public_key)
         )
+    except errors.CaError:
+        raise
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise errors.IssuanceError(f"the CA {signer.name} did not sign") from error
 

@@ -99,6 +99,14 @@ class Signing:
                 self._open.popitem(last=False)
         return signer
 
+    def give_back(self, record: CaGenerationRecord) -> None:
+        """Undo ``make`` for a record that did not come to be a generation.
+
+        Raises:
+            ca.errors.IssuanceError: the place is out of reach.
+        """
+        self._backend(record.signer).give_back(_held(record))
+
     def destroy(self, record: CaGenerationRecord) -> None:
         """Make a generation's key unusable; the caller drops ``private_sealed`` from its row.
 

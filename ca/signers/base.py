@@ -18,7 +18,8 @@ A backend is where such keys live. It
   ``HeldKey`` that ``create`` returned (``load``);
 * keeps no private half anywhere but in the place it stands for, and puts nothing secret into the
   ``reference`` of a ``HeldKey``;
-* takes keys out of that place for good (``destroy``), as far as the place lets it.
+* takes keys out of that place for good (``destroy``), as far as the place lets it, and those that
+  no CA came to have (``give_back``).
 
 ``tests/contracts/test_signer.py`` is the suite every signer and backend passes.
 """
@@ -92,6 +93,16 @@ class SignerBackend(Protocol):
 
         Raises:
             KeyStoreError: there is no such key any more, or it does not open.
+            IssuanceError: the place is out of reach.
+        """
+        ...
+
+    def give_back(self, held: HeldKey) -> None:
+        """Undo ``create``: no CA came to have the key.
+
+        A key that was not made but chosen stays, for another CA may have chosen it meanwhile.
+
+        Raises:
             IssuanceError: the place is out of reach.
         """
         ...

@@ -53,6 +53,9 @@ class SealedKeys:
         key = open_private_key(self.box, held.sealed, purpose=_PURPOSE, object_id=held.name)
         return MemorySigner(name=held.name, signing_key=key)
 
+    def give_back(self, held: HeldKey) -> None:
+        """Nothing: it was kept nowhere."""
+
     def destroy(self, held: HeldKey) -> None:
         """Nothing: dropping the sealed bytes is the end of the key."""
 

@@ -79,6 +79,9 @@ class AgentKeys:
             raise errors.KeyMissingError(f"the agent has no key {held.reference} ({held.name})")
         return self._signer(held.name, found)
 
+    def give_back(self, held: HeldKey) -> None:
+        """Nothing: the operator's key waits for another CA, or has one already."""
+
     def destroy(self, held: HeldKey) -> None:
         """Make the agent forget the key; the operator's file is the operator's to remove.
 

@@ -173,6 +173,14 @@ class TokenBackend:
         question = {"op": "load", "reference": held.reference}
         return self._signer(held, self.process.ask(question, seconds=self.seconds, again=True))
 
+    def give_back(self, held: HeldKey) -> None:
+        """Remove what ``create`` made.
+
+        Raises:
+            IssuanceError: the token is out of reach.
+        """
+        self.destroy(held)
+
     def destroy(self, held: HeldKey) -> None:
         """Remove both halves from the token.
 

@@ -198,7 +198,7 @@ def test_a_key_in_use_dies_with_its_place(place: Place, made: tuple[Signer, Held
         check_signs(signer)
     with pytest.raises(errors.SignerUnavailableError):
         ssh.issue_user_certificate(signer, user_spec(NOW))
-    with pytest.raises(errors.IssuanceError):
+    with pytest.raises(errors.SignerUnavailableError):
         check_x509(signer)
     for reach in (lambda: place.open().load(held), lambda: place.open().destroy(held)):
         with pytest.raises(errors.SignerUnavailableError):
