@@ -16,6 +16,7 @@ def policy_of(socket: SocketRecord) -> Socket:
         epoch=socket.epoch,
         ports=_HTTP_PORTS if socket.port is None else (socket.port,),
         identity_required=socket.cloud_authentication_enabled,
+        blocked=frozenset(EmailAddress.parse(text) for text in socket.blocked_emails),
         policies=(
             Policy(
                 policy_id=socket.socket_id,

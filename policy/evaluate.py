@@ -2,6 +2,7 @@
 
 Default deny. A socket's policies are joined by OR, and so are the addresses and the domains of one
 policy: one entry that matches anywhere is enough, and adding an entry can only let more people in.
+Whoever was revoked on the socket stays out whatever the policies say.
 Whether a socket asks for an identity at all (``Socket.identity_required``) is not decided here: who
 gets as far as this is decided on like everybody else.
 """
@@ -20,6 +21,8 @@ def evaluate(request: AccessRequest) -> Decision:
         return _deny(Reason.NO_POLICY)
     if email is None:
         return _deny(Reason.EMAIL_UNVERIFIED)
+    if email in socket.blocked:
+        return _deny(Reason.PERSON_REVOKED)
     by_email = [policy for policy in policies if email_listed(policy, email)]
     by_domain = [policy for policy in policies if domain_listed(policy, email)]
     reasons = ((Reason.EMAIL_ALLOWED,) if by_email else ()) + (

@@ -62,6 +62,7 @@ class Reason(StrEnum):
     NO_POLICY = "no-policy"
     NOT_ON_LIST = "not-on-list"
     EMAIL_UNVERIFIED = "email-unverified"
+    PERSON_REVOKED = "person-revoked"
     SESSION_EXPIRED = "session-expired"
     SOCKET_UNKNOWN = "socket-unknown"
     ACTION_NOT_OFFERED = "action-not-offered"
@@ -104,6 +105,8 @@ class Socket:
     identity_required: bool = False
     """The original API's ``cloud_authentication_enabled``."""
     policies: tuple[Policy, ...] = ()
+    blocked: frozenset[EmailAddress] = frozenset()
+    """People revoked here: no policy admits them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

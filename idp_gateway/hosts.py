@@ -1,0 +1,265 @@
+"""Servers behind sockets: enrolled by the socket's owner, kept up to date by their own host key.
+
+A host proves itself with its host key each time it asks. It gets one signed bundle: whom to trust,
+what is revoked, and in the second half of its certificate's life a new one.
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ca.errors import SpecError
+from ca.formats.errors import FormatError
+from ca.formats.host_messages import (
+    BUNDLE_NAMESPACE,
+    CLOCK_TOLERANCE_SECONDS,
+    ENROL_NAMESPACE,
+    SYNC_NAMESPACE,
+    Bundle,
+    EnrolStatement,
+    SyncStatement,
+)
+from ca.formats.ssh_certificate import parse_certificate_line
+from ca.formats.ssh_keys import KeyBlob
+from ca.formats.sshsig import make_sshsig, verify_sshsig
+from ca.ssh import ca_public_line
+from ca.subject_keys import SshPublicKey, parse_ssh_public_key
+from idp_gateway import revocations
+from idp_gateway.composition import Gateway
+from idp_gateway.errors import Forbidden, InvalidInput, NotFound
+from idp_gateway.records import (
+    AccountRecord,
+    CertificateKind,
+    CertificateRecord,
+    HostRecord,
+    SocketRecord,
+)
+from policy.conditions import offers
+from policy.types import Action
+
+MAX_PRINCIPALS = 16
+DUMMY_SUFFIX = ".mysocket-dummy"
+"""What the original service's ``ssh_config`` calls the inner connection to a socket."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedBundle:
+    """A bundle as it is sent."""
+
+    bundle: str
+    signature: str
+    """Armored SSHSIG by the bundle key."""
+
+
+def bundle_key_line(gateway: Gateway) -> str:
+    """The key hosts check bundles with, one line."""
+    return ca_public_line(gateway.authority.bundle_signer)
+
+
+def enrol(
+    gateway: Gateway,
+    account: AccountRecord,
+    *,
+    name: str,
+    statement: EnrolStatement,
+    proof: str,
+) -> tuple[HostRecord, str]:
+    """Enrol a host for one of the account's sockets; its record and its certificate.
+
+    Raises:
+        InvalidInput: a name outside the socket's own, no SSH behind this type of socket, a clock
+            that is off, or a proof that is not the host key's.
+        NotFound: no such socket of the account.
+        ca.errors.SubjectKeyError: the host key is refused.
+    """
+    socket = gateway.store.get_socket(account.account_id, statement.socket_id)
+    if not offers(socket.socket_type, Action.SSH):
+        raise InvalidInput(
+            f"there is no sshd behind a {socket.socket_type} socket; use the type tls",
+            reason="action-not-offered",
+        )
+    principals = _own_names(socket, statement.principals)
+    key = parse_ssh_public_key(statement.host_key)
+    _check_clock(gateway, statement.at)
+    signer = _signed_by(proof, statement.signed, ENROL_NAMESPACE)
+    if signer.blob != key.blob:
+        raise InvalidInput(
+            "the proof was not made with this host key", field="proof", reason="key-proof-invalid"
+        )
+    return _keep(gateway, account, socket, name=name, key=key, principals=principals)
+
+
+def sync(gateway: Gateway, statement: SyncStatement, signature: str) -> SignedBundle:
+    """Answer a host that asks for news, and keep what it says it has.
+
+    Raises:
+        NotFound: no host of this id.
+        Forbidden: it was removed, or the signature is not its enrolled host key's.
+        InvalidInput: a clock that is off, or a malformed signature.
+    """
+    host = gateway.store.find_host(statement.host_id)
+    if host is None:
+        raise NotFound("no such host; run: mysocketctl host enrol", reason="host-unknown")
+    signer = _signed_by(signature, statement.signed, SYNC_NAMESPACE)
+    if signer.fingerprint != host.fingerprint:
+        raise Forbidden(
+            f"host {host.name} was enrolled with another host key; enrol it again",
+            reason="host-key-changed",
+        )
+    if host.removed_at is not None:
+        raise Forbidden(f"host {host.name} was removed by its owner", reason="host-removed")
+    _check_clock(gateway, statement.at)
+    socket = gateway.store.find_socket(host.socket_id)
+    if socket is None:
+        raise NotFound("the socket of this host is gone", reason="socket-unknown")
+    gateway.store.note_sync(
+        host.host_id,
+        number=max(host.synced_number, statement.number),
+        trusted_cas=statement.trusted_cas,
+        now=gateway.clock(),
+    )
+    return _bundle(gateway, host, socket, statement)
+
+
+def _keep(
+    gateway: Gateway,
+    account: AccountRecord,
+    socket: SocketRecord,
+    *,
+    name: str,
+    key: SshPublicKey,
+    principals: tuple[str, ...],
+) -> tuple[HostRecord, str]:
+    known = gateway.store.find_enrolled(socket.socket_id, key.fingerprint)
+    host_id = known.host_id if known is not None else str(uuid.uuid4())
+    try:
+        issued = gateway.authority.issue_host_certificate(
+            socket_id=socket.socket_id,
+            key_id=host_id,
+            public_key=key.line,
+            principals=principals,
+        ).certificate
+    except SpecError as error:
+        raise InvalidInput(str(error), reason=error.reason) from error
+    now = gateway.clock()
+    record = gateway.store.keep_host(
+        account.account_id,
+        HostRecord(
+            host_id=host_id,
+            socket_id=socket.socket_id,
+            name=name,
+            public_key=key.line,
+            fingerprint=key.fingerprint,
+            principals=principals,
+            serial=str(issued.serial),
+            not_after=issued.not_after,
+            enrolled_at=now,
+            enrolled_by=account.account_id,
+            seen_at=now,
+        ),
+    )
+    return record, issued.line
+
+
+def _bundle(
+    gateway: Gateway, host: HostRecord, socket: SocketRecord, statement: SyncStatement
+) -> SignedBundle:
+    number = gateway.store.revision()
+    renewable = _renewable(gateway, host, statement.certificate)
+    text = Bundle(
+        host_id=host.host_id,
+        dns_name=socket.dns_name,
+        nonce=statement.nonce,
+        number=number,
+        issued_at=int(gateway.clock().timestamp()),
+        krl=revocations.socket_krl(gateway, socket),
+        user_cas=gateway.authority.trusted_user_cas(socket.socket_id),
+        host_cas=gateway.authority.host_ca_lines,
+        host_certificate=_renewed(gateway, host) if renewable else "",
+        enrol_again=renewable is None,
+    ).encode()
+    signer = gateway.authority.bundle_signer
+    signature = make_sshsig(signer.signing_key, text.encode("ascii"), BUNDLE_NAMESPACE)
+    return SignedBundle(bundle=text, signature=signature)
+
+
+def _renewable(gateway: Gateway, host: HostRecord, line: str) -> bool | None:
+    """Whether the certificate a host shows is due for renewal; None if it is not good for that."""
+    now = gateway.clock()
+    shown = _on_record(gateway, host, line)
+    if shown is None or shown.not_after <= now:
+        return None
+    revoked = gateway.store.live_revoked(
+        now, kinds=(CertificateKind.SSH_HOST,), socket_id=host.socket_id
+    )
+    if any(one.serial == shown.serial for one in revoked):
+        return None
+    return shown.not_after - now < (shown.not_after - shown.not_before) / 2
+
+
+def _on_record(gateway: Gateway, host: HostRecord, line: str) -> CertificateRecord | None:
+    """The issuance a host's certificate line is of; None unless it is ours and this host's."""
+    try:
+        serial = parse_certificate_line(line.encode("utf-8", "surrogatepass")).serial
+    except FormatError:
+        return None
+    found = gateway.store.find_certificate(str(serial))
+    if (
+        found is None
+        or found.kind is not CertificateKind.SSH_HOST
+        or (found.socket_id, found.public_key_fingerprint) != (host.socket_id, host.fingerprint)
+        or found.body.split()[:2] != line.split()[:2]
+    ):
+        return None
+    return found
+
+
+def _renewed(gateway: Gateway, host: HostRecord) -> str:
+    issued = gateway.authority.issue_host_certificate(
+        socket_id=host.socket_id,
+        key_id=host.host_id,
+        public_key=host.public_key,
+        principals=host.principals,
+    ).certificate
+    gateway.store.note_renewal(host.host_id, serial=str(issued.serial), not_after=issued.not_after)
+    return issued.line
+
+
+def _own_names(socket: SocketRecord, wanted: Sequence[str]) -> tuple[str, ...]:
+    """The names a host may be certified under: the socket's own, and names below it.
+
+    Raises:
+        InvalidInput: any other, or too many.
+    """
+    if not wanted:
+        return (socket.dns_name, socket.dns_name + DUMMY_SUFFIX)
+    if len(set(wanted)) > MAX_PRINCIPALS:
+        raise InvalidInput(f"at most {MAX_PRINCIPALS} names", field="principals")
+    for name in wanted:
+        bare = name.removesuffix(DUMMY_SUFFIX)
+        if bare != socket.dns_name and not bare.endswith(f".{socket.dns_name}"):
+            raise InvalidInput(
+                f"a host of this socket may be called {socket.dns_name}, or something below it",
+                field="principals",
+                reason="principal-not-own",
+            )
+    return tuple(dict.fromkeys(wanted))
+
+
+def _check_clock(gateway: Gateway, at: int) -> None:
+    off = at - int(gateway.clock().timestamp())
+    if abs(off) > CLOCK_TOLERANCE_SECONDS:
+        raise InvalidInput(
+            f"the host's clock is {abs(off)} s {'ahead' if off > 0 else 'behind'}",
+            field="at",
+            reason="host-clock-off",
+        )
+
+
+def _signed_by(signature: str, message: bytes, namespace: str) -> KeyBlob:
+    try:
+        return verify_sshsig(signature, message, namespace)
+    except FormatError as error:
+        raise InvalidInput(
+            f"the host's signature does not hold: {error}", reason="key-proof-invalid"
+        ) from error

@@ -1,0 +1,152 @@
+"""Taking certificates back: by person, by key, by serial, or everything of a socket.
+
+What is revoked ends in three ways at once: no new certificate is issued, the socket's epoch ends
+(which TLS and HTTP grants do not survive), and the lists that plain verifiers read name what would
+still be good: a KRL for each socket's sshd and a CRL for the issuing CA.
+"""
+
+import re
+import uuid
+from collections.abc import Iterable
+from datetime import datetime
+
+from ca.crl import RevokedX509
+from ca.formats.krl import Krl, RevokedByCa
+from ca.formats.ssh_certificate import parse_certificate_line
+from idp_gateway.ca_generations import X509_ISSUING
+from idp_gateway.composition import Gateway
+from idp_gateway.errors import InvalidInput, NotFound
+from idp_gateway.records import (
+    AccountRecord,
+    CertificateKind,
+    RevocationRecord,
+    RevocationScope,
+    SocketRecord,
+)
+from idp_gateway.store import Store
+from idp_gateway.store.revocations import RevokedCertificate
+from policy.addresses import EmailAddress
+from policy.types import Reason
+
+KRL_KINDS = (CertificateKind.SSH_USER, CertificateKind.SSH_HOST)
+
+_FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}|[0-9a-f]{64}")
+_SERIAL = re.compile(r"[1-9a-f][0-9a-f]{0,39}")
+
+
+def revoke(
+    gateway: Gateway,
+    account: AccountRecord,
+    socket_id: str,
+    *,
+    scope: RevocationScope,
+    value: str,
+    reason: str,
+) -> RevocationRecord:
+    """Revoke on one of the account's sockets; in force for new certificates when this returns.
+
+    Raises:
+        InvalidInput: the value does not fit the scope.
+        NotFound: no such socket of the account, or no such certificate of the socket.
+    """
+    return gateway.store.add_revocation(
+        account.account_id,
+        RevocationRecord(
+            revocation_id=str(uuid.uuid4()),
+            socket_id=socket_id,
+            scope=scope,
+            value=_canonical(scope, value),
+            reason=reason,
+            created_by=account.email,
+            created_at=gateway.clock(),
+        ),
+    )
+
+
+def socket_krl(gateway: Gateway, socket: SocketRecord) -> bytes:
+    """The socket's key revocation list: what is revoked and would still open its sshd.
+
+    Its number is the newest revision of anything: it never goes back, on any gateway.
+    """
+    now = gateway.clock()
+    # The revision first: whatever was revoked up to it is on the list.
+    number = gateway.store.revision()
+    revoked = gateway.store.live_revoked(now, kinds=KRL_KINDS, socket_id=socket.socket_id)
+    return Krl(
+        number=number,
+        generated_at=int(now.timestamp()),
+        comment=socket.dns_name.encode("ascii"),
+        certificates=tuple(_by_ca(gateway.store, revoked)),
+    ).encode()
+
+
+def socket_named(gateway: Gateway, dns_name: str) -> SocketRecord:
+    """The socket of that public name.
+
+    Raises:
+        NotFound: there is none.
+    """
+    socket = gateway.store.find_socket_by_dns_name(dns_name.lower())
+    if socket is None:
+        raise NotFound("no such socket", reason=Reason.SOCKET_UNKNOWN)
+    return socket
+
+
+def crl(gateway: Gateway, ca_key_id: str | None) -> bytes:
+    """The DER list of the issuing CA that signs now, or of the trusted one of that key id.
+
+    Raises:
+        NotFound: no such CA.
+    """
+    now = gateway.clock()
+    authority = gateway.authority
+    wanted = ca_key_id or authority.generations.active(X509_ISSUING).record.key_id
+    revoked = revoked_x509(gateway.store, now, wanted)
+    return authority.crl(revoked, ca_key_id=wanted)
+
+
+def revoked_x509(store: Store, now: datetime, ca_key_id: str) -> tuple[RevokedX509, ...]:
+    """Client certificates of one issuing CA that are revoked and have not expired."""
+    return tuple(
+        RevokedX509(serial=int(one.serial, 16), at=one.at)
+        for one in store.live_revoked(now, kinds=(CertificateKind.X509_CLIENT,))
+        if one.ca_key_id == ca_key_id
+    )
+
+
+def _by_ca(store: Store, revoked: Iterable[RevokedCertificate]) -> Iterable[RevokedByCa]:
+    serials: dict[str, list[int]] = {}
+    for one in revoked:
+        serials.setdefault(one.ca_key_id, []).append(int(one.serial))
+    for ca_key_id, named in serials.items():
+        body = store.a_certificate_by(ca_key_id)
+        # Without the CA's key the serials hold for any CA: random, they name nobody else's.
+        ca = parse_certificate_line(body).signature_key if body is not None else b""
+        yield RevokedByCa.of_serials(ca, named)
+
+
+def _canonical(scope: RevocationScope, value: str) -> str:
+    """The value as certificates are looked up by.
+
+    Raises:
+        InvalidInput: it does not fit the scope.
+        policy.errors.AddressError: no e-mail address.
+    """
+    if scope is RevocationScope.PERSON:
+        return str(EmailAddress.parse(value))
+    if scope is RevocationScope.SOCKET:
+        if value:
+            raise InvalidInput(
+                "a whole socket takes no value", field="value", reason="revocation-invalid"
+            )
+        return ""
+    pattern, what = (
+        (_FINGERPRINT, "SHA256:… as ssh-keygen -l shows it")
+        if scope is RevocationScope.KEY
+        else (_SERIAL, "a serial number as the audit shows it")
+    )
+    if not pattern.fullmatch(value):
+        raise InvalidInput(
+            f"the value has to be {what}", field="value", reason="revocation-invalid"
+        )
+    return value

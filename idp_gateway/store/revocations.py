@@ -1,0 +1,306 @@
+"""Revocations, and which certificates that are still good they name.
+
+A revocation changes its socket in the same transaction: who is blocked, and the epoch, so that
+every grant made before ends at once. What stands and what was lifted is one row each, kept for the
+record; what a revocation means for certificates is looked up from them each time, so an issuance
+that raced with it is found too.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
+
+from idp_gateway.errors import Conflict, NotFound, QuotaExceeded
+from idp_gateway.records import (
+    CertificateKind,
+    ChangeKind,
+    RevocationRecord,
+    RevocationScope,
+    SocketRecord,
+)
+from idp_gateway.store.base import StorePart, find_all, find_one, note_change, values_of
+from idp_gateway.store.issuance import CERTIFICATES
+from idp_gateway.store.sockets import SOCKETS
+from idp_gateway.tables import Revocation, table_of
+from policy.types import Reason
+
+REVOCATIONS = table_of(Revocation)
+
+MAX_STANDING = 10_000
+"""Revocations of one socket that are not lifted."""
+MAX_LISTED = 100_000
+"""Certificates one revocation list may name."""
+
+_BLOCKED_COLUMN = {
+    RevocationScope.PERSON: "blocked_emails",
+    RevocationScope.KEY: "blocked_keys",
+}
+_PEOPLES = (CertificateKind.SSH_USER, CertificateKind.X509_CLIENT)
+_REVOCABLE = (*_PEOPLES, CertificateKind.SSH_HOST)
+_LONGEST_GRANT = timedelta(hours=25)
+"""After this no certificate of an ended epoch is good: ``MAX_GRANT_LIFE`` and an hour."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevokedCertificate:
+    """A certificate that would still be good, were it not revoked."""
+
+    serial: str
+    kind: CertificateKind
+    ca_key_id: str
+    at: datetime
+    """When it was revoked."""
+
+
+class RevocationStore(StorePart):
+    """Table ``revocations``, and the blocked lists of ``sockets``."""
+
+    def add_revocation(self, account_id: str, wanted: RevocationRecord) -> RevocationRecord:
+        """Keep a revocation; one that stands already is not made twice.
+
+        For a whole socket the record's value becomes the epoch that ends.
+
+        Raises:
+            NotFound: the socket is not the account's, or has no such certificate.
+            QuotaExceeded: as many stand as may stand.
+        """
+        with self.database.changing() as connection:
+            socket = _owned_socket(connection, account_id, wanted.socket_id)
+            if wanted.scope is RevocationScope.SERIAL:
+                _check_certificate(connection, wanted)
+            standing = _standing(connection, wanted)
+            if standing is not None:
+                return standing
+            record = _kept(connection, socket, wanted)
+            connection.execute(
+                update(SOCKETS)
+                .where(SOCKETS.c.socket_id == socket.socket_id)
+                .values(_with_blocked(connection, socket) | {"epoch": socket.epoch + 1})
+            )
+            note_change(connection, ChangeKind.SOCKET, [socket.socket_id], wanted.created_at)
+        return record
+
+    def lift_revocation(
+        self, account_id: str, socket_id: str, revocation_id: str, now: datetime
+    ) -> RevocationRecord:
+        """Readmit a person or a key; certificates revoked before stay revoked.
+
+        Raises:
+            NotFound: no such socket of the account, or no such revocation of it.
+            Conflict: it names certificates only, which nothing brings back.
+        """
+        with self.database.changing() as connection:
+            socket = _owned_socket(connection, account_id, socket_id)
+            found = _get_revocation(connection, socket_id, revocation_id)
+            if found.scope not in _BLOCKED_COLUMN:
+                raise Conflict(
+                    "a certificate that was revoked stays revoked", reason="revocation-final"
+                )
+            if found.lifted_at is not None:
+                return found
+            connection.execute(
+                update(REVOCATIONS)
+                .where(REVOCATIONS.c.revocation_id == revocation_id)
+                .values(lifted_at=now)
+            )
+            connection.execute(
+                update(SOCKETS)
+                .where(SOCKETS.c.socket_id == socket_id)
+                .values(_with_blocked(connection, socket))
+            )
+            return _get_revocation(connection, socket_id, revocation_id)
+
+    def revocations_of(self, account_id: str, socket_id: str) -> tuple[RevocationRecord, ...]:
+        """The socket's revocations, newest first, lifted ones too.
+
+        Raises:
+            NotFound: there is no such socket, or it is another account's.
+        """
+        with self.database.reading() as connection:
+            _owned_socket(connection, account_id, socket_id)
+            return find_all(
+                connection,
+                RevocationRecord,
+                REVOCATIONS,
+                REVOCATIONS.c.socket_id == socket_id,
+                order_by=[REVOCATIONS.c.created_at.desc(), REVOCATIONS.c.revocation_id],
+            )
+
+    def live_revoked(
+        self, now: datetime, *, kinds: Sequence[CertificateKind], socket_id: str | None = None
+    ) -> tuple[RevokedCertificate, ...]:
+        """Certificates of these kinds that are revoked and have not expired; of one socket, or all.
+
+        Ordered by serial.
+
+        Raises:
+            QuotaExceeded: more than one list may name; the CA has to be replaced instead.
+        """
+        with self.database.reading() as connection:
+            rows = [
+                row
+                for where in _named_certificates(connection, now, socket_id)
+                for row in _matching(connection, now, kinds, socket_id, where)
+            ]
+        found: dict[str, RevokedCertificate] = {}
+        for row in rows:
+            known = found.get(row.serial)
+            if known is None or row.at < known.at:
+                found[row.serial] = row
+        if len(found) > MAX_LISTED:
+            raise QuotaExceeded(
+                f"more than {MAX_LISTED} certificates are revoked; rotate the CA instead",
+                reason="too-many-revoked",
+            )
+        return tuple(found[serial] for serial in sorted(found))
+
+    def a_certificate_by(self, ca_key_id: str) -> str | None:
+        """The body of one certificate that a CA key signed."""
+        query = select(CERTIFICATES.c.body).where(CERTIFICATES.c.ca_key_id == ca_key_id).limit(1)
+        with self.database.reading() as connection:
+            return connection.execute(query).scalar_one_or_none()
+
+
+def _owned_socket(connection: Connection, account_id: str, socket_id: str) -> SocketRecord:
+    found = find_one(
+        connection,
+        SocketRecord,
+        SOCKETS,
+        SOCKETS.c.socket_id == socket_id,
+        SOCKETS.c.account_id == account_id,
+    )
+    if found is None:
+        raise NotFound("no such socket", reason=Reason.SOCKET_UNKNOWN)
+    return found
+
+
+def _get_revocation(connection: Connection, socket_id: str, revocation_id: str) -> RevocationRecord:
+    found = find_one(
+        connection,
+        RevocationRecord,
+        REVOCATIONS,
+        REVOCATIONS.c.revocation_id == revocation_id,
+        REVOCATIONS.c.socket_id == socket_id,
+    )
+    if found is None:
+        raise NotFound("no such revocation", reason="revocation-unknown")
+    return found
+
+
+def _check_certificate(connection: Connection, wanted: RevocationRecord) -> None:
+    query = select(CERTIFICATES.c.serial).where(
+        CERTIFICATES.c.serial == wanted.value,
+        CERTIFICATES.c.socket_id == wanted.socket_id,
+        CERTIFICATES.c.kind.in_(_REVOCABLE),
+    )
+    if connection.execute(query).first() is None:
+        raise NotFound(
+            "no certificate with this serial was issued for this socket",
+            reason="certificate-unknown",
+        )
+
+
+def _standing(connection: Connection, wanted: RevocationRecord) -> RevocationRecord | None:
+    if wanted.scope is RevocationScope.SOCKET:
+        return None
+    return find_one(
+        connection,
+        RevocationRecord,
+        REVOCATIONS,
+        REVOCATIONS.c.socket_id == wanted.socket_id,
+        REVOCATIONS.c.scope == wanted.scope,
+        REVOCATIONS.c.value == wanted.value,
+        REVOCATIONS.c.lifted_at.is_(None),
+    )
+
+
+def _kept(
+    connection: Connection, socket: SocketRecord, wanted: RevocationRecord
+) -> RevocationRecord:
+    query = select(func.count()).where(
+        REVOCATIONS.c.socket_id == socket.socket_id, REVOCATIONS.c.lifted_at.is_(None)
+    )
+    if connection.execute(query).scalar_one() >= MAX_STANDING:
+        raise QuotaExceeded(f"no more than {MAX_STANDING} revocations may stand on a socket")
+    values = values_of(wanted)
+    if wanted.scope is RevocationScope.SOCKET:
+        values["value"] = str(socket.epoch)
+    connection.execute(insert(REVOCATIONS).values(values))
+    return RevocationRecord(**values)
+
+
+def _with_blocked(connection: Connection, socket: SocketRecord) -> dict[str, Any]:
+    """The socket's blocked lists as its standing revocations make them."""
+    query = select(REVOCATIONS.c.scope, REVOCATIONS.c.value).where(
+        REVOCATIONS.c.socket_id == socket.socket_id, REVOCATIONS.c.lifted_at.is_(None)
+    )
+    rows = connection.execute(query).all()
+    return {
+        column: tuple(sorted({row.value for row in rows if row.scope is scope}))
+        for scope, column in _BLOCKED_COLUMN.items()
+    }
+
+
+def _named_certificates(
+    connection: Connection, now: datetime, socket_id: str | None
+) -> list[tuple[ColumnElement[bool], ColumnElement[bool]]]:
+    """For each way to be revoked: which revocations, and which certificates they name."""
+    scope, value = REVOCATIONS.c.scope, REVOCATIONS.c.value
+    named = and_(
+        or_(
+            and_(scope == RevocationScope.PERSON, CERTIFICATES.c.subject == value),
+            and_(scope == RevocationScope.KEY, CERTIFICATES.c.public_key_fingerprint == value),
+            and_(scope == RevocationScope.SERIAL, CERTIFICATES.c.serial == value),
+        ),
+        or_(
+            REVOCATIONS.c.lifted_at.is_(None),
+            CERTIFICATES.c.issued_at <= REVOCATIONS.c.lifted_at,
+        ),
+    )
+    every = REVOCATIONS.c.revocation_id.is_not(None)
+    ended = [
+        REVOCATIONS.c.scope == RevocationScope.SOCKET,
+        REVOCATIONS.c.created_at > now - _LONGEST_GRANT,
+    ]
+    if socket_id is not None:
+        ended.append(REVOCATIONS.c.socket_id == socket_id)
+    whole = find_all(connection, RevocationRecord, REVOCATIONS, *ended)
+    # One condition each: the epoch is text in the row, and databases differ in reading it.
+    return [(every, named)] + [
+        (
+            REVOCATIONS.c.revocation_id == one.revocation_id,
+            and_(CERTIFICATES.c.kind.in_(_PEOPLES), CERTIFICATES.c.epoch <= int(one.value)),
+        )
+        for one in whole
+    ]
+
+
+def _matching(
+    connection: Connection,
+    now: datetime,
+    kinds: Sequence[CertificateKind],
+    socket_id: str | None,
+    where: tuple[ColumnElement[bool], ColumnElement[bool]],
+) -> list[RevokedCertificate]:
+    revocations, certificates = where
+    conditions = [CERTIFICATES.c.not_after > now, CERTIFICATES.c.kind.in_(kinds), revocations]
+    if socket_id is not None:
+        conditions.append(CERTIFICATES.c.socket_id == socket_id)
+    query = (
+        select(
+            CERTIFICATES.c.serial,
+            CERTIFICATES.c.kind,
+            CERTIFICATES.c.ca_key_id,
+            REVOCATIONS.c.created_at.label("at"),
+        )
+        .join(
+            REVOCATIONS,
+            and_(REVOCATIONS.c.socket_id == CERTIFICATES.c.socket_id, certificates),
+        )
+        .where(*conditions)
+        .limit(MAX_LISTED + 1)
+    )
+    return [RevokedCertificate(**row) for row in connection.execute(query).mappings()]
