@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up down test lint format bench golden lock clean setup setup-dev
+.PHONY: help up down test lint format fuzz bench golden lock clean setup setup-dev
 
 PYTHON := .venv/bin/python
 UV ?= uv
@@ -34,6 +34,10 @@ lint: setup-dev ## ruff, formatting and mypy
 format: setup-dev ## rewrite the code the way `make lint` wants it
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
+
+FUZZ_SECONDS ?= 60
+fuzz: setup-dev ## let Atheris look for inputs that break a parser; FUZZ_SECONDS=600 for ten minutes each
+	@scripts/fuzz $(FUZZ_SECONDS) $(ARGS)
 
 bench: setup-dev ## measure against Envoy, nginx and HAProxy on this machine; a full run writes bench/report.md
 	@$(PYTHON) -m bench $(ARGS)
