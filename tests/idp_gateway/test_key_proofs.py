@@ -4,6 +4,7 @@ import subprocess
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -72,7 +73,7 @@ def exchange() -> Exchange:
         pytest.param(rsa.generate_private_key(65537, 2048), id="rsa"),
     ],
 )
-def test_the_holder_of_a_key_proves_it(key: object, exchange: Exchange) -> None:
+def test_the_holder_of_a_key_proves_it(key: Any, exchange: Exchange) -> None:
     proof = make_sshsig(key, exchange.nonce.encode(), NAMESPACE)
     exchange.check(public_line(key, "me@laptop"), proof)
 

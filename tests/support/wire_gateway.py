@@ -23,14 +23,12 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.serialization import (
-    SSHCertificateBuilder,
-    SSHCertificateType,
-    load_ssh_public_key,
-)
 from cryptography.x509.oid import NameOID
 
+from ca.formats.ssh_certificate import USER, encode_to_be_signed, parse_certificate_blob
+from ca.formats.ssh_keys import blob_of, parse_key_line, sign_blob
 from ca.formats.sshsig import verify_sshsig
+from ca.formats.wire import string
 
 USER_ID = "01234567-89ab-cdef-0123-456789abcdef"
 EMAIL = "alice@example.com"
@@ -169,20 +167,20 @@ class WireGateway:
 
     def sign_ssh(self, line: str, principals: list[str]) -> str:
         now = int(datetime.now(UTC).timestamp())
-        key: Any = load_ssh_public_key(line.encode())
-        builder = (
-            SSHCertificateBuilder()
-            .public_key(key)
-            .serial(secrets.randbits(63) + 1)
-            .type(SSHCertificateType.USER)
-            .key_id(EMAIL.encode())
-            .valid_principals([one.encode() for one in principals])
-            .valid_after(now - 300)
-            .valid_before(now + int(self.certificate_life.total_seconds()))
+        signed = encode_to_be_signed(
+            key_blob=parse_key_line(line),
+            nonce=secrets.token_bytes(32),
+            serial=secrets.randbits(63) + 1,
+            kind=USER,
+            key_id=EMAIL.encode(),
+            principals=[one.encode() for one in principals],
+            valid_after=now - 300,
+            valid_before=now + int(self.certificate_life.total_seconds()),
+            critical_options=(),
+            extensions=((b"permit-port-forwarding", b""), (b"permit-pty", b"")),
+            signature_key=blob_of(self.ssh_ca.public_key()),
         )
-        for extension in (b"permit-port-forwarding", b"permit-pty"):
-            builder = builder.add_extension(extension, b"")
-        return builder.sign(self.ssh_ca).public_bytes().decode()
+        return parse_certificate_blob(signed + string(sign_blob(self.ssh_ca, signed))).line
 
 
 def _problem(status: int, reason: str, detail: str) -> dict[str, Any]:
