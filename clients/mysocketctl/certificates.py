@@ -3,6 +3,7 @@
 import fcntl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -19,6 +20,7 @@ from clients.mysocketctl.files import (
     write_certificate,
     write_private,
 )
+from clients.mysocketctl.log_trust import LogTrust
 from clients.mysocketctl.oauth import LoginRequest, log_in
 from clients.mysocketctl.settings import Settings
 from clients.mysocketctl.tokens import kept_client_token, read_claims
@@ -54,6 +56,9 @@ class ClientIdentity:
             leaf = x509.load_pem_x509_certificate(chain.encode())
         except ValueError as error:
             raise ProtocolViolation("the gateway's answer is no certificate") from error
+        self.check_logged(
+            answer, kind="x509", certificate=leaf.public_bytes(serialization.Encoding.DER)
+        )
         private = key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
@@ -87,6 +92,17 @@ class ClientIdentity:
                     remove(self.files.client_token(self.dns_name))
             token = self.log_in(api)
             return token, exchange(self._post(api, token))
+
+    def check_logged(
+        self, answer: Json, *, kind: Literal["ssh", "x509"], certificate: bytes
+    ) -> None:
+        """Check the proof that a new certificate is in the gateway's log, see ``LogTrust.check``.
+
+        Raises:
+            LogNotTrusted: the proof does not hold, or there is none and one is demanded.
+        """
+        with GatewayApi(self._settings) as api:
+            LogTrust(self._settings, api).check(answer, kind=kind, certificate=certificate)
 
     def _post(self, api: GatewayApi, token: str) -> Post:
         place = f"/mtls-ca/socket/{segment(self.dns_name)}"

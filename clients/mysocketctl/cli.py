@@ -55,10 +55,19 @@ class LazyGroup(click.Group):
 @click.option(
     "--ca-file", metavar="FILE", help="Further roots to trust, PEM; else MYSOCKET_CA_FILE."
 )
+@click.option(
+    "--require-log-proof",
+    is_flag=True,
+    help="Take no certificate without proof that it is logged; else MYSOCKET_REQUIRE_LOG_PROOF.",
+)
 @click.pass_context
-def root(context: click.Context, api_url: str | None, ca_file: str | None) -> None:
+def root(
+    context: click.Context, *, api_url: str | None, ca_file: str | None, require_log_proof: bool
+) -> None:
     """Reach private services by identity, and publish your own."""
-    settings = read_settings(os.environ, api_url=api_url, ca_file=ca_file)
+    settings = read_settings(
+        os.environ, api_url=api_url, ca_file=ca_file, require_log_proof=require_log_proof
+    )
     context.obj = (settings, context.obj or Leftover())
 
 

@@ -12,6 +12,8 @@
     ├── CertificateRefused    the edge refused our client certificate
     ├── KeyProofFailed        an SSH key's holder did not prove to have it
     ├── AgentFailed           the ssh-agent does not answer, or does not do as it is asked
+    ├── LogNotTrusted         the transparency log contradicts itself, or its key
+    │   └── LogProofMissing   … or says nothing where a proof is demanded
     ├── TunnelFailed          a tunnel that cannot be established by trying again
     └── ReaderGone            whoever read our output has gone (exit 141, not a word)
 
@@ -93,6 +95,14 @@ class KeyProofFailed(ClientError):
 
 class AgentFailed(ClientError):
     reason = "agent-failed"
+
+
+class LogNotTrusted(ClientError):
+    reason = "log-not-trusted"
+
+
+class LogProofMissing(LogNotTrusted):
+    reason = "log-proof-missing"
 
 
 class TunnelFailed(ClientError):

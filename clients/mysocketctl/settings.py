@@ -25,10 +25,18 @@ class Settings(NamedTuple):
     home: Path
     login_way: str = "auto"
     """``browser``, ``device`` or ``auto``."""
+    log_key: str | None = None
+    """Public key of the gateway's transparency log; else the one first seen counts."""
+    require_log_proof: bool = False
+    """Whether a certificate is taken only with the proof that it is in the log."""
 
 
 def read_settings(
-    environ: Mapping[str, str], *, api_url: str | None = None, ca_file: str | None = None
+    environ: Mapping[str, str],
+    *,
+    api_url: str | None = None,
+    ca_file: str | None = None,
+    require_log_proof: bool = False,
 ) -> Settings:
     """Settings from the environment. Raises InvalidInput."""
     ca = ca_file or environ.get("MYSOCKET_CA_FILE") or None
@@ -43,4 +51,6 @@ def read_settings(
         ssh_server=environ.get("MYSOCKET_SSH") or None,
         home=Path(environ.get("HOME") or "~").expanduser(),
         login_way=way,
+        log_key=environ.get("MYSOCKET_LOG_KEY") or None,
+        require_log_proof=require_log_proof or environ.get("MYSOCKET_REQUIRE_LOG_PROOF") == "TRUE",
     )

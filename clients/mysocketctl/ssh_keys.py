@@ -132,6 +132,7 @@ class SshIdentity:
         certificate = parse_ssh_certificate(text_field(answer, "signed_ssh_cert"))
         if certificate.key_blob.blob != key.public.blob:
             raise ProtocolViolation("the gateway certified another key than was asked for")
+        self._identity.check_logged(answer, kind="ssh", certificate=certificate.blob)
         return certificate
 
     def _read_certificate(self) -> SshCertificate | None:

@@ -1,8 +1,166 @@
-"""``ca``: see the subcommands."""
+"""``mysocketctl ca``: why a certificate was issued, what the log has, and what it has not."""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from itertools import islice
+from typing import BinaryIO
 
 import click
+
+from clients.mysocketctl.api import GatewayApi, Json, object_list, segment
+from clients.mysocketctl.commands.ca_log import log
+from clients.mysocketctl.commands.options import json_option, logged_in
+from clients.mysocketctl.errors import GatewayRefused, InvalidInput
+from clients.mysocketctl.logged import LoggedCertificate, read_certificate
+from clients.mysocketctl.names import printable
+from clients.mysocketctl.sightings import (
+    Sighting,
+    Unreadable,
+    lines_of,
+    read_edge_log,
+    read_sshd_log,
+)
+from clients.mysocketctl.tables import show_json, show_pairs, show_table
+
+_AT_ONCE = 200
+_BAD = {"unknown": "never issued", "different": "issued, but not like this"}
+_STANDARD_INPUT = "-"
 
 
 @click.group()
 def ca() -> None:
-    """ca"""
+    """Certificates: why they were issued, and whether they were."""
+
+
+ca.add_command(log)
+
+
+@ca.command()
+@click.argument("certificate", metavar="CERT")
+@json_option
+@click.pass_context
+def explain(context: click.Context, certificate: str, *, as_json: bool) -> None:
+    """Say why a certificate was issued: to its holder, or to the owner of its socket.
+
+    CERT is a file with an SSH certificate or a PEM certificate, - for standard input, or a serial
+    number.
+    """
+    given = _certificate_or_serial(certificate)
+    serial = given.serial if isinstance(given, LoggedCertificate) else given
+    with logged_in(context) as api:
+        answer = api.get(f"/ca/certificates/{segment(serial)}")
+    if isinstance(given, LoggedCertificate) and not given.is_in(answer.get("certificate")):
+        raise GatewayRefused(
+            "the gateway issued another certificate under this serial number: "
+            "somebody else may have signed this one",
+            status=200,
+            reason="certificate-different",
+        )
+    if as_json:
+        show_json(answer)
+        return
+    _show_explanation(answer)
+
+
+def _certificate_or_serial(text: str) -> LoggedCertificate | str:
+    if len(text) <= 64 and text.isascii() and text.isalnum() and text == text.lower():
+        try:
+            return read_certificate(text)
+        except InvalidInput:
+            return text
+    return read_certificate(text)
+
+
+def _show_explanation(answer: Json) -> None:
+    decision = answer.get("decision") or {}
+    show_pairs(
+        [
+            ("certificate", f"{answer.get('kind')} {answer.get('serial')}"),
+            ("issued to", answer.get("subject")),
+            ("issued at", answer.get("issued_at")),
+            ("valid", f"{answer.get('not_before')} to {answer.get('not_after')}"),
+            ("key", answer.get("public_key_fingerprint")),
+            ("holder proved the key", bool(answer.get("proven"))),
+            ("socket", answer.get("socket_id")),
+            ("login", answer.get("login")),
+            ("from", decision.get("source_ip")),
+            ("decision", answer.get("decision_id")),
+            ("because", decision.get("reasons")),
+            ("policies", decision.get("policy_ids")),
+            ("policy version", answer.get("policy_version")),
+            ("signed by", answer.get("ca")),
+            ("place in the log", answer.get("index")),
+        ]
+    )
+
+
+@ca.command()
+@click.option("--sshd-log", multiple=True, metavar="FILE", help="Log of an sshd; - for stdin.")
+@click.option("--edge-log", multiple=True, metavar="FILE", help="Request log of an edge.")
+@json_option
+@click.pass_context
+def reconcile(
+    context: click.Context, sshd_log: Sequence[str], edge_log: Sequence[str], *, as_json: bool
+) -> int:
+    """Look for certificates that servers let in and that were never issued.
+
+    One that was not means that somebody else has the CA's key. The exit code is 1 if there is one,
+    or a line that cannot be read.
+    """
+    if not sshd_log and not edge_log:
+        raise InvalidInput("--sshd-log or --edge-log names what to read")
+    seen: Counter[Sighting | Unreadable] = Counter()
+    for names, read in ((sshd_log, read_sshd_log), (edge_log, read_edge_log)):
+        for name in names:
+            seen.update(_read(name, read))
+    sightings = [one for one in seen if isinstance(one, Sighting)]
+    unreadable = sum(seen[one] for one in seen if isinstance(one, Unreadable))
+    with logged_in(context) as api:
+        verdicts = dict(zip(sightings, _ask(api, sightings), strict=True))
+    report = [
+        one.question() | {"verdict": verdict, "times": seen[one]}
+        for one, verdict in verdicts.items()
+        if verdict in _BAD
+    ]
+    totals = Counter(verdicts.values())
+    if as_json:
+        show_json({"verdicts": dict(totals), "unreadable": unreadable, "report": report})
+    else:
+        _show_report(report, totals, unreadable)
+    return int(bool(report or unreadable))
+
+
+Reader = Callable[[Iterable[bytes]], Iterator[Sighting | Unreadable]]
+
+
+def _read(name: str, read: Reader) -> list[Sighting | Unreadable]:
+    with ExitStack() as stack:
+        file: BinaryIO = sys.stdin.buffer
+        try:
+            if name != _STANDARD_INPUT:
+                file = stack.enter_context(open(name, "rb"))  # noqa: PTH123 - a name as typed
+            return list(read(lines_of(file)))
+        except OSError as error:
+            raise InvalidInput(f"cannot read {printable(name)}: {error.strerror}") from error
+
+
+def _ask(api: GatewayApi, sightings: Sequence[Sighting]) -> Iterator[str]:
+    rest = iter(sightings)
+    while part := list(islice(rest, _AT_ONCE)):
+        body = {"certificates": [one.question() for one in part]}
+        answer = api.post("/ca/log/known", body)
+        answers = object_list(answer.get("certificates") if isinstance(answer, dict) else None)
+        yield from (str(one.get("verdict")) for one in answers)
+
+
+def _show_report(report: list[dict[str, Json]], totals: Counter[str], unreadable: int) -> None:
+    found = ", ".join(f"{count} {verdict}" for verdict, count in sorted(totals.items()))
+    click.echo(f"{totals.total()} certificates seen: {found or 'none'}")
+    if unreadable:
+        click.echo(f"{unreadable} lines about certificates cannot be read")
+    if report:
+        columns = ["kind", "serial", "ca", "key_fingerprint", "key_id", "times"]
+        rows = [[_BAD[row["verdict"]], *(row.get(name) for name in columns)] for row in report]
+        show_table(["verdict", *columns], rows)

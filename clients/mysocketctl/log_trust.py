@@ -1,0 +1,180 @@
+"""What this person trusts of the gateway's transparency log: its key, and how far it was checked.
+
+Kept per gateway in ``~/.mysocket/log-<hash>.json``: the log's public key from its first use, and
+the newest checkpoint that was seen. Every later checkpoint must be signed by that key, and the log
+must begin with what was there before; so a gateway cannot take a certificate out of the log, or
+show different people different logs, without being noticed by whoever compares.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Literal
+
+from ca.formats.checkpoint import Checkpoint, LogKey, decode_base64
+from ca.formats.errors import FormatError
+from ca.formats.log_proof import InclusionProof, LogEntry
+from ca.formats.merkle import MAX_PROOF_HASHES, verify_consistency
+from clients.mysocketctl.api import GatewayApi, Json, text_field
+from clients.mysocketctl.errors import (
+    GatewayRefused,
+    GatewayUnreachable,
+    InvalidInput,
+    LogNotTrusted,
+    LogProofMissing,
+    ProtocolViolation,
+)
+from clients.mysocketctl.files import HomeFiles, read_small, write_private
+from clients.mysocketctl.settings import Settings
+
+
+class LogTrust:
+    """The log of one gateway, as far as this person has checked it."""
+
+    def __init__(self, settings: Settings, api: GatewayApi) -> None:
+        """Raises InvalidInput for a key in the settings or a kept file that makes no sense."""
+        self._api = api
+        self._required = settings.require_log_proof
+        name = f"log-{hashlib.sha256(api.base.encode()).hexdigest()[:16]}.json"
+        self.path: Path = HomeFiles(settings.home).tunnel_directory / name
+        kept = _read(self.path)
+        self._note = kept.get("checkpoint")
+        self._given = settings.log_key
+        where = "MYSOCKET_LOG_KEY" if self._given else str(self.path)
+        self._key = _key(self._given or kept.get("key"), where)
+
+    @property
+    def key(self) -> LogKey:
+        """The log's key: from the settings, the one first seen, or asked for and kept now."""
+        if self._key is None:
+            self._key = _parse(text_field(self._api.get("/ca/log/key"), "key"), "the answer")
+            self._keep()
+        return self._key
+
+    def check(self, answer: Json, *, kind: Literal["ssh", "x509"], certificate: bytes) -> None:
+        """Check the ``log_proof`` that came in the answer with a certificate (blob or DER).
+
+        Raises:
+            LogProofMissing: there is none, and the person demands one.
+            LogNotTrusted: it proves nothing, or the log was changed.
+        """
+        document = answer.get("log_proof") if isinstance(answer, dict) else None
+        if document is None:
+            if self._required:
+                raise LogProofMissing("the gateway did not prove that the certificate is logged")
+            return
+        self.verify(document, kind=kind, certificate=certificate)
+
+    def verify(
+        self, document: Json, *, kind: Literal["ssh", "x509"], certificate: bytes
+    ) -> tuple[InclusionProof, Checkpoint]:
+        """Check a proof for a certificate, and the log it is in. Raises LogNotTrusted."""
+        try:
+            proof = InclusionProof.from_json(document)
+            entry = LogEntry(kind=kind, issued_at_ms=proof.issued_at_ms, certificate=certificate)
+            checkpoint = proof.verify(entry, self.key)
+        except FormatError as error:
+            raise LogNotTrusted(f"the log's proof does not hold: {error}{self._way_out}") from error
+        self._go_on(proof.checkpoint, checkpoint, must=self._required)
+        return proof, checkpoint
+
+    def advance(self) -> tuple[Checkpoint | None, Checkpoint]:
+        """Check that the log only grew since it was last seen; what it was and what it is.
+
+        Raises:
+            LogNotTrusted: it did not, or its checkpoint is not signed by its key.
+        """
+        note = text_field(self._api.get("/ca/log/checkpoint"), "checkpoint")
+        before = self.seen()
+        newest = self._open(note)
+        self._go_on(note, newest, must=True)
+        return before, newest
+
+    def seen(self) -> Checkpoint | None:
+        """The newest checkpoint that was checked before. Raises LogNotTrusted."""
+        return None if self._note is None else self._open(self._note)
+
+    def _open(self, note: str) -> Checkpoint:
+        try:
+            return self.key.open(note)
+        except FormatError as error:
+            raise LogNotTrusted(f"the log's checkpoint: {error}{self._way_out}") from error
+
+    def _go_on(self, note: str, now: Checkpoint, *, must: bool) -> None:
+        """Keep a checkpoint once it is known to follow from the last; without ``must`` an
+        unreachable gateway leaves that for the next time.
+        """
+        before = self.seen()
+        if before is not None:
+            old, new = sorted((before, now), key=lambda one: one.size)
+            try:
+                consistent = verify_consistency(
+                    old=old.size,
+                    old_root=old.root,
+                    new=new.size,
+                    new_root=new.root,
+                    path=self._path(old.size, new.size),
+                )
+            except (GatewayUnreachable, GatewayRefused):
+                if must:
+                    raise
+                return
+            if not consistent:
+                raise LogNotTrusted(
+                    f"the log was changed: its {new.size} entries do not begin with the "
+                    f"{old.size} of before; tell its operator, and keep {self.path}"
+                )
+        if before is None or now.size > before.size:
+            self._note = note
+            self._keep()
+
+    def _path(self, old: int, new: int) -> list[bytes]:
+        if old in {0, new}:
+            return []
+        answer = self._api.get(f"/ca/log/consistency?from={old}&to={new}")
+        hashes = answer.get("hashes") if isinstance(answer, dict) else None
+        if not isinstance(hashes, list) or len(hashes) > MAX_PROOF_HASHES:
+            raise ProtocolViolation("the gateway's answer has no hashes")
+        try:
+            return [decode_base64(str(step)) for step in hashes]
+        except FormatError as error:
+            raise ProtocolViolation("the gateway's answer has no hashes") from error
+
+    def _keep(self) -> None:
+        kept: dict[str, Json] = {"gateway": self._api.base}
+        if self._given is None:
+            kept["key"] = str(self._key)
+        if self._note is not None:
+            kept["checkpoint"] = self._note
+        write_private(self.path, json.dumps(kept, indent=1) + "\n")
+
+    @property
+    def _way_out(self) -> str:
+        """What to do where the operator has begun a new log, and said so."""
+        if self._given is not None:
+            return " (MYSOCKET_LOG_KEY names the log's key)"
+        return f" (if its operator says that the log is a new one, remove {self.path})"
+
+
+def _read(path: Path) -> dict[str, str]:
+    text = read_small(path)
+    if text is None:
+        return {}
+    try:
+        kept = json.loads(text)
+    except (ValueError, RecursionError):
+        kept = None
+    if not isinstance(kept, dict) or not all(isinstance(value, str) for value in kept.values()):
+        raise InvalidInput(f"{path} cannot be read; remove it to begin anew")
+    return kept
+
+
+def _key(text: str | None, where: str) -> LogKey | None:
+    return None if text is None else _parse(text, where)
+
+
+def _parse(text: str, where: str) -> LogKey:
+    try:
+        return LogKey.parse(text)
+    except FormatError as error:
+        raise InvalidInput(f"{where}: {error}") from error
