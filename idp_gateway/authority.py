@@ -2,97 +2,211 @@
 
 People's certificates are made from a ``Grant`` only. The row that records an issuance is durable
 before the certificate is returned; a serial number that was given out before stops the issuance.
+Which key signs is ``idp_gateway.ca_generations``'s to say, when it is replaced ``rotation``'s.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar
+
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from ca import ssh, x509
+from ca.crl import RevokedX509, make_crl
+from ca.formats.log_proof import InclusionProof, LogEntry
 from ca.keybox import KeyBox, open_private_key, seal_private_key
 from ca.serials import ssh_serial, x509_serial
 from ca.signers.base import Signer
 from ca.signers.memory import MemorySigner
-from ca.specs import SERVER_LIFE, TUNNEL_EXTENSIONS, ClientCertSpec, ServerCertSpec, UserCertSpec
+from ca.specs import (
+    ORIGINAL_EXTENSIONS,
+    SERVER_LIFE,
+    TUNNEL_EXTENSIONS,
+    ClientCertSpec,
+    HostCertSpec,
+    ServerCertSpec,
+    UserCertSpec,
+)
 from ca.subject_keys import parse_csr, parse_ssh_public_key
-from idp_gateway.ca_files import load_or_make_issuing_ca
+from idp_gateway.ca_files import RootFiles
+from idp_gateway.ca_generations import (
+    SSH_HOST,
+    SSH_TUNNEL,
+    X509_ISSUING,
+    Generations,
+    user_ca_id,
+)
+from idp_gateway.ca_takeover import take_over
 from idp_gateway.clock import Clock
-from idp_gateway.errors import NotFound
+from idp_gateway.errors import KeyRevoked, NotFound
+from idp_gateway.issuance_log import IssuanceLog, milliseconds
 from idp_gateway.records import (
     AccountRecord,
+    CaGenerationRecord,
+    CaState,
     CertificateKind,
     CertificateRecord,
     SigningKeyRecord,
+    SocketRecord,
 )
 from idp_gateway.settings import Settings
+from idp_gateway.signing import Signing
 from idp_gateway.store import Store
 from policy.types import Grant, Reason
 
 SSH_PRINCIPAL = "mysocket_ssh_signed"
 """Second principal of every login certificate, as in the original service."""
 
-_USER_CA = "ssh-user-ca"
-_TUNNEL_CA = "ssh-tunnel-user-ca"
+DECISION_EXTENSION = "decision@mysocket.io"
+"""Says in an SSH certificate which decision it rests on: ``<decision id> <policy version>``."""
+
+HOST_LIFE = timedelta(days=14)
+"""Life of a host certificate: its host renews it when half of that is over, or the CA's key was
+replaced."""
+
+CRL_LIFE = timedelta(days=7)
+"""How long a revocation list counts; a new one is made each time somebody asks."""
+
+_BUNDLE_KEY = "host-bundle"
+
+CertificateType = TypeVar("CertificateType", ssh.IssuedSshCertificate, x509.IssuedCertificate)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SshUserCa:
-    """A socket's own SSH user CA, ready for its row."""
+class Issued(Generic[CertificateType]):
+    """A certificate that is on record, and where the transparency log has it."""
 
-    public_line: str
-    sealed: bytes = field(repr=False)
+    certificate: CertificateType
+    proof: InclusionProof
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared(Generic[CertificateType]):
+    """A certificate that is signed and checked, and must not leave before it is on record."""
+
+    certificate: CertificateType = field(repr=False)
+    record: CertificateRecord = field(repr=False)
+    entry: LogEntry = field(repr=False)
 
 
 class Authority:
-    """Signs for people, tunnels and edges; each purpose has a key of its own."""
+    """Signs for people, tunnels, hosts and edges; each purpose has a key of its own."""
 
-    def __init__(self, *, settings: Settings, store: Store, box: KeyBox, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        store: Store,
+        box: KeyBox,
+        clock: Clock,
+        issuances: IssuanceLog,
+    ) -> None:
+        """Take keys of earlier versions over, and make those that are missing.
+
+        Raises:
+            SettingsError: a signer the settings name is not installed.
+            ca.errors.KeyStoreError: a key cannot be opened with this master key.
+            ca.errors.IssuanceError: the place of a key is out of reach.
+        """
         self._store = store
-        self._box = box
         self._clock = clock
+        self._issuances = issuances
         self._drift = timedelta(minutes=settings.clock_drift_minutes)
         self._life = timedelta(minutes=settings.grant_minutes)
         self._server_names = (*settings.gateway_names, f"*.{settings.edge_domain}")
-        self._directory = settings.state_dir / "ca"
-        self._issuing = load_or_make_issuing_ca(self._directory, box, clock())
-        self._tunnel_ca = self._load_tunnel_ca()
+        signing = Signing(settings, box)
+        names = (*settings.gateway_names, settings.edge_domain)
+        root = RootFiles(settings.state_dir / "ca", box, names)
+        self.generations = Generations(store=store, signing=signing, root=root, clock=clock)
+        take_over(store=store, box=box, signing=signing, generations=self.generations, root=root)
+        for ca_id in (X509_ISSUING, SSH_TUNNEL, SSH_HOST):
+            self.generations.first(ca_id)
+        self.bundle_signer = _load_bundle_signer(store, box, clock())
 
     @property
     def trust_pem(self) -> str:
-        """PEM of the issuing CA, then the root."""
-        return self._issuing.trust_pem.decode("ascii")
+        """PEM of the issuing CA that signs now, then the root."""
+        return self.generations.active(X509_ISSUING).record.public
+
+    @property
+    def client_cas(self) -> str:
+        """PEM of every issuing CA whose client certificates count.
+
+        Without the root: below it, an issuing CA that was retired would go on counting.
+        """
+        return "".join(
+            _first_certificate(record.public) for record in self.generations.trusted(X509_ISSUING)
+        )
+
+    @property
+    def issuing_ca_key_ids(self) -> tuple[str, ...]:
+        """``ca_key_id`` of every issuing CA that is trusted."""
+        return tuple(record.key_id for record in self.generations.trusted(X509_ISSUING))
 
     @property
     def tunnel_user_ca(self) -> tuple[str, ...]:
         """Public keys that sign tunnel logins, as ``authorized_keys`` lines."""
-        return (ssh.ca_public_line(self._tunnel_ca),)
+        return self._lines(SSH_TUNNEL)
 
-    def renew_issuing_ca(self) -> bool:
-        """Go over to a new issuing CA if the present one is near its end, or was followed by one
-        already; whether it did.
+    @property
+    def host_ca_lines(self) -> tuple[str, ...]:
+        """Public keys that sign host certificates, for ``@cert-authority`` lines."""
+        return self._lines(SSH_HOST)
+
+    def trusted_user_cas(self, socket_id: str) -> tuple[str, ...]:
+        """Public keys whose certificates open the sshd behind a socket, for its
+        ``TrustedUserCAKeys``; empty if there is no such socket.
+        """
+        return self._lines(user_ca_id(socket_id))
+
+    def _lines(self, ca_id: str) -> tuple[str, ...]:
+        return tuple(record.public for record in self.generations.trusted(ca_id))
+
+    def new_user_ca(self, socket_id: str) -> CaGenerationRecord:
+        """The first key of an SSH user CA for a new socket; it opens for this socket only.
 
         Raises:
-            ca.errors.KeyStoreError: a file is broken, or sealed with another key.
+            ca.errors.IssuanceError: the place of the key is out of reach.
         """
-        latest = load_or_make_issuing_ca(self._directory, self._box, self._clock())
-        if latest.certificate.serial_number == self._issuing.certificate.serial_number:
-            return False
-        self._issuing = latest
-        return True
+        ca_id = user_ca_id(socket_id)
+        return self.generations.new(ca_id, generation=1, state=CaState.ACTIVE)
 
-    def new_user_ca(self, socket_id: str) -> SshUserCa:
-        """An SSH user CA for a new socket; the seal opens for this socket only."""
-        key = ssh.make_user_ca_key()
-        signer = MemorySigner(name=socket_id, signing_key=key)
-        sealed = seal_private_key(self._box, key, purpose=_USER_CA, object_id=socket_id)
-        return SshUserCa(public_line=ssh.ca_public_line(signer), sealed=sealed)
+    def crl(self, revoked: Sequence[RevokedX509], *, ca_key_id: str | None = None) -> bytes:
+        """A revocation list (DER) of the issuing CA that signs, or of another that is trusted.
 
-    def issue_client_certificate(self, grant: Grant, csr: str) -> x509.IssuedCertificate:
+        Its number is the time, so that it grows whichever gateway makes it.
+
+        Raises:
+            NotFound: no trusted issuing CA has that key id.
+            ca.errors.SpecError: an entry is out of range.
+        """
+        wanted = ca_key_id or self.generations.active(X509_ISSUING).record.key_id
+        for record in self.generations.trusted(X509_ISSUING):
+            if record.key_id == wanted:
+                now = self._clock()
+                return make_crl(
+                    self.generations.issuer(record),
+                    number=milliseconds(now),
+                    revoked=revoked,
+                    this_update=now,
+                    next_update=now + CRL_LIFE,
+                )
+        raise NotFound("no such issuing CA", reason="ca-unknown")
+
+    def issue_client_certificate(self, grant: Grant, csr: str) -> Issued[x509.IssuedCertificate]:
         """A TLS client certificate for one socket and epoch; only the CSR's key is used.
 
         Raises:
             ca.errors.CsrError: the request is malformed or its key is refused.
+            KeyRevoked: the key was revoked on this socket.
+            NotFound: the socket is gone.
         """
         key = parse_csr(csr)
+        self._check_key(grant.socket_id, key.fingerprint)
+        issuing = self.generations.active(X509_ISSUING).record
+        issuer = self.generations.issuer(issuing)
         spec = ClientCertSpec(
             public_key=key,
             email=str(grant.email),
@@ -100,43 +214,107 @@ class Authority:
             epoch=grant.epoch,
             serial=x509_serial(),
             not_before=grant.not_before,
-            not_after=min(grant.not_after, self._issuing.not_after),
+            not_after=min(grant.not_after, issuer.not_after),
         )
-        issued = x509.issue_client_certificate(self._issuing, spec)
-        self._record_x509(
-            CertificateKind.X509_CLIENT, issued, str(grant.email), key.fingerprint, grant
+        issued = x509.issue_client_certificate(issuer, spec)
+        certificate = CertificateRecord(
+            kind=CertificateKind.X509_CLIENT,
+            ca_key_id=issuing.key_id,
+            subject=str(grant.email),
+            public_key_fingerprint=key.fingerprint,
+            issued_at=self._clock(),
+            # A request is signed by the key it names.
+            proven=True,
+            **_of_grant(grant),
+            **_of_x509(issued),
         )
-        return issued
+        return self._released(_x509(issued, certificate))
 
     def issue_ssh_certificate(
         self, grant: Grant, public_key: str, *, proven: bool = False
-    ) -> ssh.IssuedSshCertificate:
-        """A login certificate of the socket's own CA, as the original service made them.
+    ) -> Issued[ssh.IssuedSshCertificate]:
+        """As ``prepare_ssh_certificate``, put on record.
 
-        ``proven`` says that the key's holder proved to have its private half; it is recorded.
+        Raises:
+            Conflict: the serial number was given out before.
+        """
+        return self._released(self.prepare_ssh_certificate(grant, public_key, proven=proven))
+
+    def prepare_ssh_certificate(
+        self, grant: Grant, public_key: str, *, proven: bool = False
+    ) -> Prepared[ssh.IssuedSshCertificate]:
+        """A login certificate of the socket's own CA, with the original service's principals.
+
+        Its key id and an extension name the decision it rests on. ``proven``: whether the caller
+        checked that whoever asks has the private half.
 
         Raises:
             ca.errors.SubjectKeyError: the key is refused.
+            KeyRevoked: the key was revoked on this socket.
             NotFound: the socket is gone.
         """
         key = parse_ssh_public_key(public_key)
+        self._check_key(grant.socket_id, key.fingerprint)
+        ca = self.generations.active(user_ca_id(grant.socket_id))
+        decision = f"{grant.decision_id} {policy_version(grant)}"
         spec = UserCertSpec(
             public_key=key,
-            key_id=str(grant.email),
+            key_id=f"{grant.email}/{decision.replace(' ', '/')}",
             principals=(str(grant.email), SSH_PRINCIPAL),
             serial=ssh_serial(),
             not_before=grant.not_before,
             not_after=grant.not_after,
+            extensions=MappingProxyType({**ORIGINAL_EXTENSIONS, DECISION_EXTENSION: decision}),
         )
-        issued = ssh.issue_user_certificate(self._open_user_ca(grant.socket_id), spec)
-        self._record_ssh(
-            CertificateKind.SSH_USER,
-            issued,
-            grant=grant,
-            socket_id=grant.socket_id,
+        issued = ssh.issue_user_certificate(ca.signer, spec)
+        certificate = CertificateRecord(
+            kind=CertificateKind.SSH_USER,
+            ca_key_id=ca.record.key_id,
+            subject=str(grant.email),
+            issued_at=self._clock(),
             proven=proven,
+            **_of_grant(grant),
+            **_of_ssh(issued),
         )
-        return issued
+        return _ssh(issued, certificate)
+
+    def issue_host_certificate(
+        self,
+        *,
+        socket_id: str,
+        key_id: str,
+        public_key: str,
+        principals: tuple[str, ...],
+    ) -> Issued[ssh.IssuedSshCertificate]:
+        """A host certificate for a server behind a socket; the caller checked whose it is, that
+        it has the private half, and that the names are the socket's own.
+
+        Raises:
+            ca.errors.SubjectKeyError: the key is refused.
+            ca.errors.SpecError: a name or the key id is not one to be signed.
+        """
+        key = parse_ssh_public_key(public_key)
+        ca = self.generations.active(SSH_HOST)
+        now = self._clock()
+        spec = HostCertSpec(
+            public_key=key,
+            key_id=key_id,
+            principals=principals,
+            serial=ssh_serial(),
+            not_before=now - self._drift,
+            not_after=now - self._drift + HOST_LIFE,
+        )
+        issued = ssh.issue_host_certificate(ca.signer, spec)
+        certificate = CertificateRecord(
+            kind=CertificateKind.SSH_HOST,
+            ca_key_id=ca.record.key_id,
+            subject=principals[0],
+            socket_id=socket_id,
+            issued_at=self._clock(),
+            proven=True,
+            **_of_ssh(issued),
+        )
+        return self._released(_ssh(issued, certificate))
 
     def issue_tunnel_certificate(
         self,
@@ -145,13 +323,14 @@ class Authority:
         socket_id: str,
         tunnel_id: str | None,
         public_key: str,
-    ) -> ssh.IssuedSshCertificate:
+    ) -> Issued[ssh.IssuedSshCertificate]:
         """A short login to the tunnel server for a socket's owner; the caller checked ownership.
 
         Raises:
             ca.errors.SubjectKeyError: the key is refused.
         """
         key = parse_ssh_public_key(public_key)
+        ca = self.generations.active(SSH_TUNNEL)
         now = self._clock()
         place = socket_id if tunnel_id is None else f"{socket_id}:{tunnel_id}"
         spec = UserCertSpec(
@@ -163,110 +342,131 @@ class Authority:
             not_after=now + self._life,
             extensions=TUNNEL_EXTENSIONS,
         )
-        issued = ssh.issue_user_certificate(self._tunnel_ca, spec)
-        self._record_ssh(CertificateKind.SSH_TUNNEL, issued, grant=None, socket_id=socket_id)
-        return issued
+        issued = ssh.issue_user_certificate(ca.signer, spec)
+        certificate = CertificateRecord(
+            kind=CertificateKind.SSH_TUNNEL,
+            ca_key_id=ca.record.key_id,
+            subject=issued.key_id,
+            socket_id=socket_id,
+            issued_at=self._clock(),
+            **_of_ssh(issued),
+        )
+        return self._released(_ssh(issued, certificate))
 
-    def issue_server_certificate(self, csr: str) -> x509.IssuedCertificate:
+    def issue_server_certificate(self, csr: str) -> Issued[x509.IssuedCertificate]:
         """A certificate for an edge: the product's own names, whatever the CSR says.
 
         Raises:
             ca.errors.CsrError: the request is malformed or its key is refused.
         """
         key = parse_csr(csr)
+        issuing = self.generations.active(X509_ISSUING).record
+        issuer = self.generations.issuer(issuing)
         now = self._clock()
         spec = ServerCertSpec(
             public_key=key,
             dns_names=self._server_names,
             serial=x509_serial(),
             not_before=now - self._drift,
-            not_after=min(now - self._drift + SERVER_LIFE, self._issuing.not_after),
+            not_after=min(now - self._drift + SERVER_LIFE, issuer.not_after),
         )
-        issued = x509.issue_server_certificate(self._issuing, spec)
-        self._record_x509(
-            CertificateKind.X509_SERVER, issued, self._server_names[0], key.fingerprint, None
+        issued = x509.issue_server_certificate(issuer, spec)
+        certificate = CertificateRecord(
+            kind=CertificateKind.X509_SERVER,
+            ca_key_id=issuing.key_id,
+            subject=self._server_names[0],
+            public_key_fingerprint=key.fingerprint,
+            issued_at=self._clock(),
+            proven=True,
+            **_of_x509(issued),
         )
-        return issued
+        return self._released(_x509(issued, certificate))
 
-    def _open_user_ca(self, socket_id: str) -> Signer:
+    def _released(self, prepared: Prepared[CertificateType]) -> Issued[CertificateType]:
+        """Put an issuance on record; only then may the certificate leave."""
+        proof = self._issuances.append(prepared.record, prepared.entry)
+        return Issued(certificate=prepared.certificate, proof=proof)
+
+    def _check_key(self, socket_id: str, fingerprint: str) -> None:
+        if fingerprint in self._socket(socket_id).blocked_keys:
+            raise KeyRevoked("this key was revoked for this socket; make a new one")
+
+    def _socket(self, socket_id: str) -> SocketRecord:
         socket = self._store.find_socket(socket_id)
         if socket is None:
             raise NotFound("no such socket", reason=Reason.SOCKET_UNKNOWN)
-        key = open_private_key(
-            self._box, socket.ssh_ca_private_sealed, purpose=_USER_CA, object_id=socket_id
-        )
-        return MemorySigner(name=socket_id, signing_key=key)
+        return socket
 
-    def _load_tunnel_ca(self) -> Signer:
-        def make() -> SigningKeyRecord:
-            key = ssh.make_user_ca_key()
-            line = ssh.ca_public_line(MemorySigner(name=_TUNNEL_CA, signing_key=key))
-            return SigningKeyRecord(
-                purpose=_TUNNEL_CA,
-                key_id=ssh.fingerprint(line),
-                public={"line": line},
-                private_sealed=seal_private_key(
-                    self._box, key, purpose=_TUNNEL_CA, object_id=_TUNNEL_CA
-                ),
-                created_at=self._clock(),
-            )
 
-        record = self._store.signing_key(_TUNNEL_CA, make)
-        key = open_private_key(
-            self._box, record.private_sealed, purpose=_TUNNEL_CA, object_id=_TUNNEL_CA
-        )
-        return MemorySigner(name=_TUNNEL_CA, signing_key=key)
+def policy_version(grant: Grant) -> str:
+    """Version of the rules a grant's decision rested on: they change with the socket's epoch."""
+    return str(grant.epoch)
 
-    def _record_x509(
-        self,
-        kind: CertificateKind,
-        issued: x509.IssuedCertificate,
-        subject: str,
-        fingerprint: str,
-        grant: Grant | None,
-    ) -> None:
-        self._store.record_certificate(
-            CertificateRecord(
-                serial=format(issued.serial, "x"),
-                kind=kind,
-                ca_key_id=format(self._issuing.certificate.serial_number, "x"),
-                subject=subject,
-                socket_id=grant.socket_id if grant else None,
-                epoch=grant.epoch if grant else None,
-                grant_id=grant.grant_id if grant else None,
-                decision_id=grant.decision_id if grant else None,
-                public_key_fingerprint=fingerprint,
-                not_before=issued.not_before,
-                not_after=issued.not_after,
-                issued_at=self._clock(),
-                body=issued.pem.decode("ascii"),
-            )
+
+def _ssh(
+    issued: ssh.IssuedSshCertificate, record: CertificateRecord
+) -> Prepared[ssh.IssuedSshCertificate]:
+    at = milliseconds(record.issued_at)
+    entry = LogEntry(kind="ssh", issued_at_ms=at, certificate=issued.blob)
+    return Prepared(certificate=issued, record=record, entry=entry)
+
+
+def _x509(
+    issued: x509.IssuedCertificate, record: CertificateRecord
+) -> Prepared[x509.IssuedCertificate]:
+    at = milliseconds(record.issued_at)
+    entry = LogEntry(kind="x509", issued_at_ms=at, certificate=issued.der)
+    return Prepared(certificate=issued, record=record, entry=entry)
+
+
+def _of_grant(grant: Grant) -> dict[str, Any]:
+    return {
+        "socket_id": grant.socket_id,
+        "epoch": grant.epoch,
+        "grant_id": grant.grant_id,
+        "decision_id": grant.decision_id,
+        "policy_version": policy_version(grant),
+    }
+
+
+def _of_x509(issued: x509.IssuedCertificate) -> dict[str, Any]:
+    return {
+        "serial": format(issued.serial, "x"),
+        "not_before": issued.not_before,
+        "not_after": issued.not_after,
+        "body": issued.pem.decode("ascii"),
+    }
+
+
+def _of_ssh(issued: ssh.IssuedSshCertificate) -> dict[str, Any]:
+    return {
+        "serial": str(issued.serial),
+        "public_key_fingerprint": issued.subject_fingerprint,
+        "not_before": issued.not_before,
+        "not_after": issued.not_after,
+        "body": issued.line,
+    }
+
+
+def _first_certificate(chain: str) -> str:
+    end = "-----END CERTIFICATE-----\n"
+    return chain[: chain.index(end) + len(end)]
+
+
+def _load_bundle_signer(store: Store, box: KeyBox, now: datetime) -> Signer:
+    """What bundles for hosts are signed with: a key that signs no certificates."""
+
+    def make() -> SigningKeyRecord:
+        key = ed25519.Ed25519PrivateKey.generate()
+        line = ssh.ca_public_line(MemorySigner(name=_BUNDLE_KEY, signing_key=key))
+        return SigningKeyRecord(
+            purpose=_BUNDLE_KEY,
+            key_id=ssh.fingerprint(line),
+            public={"line": line},
+            private_sealed=seal_private_key(box, key, purpose=_BUNDLE_KEY, object_id=_BUNDLE_KEY),
+            created_at=now,
         )
 
-    def _record_ssh(
-        self,
-        kind: CertificateKind,
-        issued: ssh.IssuedSshCertificate,
-        *,
-        grant: Grant | None,
-        socket_id: str,
-        proven: bool = False,
-    ) -> None:
-        self._store.record_certificate(
-            CertificateRecord(
-                serial=str(issued.serial),
-                kind=kind,
-                ca_key_id=issued.ca_fingerprint,
-                subject=issued.key_id,
-                socket_id=socket_id,
-                epoch=grant.epoch if grant else None,
-                grant_id=grant.grant_id if grant else None,
-                decision_id=grant.decision_id if grant else None,
-                public_key_fingerprint=issued.subject_fingerprint,
-                not_before=issued.not_before,
-                not_after=issued.not_after,
-                issued_at=self._clock(),
-                body=issued.line,
-                proven=proven,
-            )
-        )
+    record = store.signing_key(_BUNDLE_KEY, make)
+    key = open_private_key(box, record.private_sealed, purpose=_BUNDLE_KEY, object_id=_BUNDLE_KEY)
+    return MemorySigner(name=_BUNDLE_KEY, signing_key=key)

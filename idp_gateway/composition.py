@@ -2,17 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from ca.keybox import KeyBox
 from idp_gateway.authority import Authority
+from idp_gateway.ca_generations import X509_ISSUING
 from idp_gateway.capacity import Capacity
 from idp_gateway.clock import Clock, system_clock
 from idp_gateway.denials import RecentDenials
 from idp_gateway.feed import Feed
 from idp_gateway.forms import Signer, browser_signer
+from idp_gateway.issuance_log import IssuanceLog
 from idp_gateway.providers import build_providers
 from idp_gateway.providers.base import IdentityProvider
+from idp_gateway.rotation import Rotation
 from idp_gateway.secret_files import load_or_make_secret
 from idp_gateway.settings import Settings
 from idp_gateway.store import Database, Store
@@ -28,7 +33,11 @@ class Gateway:
     clock: Clock
     store: Store
     tokens: Tokens
+    log: IssuanceLog
+    """Where every certificate is put on record before it leaves."""
     authority: Authority
+    rotation: Rotation
+    """Replaces the keys of the authority."""
     feed: Feed
     providers: Mapping[str, IdentityProvider]
     """Places to sign in at beside local accounts, by name."""
@@ -48,6 +57,7 @@ class Gateway:
     def close(self) -> None:
         """Let streams end and give the database back."""
         self.feed.close()
+        self.log.close()
         self.store.database.close()
 
 
@@ -63,17 +73,29 @@ def build_gateway(settings: Settings, *, clock: Clock = system_clock) -> Gateway
     master_key = load_or_make_secret(settings.master_key_file)
     box = KeyBox(master_key)
     tokens = Tokens(store=store, box=box, issuer=settings.base_url, clock=clock)
-    authority = Authority(settings=settings, store=store, box=box, clock=clock)
+    log = IssuanceLog(store=store, box=box, origin=settings.gateway_names[0], clock=clock)
+    authority = Authority(settings=settings, store=store, box=box, clock=clock, issuances=log)
+    rotation = Rotation(
+        store=store,
+        generations=authority.generations,
+        clock=clock,
+        life=timedelta(minutes=settings.grant_minutes),
+        drift=timedelta(minutes=settings.clock_drift_minutes),
+    )
+    if authority.generations.names_changed():
+        rotation.replace_at_once(X509_ISSUING)
     load_or_make_secret(settings.edge_key_file)
     return Gateway(
         settings=settings,
         clock=clock,
         store=store,
         tokens=tokens,
+        log=log,
         authority=authority,
+        rotation=rotation,
         feed=Feed(
             store=store,
-            trust=_trust(tokens, authority),
+            trust=partial(_trust, tokens, authority),
             http_ports=(settings.http_port, settings.https_port),
             clock=clock,
         ),
@@ -89,6 +111,6 @@ def _trust(tokens: Tokens, authority: Authority) -> dict[str, Any]:
     return {
         "issuer": tokens.issuer,
         "session_jwks": tokens.public_keys(Purpose.SESSION),
-        "client_ca": authority.trust_pem,
+        "client_ca": authority.client_cas,
         "tunnel_user_ca": list(authority.tunnel_user_ca),
     }

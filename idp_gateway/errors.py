@@ -12,6 +12,7 @@ GatewayError
 ├── Forbidden
 │   ├── AccessDenied        the policy said no; carries the decision's id
 │   ├── KeyProofRequired    this socket certifies a key only for who proves to have it
+│   ├── KeyRevoked          the socket's owner revoked this key
 │   ├── SignupClosed
 │   └── QuotaExceeded       the account has as many as it may have
 ├── NotFound                unknown, or somebody else's: the same answer for both
@@ -115,6 +116,12 @@ class KeyProofRequired(Forbidden):
     """The socket's owner demands proof of possession, and none was sent."""
 
     reason = "key-proof-required"
+
+
+class KeyRevoked(Forbidden):
+    """The key was revoked on this socket and is not certified for it until that is lifted."""
+
+    reason = "key-revoked"
 
 
 class SignupClosed(Forbidden):

@@ -11,13 +11,13 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 from idp_gateway.clock import Clock
 from idp_gateway.feed_state import FeedState, canonical, heartbeat
-from idp_gateway.records import ChangeRecord
+from idp_gateway.records import ChangeKind, ChangeRecord
 from idp_gateway.store import Store
 
 POLL_SECONDS = 0.5
@@ -67,11 +67,18 @@ class Feed:
     """State for edges, and their acknowledgements."""
 
     def __init__(
-        self, *, store: Store, trust: dict[str, Any], http_ports: tuple[int, ...], clock: Clock
+        self,
+        *,
+        store: Store,
+        trust: Callable[[], dict[str, Any]],
+        http_ports: tuple[int, ...],
+        clock: Clock,
     ) -> None:
+        """``trust`` reads what edges are to verify with, as the database has it now."""
         self._store = store
         self._clock = clock
-        self._state = FeedState(trust=canonical(trust), http_ports=http_ports)
+        self._trust = trust
+        self._state = FeedState(trust=canonical(trust()), http_ports=http_ports)
         self._refreshed_at = -math.inf
         self._changes: deque[ChangeRecord] = deque(maxlen=_REMEMBERED_CHANGES)
         self._oldest = 0
@@ -92,15 +99,6 @@ class Feed:
             streams = list(self._streams)
         for stream in streams:
             stream.wake()
-
-    def change_trust(self, trust: dict[str, Any]) -> None:
-        """From now on tell edges to verify with this."""
-        with self._refreshing:
-            text = canonical(trust)
-            self._note_trust(text)
-            self._state.trust = text
-            # Somebody else may have noted it before us: then no change leads to a new digest.
-            self._refreshed_at = -math.inf
 
     def _note_trust(self, trust: str) -> None:
         # The ports are settings too: with others, edges must learn of their sockets anew.
@@ -225,6 +223,7 @@ class Feed:
         if now - self._refreshed_at >= _FRESH_SECONDS:
             # The first look, or no edge was here for so long that changes may be forgotten.
             rows = self._store.read_feed(None)
+            trust = canonical(self._trust())
             self._changes.clear()
             self._oldest = rows.revision
         elif self._store.revision() == self._state.revision:
@@ -232,9 +231,13 @@ class Feed:
             return
         else:
             rows = self._store.read_feed(self._state.revision)
+            # Read after the change it belongs to, whichever gateway made that.
+            told = any(change.kind is ChangeKind.TRUST for change in rows.changes)
+            trust = canonical(self._trust()) if told else self._state.trust
             self._remember(rows.changes)
         # A look that fails half-way leaves something no look may build on: begin anew then.
         self._refreshed_at = -math.inf
+        self._state.trust = trust
         self._state.apply(rows)
         self._digest = self._state.digest()
         self._lines.clear()

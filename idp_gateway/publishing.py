@@ -2,13 +2,15 @@
 
 import secrets
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from idp_gateway import socket_rules
+from idp_gateway.ca_generations import user_ca_id
 from idp_gateway.composition import Gateway
-from idp_gateway.errors import Conflict, InvalidInput
+from idp_gateway.errors import GatewayError, InvalidInput, NameTaken
 from idp_gateway.names import random_name
 from idp_gateway.records import AccountRecord, SocketRecord
 from idp_gateway.schemas.sockets import NewSocketForm, SocketChangeForm, SocketFields
@@ -46,19 +48,40 @@ def create_socket(
     socket_type = form.socket_type or SocketType.HTTP
     columns = SocketColumns().with_said(_said(form))
     socket_rules.check(socket_type, SocketColumns(), columns)
-    record = _new_record(gateway, account, socket_type, columns)
-    tunnel_id = str(uuid.uuid4()) if with_tunnel else None
-    for tries_left in reversed(range(NAME_TRIES)):
+    socket_id = str(uuid.uuid4())
+    user_ca = gateway.authority.new_user_ca(socket_id)
+    record = SocketRecord(
+        socket_id=socket_id,
+        account_id=account.account_id,
+        dns_name=_new_name(gateway),
+        socket_type=socket_type,
+        ssh_ca_public=user_ca.public,
+        created_at=gateway.clock(),
+        **{name: getattr(columns, name) for name in SocketColumns.__dataclass_fields__},
+    )
+    add = partial(
+        gateway.store.add_socket,
+        ports=settings.ports,
+        tunnel_id=str(uuid.uuid4()) if with_tunnel else None,
+        limit=limit,
+        user_ca=user_ca,
+    )
+    try:
+        return _add_under_some_name(gateway, record, add)
+    except GatewayError:
+        gateway.authority.generations.end_keys([user_ca])
+        raise
+
+
+def _add_under_some_name(
+    gateway: Gateway, record: SocketRecord, add: Callable[[SocketRecord], SocketRecord]
+) -> SocketRecord:
+    for _ in range(NAME_TRIES - 1):
         try:
-            record = gateway.store.add_socket(
-                record, ports=settings.ports, tunnel_id=tunnel_id, limit=limit
-            )
-            break
-        except Conflict:
-            if not tries_left:
-                raise
+            return add(record)
+        except NameTaken:
             record = replace(record, dns_name=_new_name(gateway))
-    return record
+    return add(record)
 
 
 def change_socket(
@@ -109,7 +132,9 @@ def delete_socket(gateway: Gateway, account: AccountRecord, socket_id: str) -> N
     Raises:
         NotFound: no such socket of this account.
     """
+    user_cas = gateway.store.generations(user_ca_id(socket_id))
     gateway.store.delete_socket(account.account_id, socket_id, gateway.clock())
+    gateway.authority.generations.end_keys(user_cas)
 
 
 def _said(form: SocketFields) -> dict[str, Any]:
@@ -119,23 +144,6 @@ def _said(form: SocketFields) -> dict[str, Any]:
         _COLUMN_OF_FIELD.get(name, name): tuple(value) if isinstance(value, list) else value
         for name, value in said.items()
     }
-
-
-def _new_record(
-    gateway: Gateway, account: AccountRecord, socket_type: SocketType, columns: SocketColumns
-) -> SocketRecord:
-    socket_id = str(uuid.uuid4())
-    user_ca = gateway.authority.new_user_ca(socket_id)
-    return SocketRecord(
-        socket_id=socket_id,
-        account_id=account.account_id,
-        dns_name=_new_name(gateway),
-        socket_type=socket_type,
-        ssh_ca_public=user_ca.public_line,
-        ssh_ca_private_sealed=user_ca.sealed,
-        created_at=gateway.clock(),
-        **{name: getattr(columns, name) for name in SocketColumns.__dataclass_fields__},
-    )
 
 
 def _new_name(gateway: Gateway) -> str:

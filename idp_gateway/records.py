@@ -201,8 +201,7 @@ class SocketRecord:
     private_socket: bool = False
     epoch: int = 1
     ssh_ca_public: str
-    """One ``authorized_keys`` line: the socket's own SSH user CA."""
-    ssh_ca_private_sealed: bytes = field(repr=False)
+    """One ``authorized_keys`` line: the key of the socket's own SSH user CA that signs now."""
     ssh_key_proof_required: bool = False
     """Whether an SSH key is certified only with proof that its holder has the private half."""
     blocked_emails: tuple[str, ...] = ()
@@ -363,7 +362,8 @@ class RevocationRecord:
     socket_id: str
     scope: RevocationScope
     value: str
-    """E-mail, ``SHA256:…`` fingerprint (hex for X.509 keys), serial; empty for a whole socket."""
+    """E-mail, ``SHA256:…`` fingerprint (hex for X.509 keys), serial; for a whole socket the epoch
+    that ended with it."""
     reason: str
     """In the revoker's words; may be empty."""
     created_by: str

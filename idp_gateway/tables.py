@@ -221,7 +221,6 @@ class PublishedSocket(SQLModel, table=True):
     private_socket: bool
     epoch: int
     ssh_ca_public: str = _text()
-    ssh_ca_private_sealed: bytes = _bytes()
     ssh_key_proof_required: bool
     blocked_emails: tuple[str, ...] = _words()
     blocked_keys: tuple[str, ...] = _words()
@@ -382,7 +381,8 @@ class LogLeaf(SQLModel, table=True):
     # The log itself counts the leaves; the database must not.
     leaf_index: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
     leaf_hash: bytes = _bytes()
-    serial: str = Field(index=True)
+    # Stays taken when the certificate's own row is forgotten.
+    serial: str = Field(unique=True, index=True)
     issued_at: datetime = _time()
 
 

@@ -4,7 +4,9 @@ import logging
 from collections.abc import Callable
 from datetime import timedelta
 
+from idp_gateway.ca_generations import X509_ISSUING
 from idp_gateway.composition import Gateway
+from idp_gateway.rotation import Step
 
 log = logging.getLogger(__name__)
 
@@ -15,17 +17,20 @@ REMEMBER_CHANGES = timedelta(days=7)
 def tend(gateway: Gateway) -> None:
     """One round of everything; what fails is logged and tried again in the next."""
     steps: tuple[Callable[[Gateway], None], ...] = (_forget_logins, _forget_changes, _forget_audit)
-    for step in (*steps, renew_issuing_ca):
+    for step in (*steps, follow_issuing_ca):
         try:
             step(gateway)
         except Exception:
             log.warning("upkeep failed; trying again later", exc_info=True)
 
 
-def renew_issuing_ca(gateway: Gateway) -> None:
-    """Follow an issuing CA that is near its end with a new one, and tell the edges."""
-    if gateway.authority.renew_issuing_ca():
-        gateway.feed.change_trust(gateway.trust())
+def follow_issuing_ca(gateway: Gateway) -> None:
+    """Rotate an issuing CA that is near its end, as far as its edges are by now."""
+    if not gateway.authority.generations.issuing_ca_outlived():
+        return
+    if not gateway.rotation.standing(X509_ISSUING).under_way:
+        gateway.rotation.take(X509_ISSUING, Step.PREPARE)
+    gateway.rotation.advance(X509_ISSUING)
 
 
 def _forget_logins(gateway: Gateway) -> None:

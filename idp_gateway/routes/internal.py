@@ -87,7 +87,7 @@ def acknowledge(form: AcknowledgementForm, gateway: GatewayDep) -> Response:
 @router.post("/server-certificate")
 def server_certificate(form: CsrForm, gateway: GatewayDep) -> ServerCertificateReply:
     """A certificate for the product's own names, with the chain to send along."""
-    issued = gateway.authority.issue_server_certificate(form.csr)
+    issued = gateway.authority.issue_server_certificate(form.csr).certificate
     return ServerCertificateReply(
         certificate_chain=issued.chain_pem.decode("ascii"), not_after=issued.not_after
     )

@@ -41,7 +41,7 @@ def certify_tls_client(
     """
     grant = _grant(gateway, request, _asking(gateway, token, dns_name), Action.TLS)
     issued = gateway.authority.issue_client_certificate(grant, form.csr)
-    return ClientCertificateReply(client_certificate=issued.chain_pem.decode("ascii"))
+    return ClientCertificateReply(client_certificate=issued.certificate.chain_pem.decode("ascii"))
 
 
 @router.post("/ssh-challenge", responses=problems(401, 404))
@@ -76,7 +76,7 @@ def certify_ssh_login(
             f"the address {grant.email} cannot be the name in an SSH certificate",
             reason="email-not-certifiable",
         ) from error
-    return SshCertificateReply(signed_ssh_cert=issued.line)
+    return SshCertificateReply(signed_ssh_cert=issued.certificate.line)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,4 +88,4 @@ def _certify(
         tunnel_id=tunnel_id,
         public_key=form.ssh_public_key,
     )
-    return SshCertificateReply(signed_ssh_cert=issued.line)
+    return SshCertificateReply(signed_ssh_cert=issued.certificate.line)

@@ -3,12 +3,26 @@
 from idp_gateway.store.accounts import AccountStore
 from idp_gateway.store.database import Database
 from idp_gateway.store.edges import EdgeStore
+from idp_gateway.store.generations import GenerationStore
+from idp_gateway.store.hosts import HostStore
 from idp_gateway.store.issuance import IssuanceStore
+from idp_gateway.store.log import LogStore
 from idp_gateway.store.logins import LoginStore
+from idp_gateway.store.revocations import RevocationStore
 from idp_gateway.store.sockets import SocketStore
 
 __all__ = ["Database", "Store"]
 
 
-class Store(AccountStore, LoginStore, SocketStore, IssuanceStore, EdgeStore):
+class Store(
+    AccountStore,
+    LoginStore,
+    SocketStore,
+    IssuanceStore,
+    LogStore,
+    EdgeStore,
+    GenerationStore,
+    RevocationStore,
+    HostStore,
+):
     """All of the gateway's tables. ``find_*`` answers ``None``, ``get_*`` raises ``NotFound``."""

@@ -9,8 +9,9 @@ from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, s
 from sqlalchemy.exc import IntegrityError
 
 from idp_gateway.errors import Conflict, NameTaken, NotFound, PortsExhausted, QuotaExceeded
-from idp_gateway.records import ChangeKind, SocketRecord, TunnelRecord
+from idp_gateway.records import CaGenerationRecord, ChangeKind, SocketRecord, TunnelRecord
 from idp_gateway.store.base import StorePart, find_all, find_one, in_parts, note_change, values_of
+from idp_gateway.store.generations import add_user_ca, end_user_ca
 from idp_gateway.tables import PublishedSocket, SocketTunnel, table_of
 from policy.types import Reason, SocketType
 
@@ -34,10 +35,12 @@ class SocketStore(StorePart):
         ports: range,
         tunnel_id: str | None = None,
         limit: int | None = None,
+        user_ca: CaGenerationRecord | None = None,
     ) -> SocketRecord:
         """Keep a new socket; one whose type has an own port gets it here, out of ``ports``.
 
-        With ``tunnel_id`` its first tunnel is made with it: both are kept, or neither.
+        With ``tunnel_id`` its first tunnel is made with it, with ``user_ca`` the first generation
+        of its SSH user CA: all are kept, or none.
 
         Raises:
             NameTaken: try again with another name.
@@ -53,6 +56,8 @@ class SocketStore(StorePart):
             if socket.socket_type.has_own_port and socket.port is None:
                 values["port"] = _free_port(connection, SOCKETS.c.port, ports)
             _insert(connection, SOCKETS, values)
+            if user_ca is not None:
+                add_user_ca(connection, user_ca)
             note_change(connection, ChangeKind.SOCKET, [socket.socket_id], socket.created_at)
             if tunnel_id is not None:
                 _add_tunnel(connection, socket, tunnel_id, socket.created_at)
@@ -134,7 +139,7 @@ class SocketStore(StorePart):
         return SocketRecord(**values)
 
     def delete_socket(self, account_id: str, socket_id: str, now: datetime) -> None:
-        """Remove a socket with its tunnels and sessions.
+        """Remove a socket with its tunnels and sessions; its SSH user CA ends.
 
         Raises:
             NotFound: there is none, or it is another account's.
@@ -144,6 +149,7 @@ class SocketStore(StorePart):
             query = select(TUNNELS.c.tunnel_id).where(TUNNELS.c.socket_id == socket_id)
             tunnel_ids = list(connection.execute(query).scalars())
             connection.execute(delete(SOCKETS).where(SOCKETS.c.socket_id == socket_id))
+            end_user_ca(connection, socket_id, now)
             note_change(connection, ChangeKind.TUNNEL, tunnel_ids, now)
             note_change(connection, ChangeKind.SOCKET, [socket_id], now)
 

@@ -11,8 +11,9 @@ from cryptography.x509.oid import NameOID
 
 from ca.errors import CsrError, KeyStoreError, SubjectKeyError
 from idp_gateway.composition import Gateway, build_gateway
-from idp_gateway.errors import Conflict, NotFound
-from idp_gateway.records import AccountRecord, CertificateKind, CertificateRecord, SocketRecord
+from idp_gateway.errors import Conflict, KeyRevoked, NotFound
+from idp_gateway.records import AccountRecord, CertificateKind, SocketRecord
+from idp_gateway.store.log import LogTransaction
 from policy.types import Action, Grant
 from tests.idp_gateway.conftest import FixedClock
 from tests.support import rows
@@ -44,14 +45,14 @@ def socket_of(gateway: Gateway) -> tuple[AccountRecord, SocketRecord]:
     socket = rows.socket(
         owner,
         socket_id="socket-1",
-        ssh_ca_public=made.public_line,
-        ssh_ca_private_sealed=made.sealed,
+        ssh_ca_public=made.public,
     )
-    return owner, gateway.store.add_socket(socket, ports=rows.PORTS)
+    return owner, gateway.store.add_socket(socket, ports=rows.PORTS, user_ca=made)
 
 
 def test_a_client_certificate_says_the_grant_and_nothing_of_the_request(gateway: Gateway) -> None:
-    issued = gateway.authority.issue_client_certificate(grant(action=Action.TLS), csr())
+    socket_of(gateway)
+    issued = gateway.authority.issue_client_certificate(grant(action=Action.TLS), csr()).certificate
     leaf = issued.certificate
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.UniformResourceIdentifier) == [
@@ -75,7 +76,8 @@ def test_a_client_certificate_says_the_grant_and_nothing_of_the_request(gateway:
 
 def test_an_ssh_certificate_is_signed_by_the_sockets_own_ca(gateway: Gateway) -> None:
     _, socket = socket_of(gateway)
-    issued = gateway.authority.issue_ssh_certificate(grant(action=Action.SSH), ssh_key())
+    made = gateway.authority.issue_ssh_certificate(grant(action=Action.SSH), ssh_key())
+    issued = made.certificate
     certificate = serialization.load_ssh_public_identity(issued.line.encode())
     assert isinstance(certificate, serialization.SSHCertificate)
     certificate.verify_cert_signature()
@@ -83,13 +85,16 @@ def test_an_ssh_certificate_is_signed_by_the_sockets_own_ca(gateway: Gateway) ->
         serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
     )
     assert socket.ssh_ca_public.split()[:2] == signer.decode().split()[:2]
-    assert certificate.key_id == b"ann@corp.test"
+    assert certificate.key_id == b"ann@corp.test/decision-1/3"
+    assert certificate.extensions[b"decision@mysocket.io"] == b"decision-1 3"
     assert certificate.valid_principals == [b"ann@corp.test", b"mysocket_ssh_signed"]
     assert certificate.valid_before - certificate.valid_after == 600
     record = gateway.store.find_certificate(str(issued.serial))
     assert record is not None
     assert record.kind is CertificateKind.SSH_USER
     assert record.body == issued.line
+    assert (record.subject, record.policy_version) == ("ann@corp.test", "3")
+    assert record.ca_key_id == issued.ca_fingerprint
 
 
 def test_a_socket_that_is_gone_signs_nothing(gateway: Gateway) -> None:
@@ -102,7 +107,7 @@ def test_a_tunnel_login_names_account_socket_and_tunnel(gateway: Gateway) -> Non
     for tunnel_id, tail in (("t1", ":t1"), (None, "")):
         issued = gateway.authority.issue_tunnel_certificate(
             account=owner, socket_id=socket.socket_id, tunnel_id=tunnel_id, public_key=ssh_key()
-        )
+        ).certificate
         assert issued.key_id == f"{owner.user_name}.1:{socket.socket_id}{tail}"
         certificate = serialization.load_ssh_public_identity(issued.line.encode())
         assert isinstance(certificate, serialization.SSHCertificate)
@@ -116,7 +121,7 @@ def test_a_tunnel_login_names_account_socket_and_tunnel(gateway: Gateway) -> Non
 
 
 def test_a_server_certificate_has_our_names_whatever_was_asked_for(gateway: Gateway) -> None:
-    issued = gateway.authority.issue_server_certificate(csr("bank.test"))
+    issued = gateway.authority.issue_server_certificate(csr("bank.test")).certificate
     names = issued.certificate.extensions.get_extension_for_class(
         x509.SubjectAlternativeName
     ).value.get_values_for_type(x509.DNSName)
@@ -129,10 +134,10 @@ def test_what_cannot_be_put_on_record_is_not_released(
 ) -> None:
     socket_of(gateway)
 
-    def refuse(record: CertificateRecord) -> None:
+    def refuse(_self: object, _growth: object) -> None:
         raise Conflict("the disk is full")
 
-    monkeypatch.setattr(type(gateway.store), "record_certificate", lambda _self, r: refuse(r))
+    monkeypatch.setattr(LogTransaction, "add", refuse)
     for call in (
         lambda: gateway.authority.issue_client_certificate(grant(), csr()),
         lambda: gateway.authority.issue_ssh_certificate(grant(), ssh_key()),
@@ -153,11 +158,12 @@ def test_a_bad_key_is_refused_and_leaves_no_record(gateway: Gateway, text: str) 
 
 
 def test_no_certificate_outlives_its_ca(gateway: Gateway, clock: FixedClock) -> None:
+    socket_of(gateway)
     clock.advance(days=3 * 365 - 0.5)
     late: Grant = dataclasses.replace(
         grant(), not_before=clock(), not_after=clock() + timedelta(hours=24)
     )
-    issued = gateway.authority.issue_client_certificate(late, csr())
+    issued = gateway.authority.issue_client_certificate(late, csr()).certificate
     assert issued.not_after < late.not_after
     assert issued.not_after <= issued.issuer.not_valid_after_utc
 
@@ -169,25 +175,21 @@ def test_the_authority_is_the_same_after_a_restart(gateway: Gateway, clock: Fixe
     again.close()
 
 
-def test_a_start_that_was_cut_short_is_taken_up(gateway: Gateway, clock: FixedClock) -> None:
-    # Killed between writing the issuing key and its certificate.
-    (gateway.settings.state_dir / "ca" / "issuing.pem").unlink()
-    root = gateway.authority.trust_pem.split("-----END CERTIFICATE-----")[1]
-    again = build_gateway(gateway.settings, clock=clock)
-    assert again.authority.trust_pem.split("-----END CERTIFICATE-----")[1] == root
-    again.close()
-
-
-def test_an_old_issuing_ca_is_followed_by_a_new_one(gateway: Gateway, clock: FixedClock) -> None:
-    clock.advance(days=3 * 365 - 59)
-    again = build_gateway(gateway.settings, clock=clock)
-    (issuing, root), (old_issuing, old_root) = (
-        one.authority.trust_pem.split("-----END CERTIFICATE-----")[:2] for one in (again, gateway)
+def test_keys_that_were_revoked_on_a_socket_are_not_certified(gateway: Gateway) -> None:
+    owner, _ = socket_of(gateway)
+    key = ssh_key()
+    issued = gateway.authority.issue_ssh_certificate(grant(), key).certificate
+    gateway.store.update_socket(
+        owner.account_id,
+        "socket-1",
+        {"blocked_keys": (issued.subject_fingerprint,)},
+        bump_epoch=True,
+        ports=rows.PORTS,
+        now=gateway.clock(),
     )
-    assert issuing != old_issuing
-    assert root == old_root
-    assert len(list((gateway.settings.state_dir / "ca").glob("issuing-*"))) == 2
-    again.close()
+    with pytest.raises(KeyRevoked):
+        gateway.authority.issue_ssh_certificate(grant(), key)
+    assert gateway.authority.issue_ssh_certificate(grant(), ssh_key())
 
 
 def test_another_master_key_opens_nothing(gateway: Gateway, clock: FixedClock) -> None:
@@ -200,7 +202,6 @@ def test_private_files_are_private(gateway: Gateway) -> None:
     state = gateway.settings.state_dir
     for path in (
         state / "ca" / "root.key",
-        state / "ca" / "issuing.key",
         gateway.settings.master_key_file,
         gateway.settings.edge_key_file,
     ):

@@ -102,7 +102,7 @@ async def test_a_new_edge_is_told_everything(gateway: Gateway) -> None:
     trust = edge.state["trust"]
     assert trust["issuer"] == gateway.settings.base_url
     assert "d" not in trust["session_jwks"]["keys"][0]
-    assert trust["client_ca"].count("BEGIN CERTIFICATE") == 2
+    assert trust["client_ca"].count("BEGIN CERTIFICATE") == 1
 
 
 async def test_changes_arrive_as_deltas_that_add_up(gateway: Gateway) -> None:

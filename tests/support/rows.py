@@ -47,7 +47,6 @@ def socket(owner: AccountRecord, **changes: Any) -> SocketRecord:
         name="web",
         socket_type=SocketType.HTTP,
         ssh_ca_public="ssh-ed25519 AAAA",
-        ssh_ca_private_sealed=b"\x00sealed\xff",
         created_at=NOW,
     )
     return dataclasses.replace(plain, **changes)

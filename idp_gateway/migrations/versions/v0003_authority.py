@@ -30,10 +30,20 @@ def upgrade() -> None:
     _make_hosts()
     _make_revocations()
     _make_log()
+    _take_keys_over()
 
 
 def downgrade() -> None:
-    """Undo it; keys of later generations, enrolments, revocations and the log are lost."""
+    """Undo it; CA keys that the gateway sealed anew, enrolments, revocations and the log are lost.
+
+    A gateway of before has then to be given the backup of its database that was made before.
+    """
+    op.add_column(
+        "sockets",
+        sa.Column(
+            "ssh_ca_private_sealed", sa.LargeBinary(), nullable=False, server_default=sa.text("''")
+        ),
+    )
     for table in (
         "log_checkpoints",
         "log_nodes",
@@ -78,6 +88,26 @@ def _make_generations() -> None:
         sa.PrimaryKeyConstraint("ca_id", "generation"),
     )
     op.create_index("ix_ca_generations_key_id", "ca_generations", ["key_id"], unique=True)
+
+
+def _take_keys_over() -> None:
+    """CA keys of before become generation 1, sealed as they were; the gateway seals them anew."""
+    op.execute(
+        "INSERT INTO ca_generations (ca_id, generation, state, public, key_id, signer,"
+        " private_sealed, key_reference, created_at, activated_at)"
+        " SELECT 'ssh-user:' || socket_id, 1, 'active', ssh_ca_public, 'before:' || socket_id,"
+        " 'before-generations',"
+        " ssh_ca_private_sealed, '', created_at, created_at FROM sockets"
+    )
+    op.execute(
+        "INSERT INTO ca_generations (ca_id, generation, state, public, key_id, signer,"
+        " private_sealed, key_reference, created_at, activated_at)"
+        " SELECT 'ssh-tunnel', 1, 'active', '', key_id, 'before-generations',"
+        " private_sealed, '', created_at, created_at FROM signing_keys"
+        " WHERE purpose = 'ssh-tunnel-user-ca'"
+    )
+    op.execute("DELETE FROM signing_keys WHERE purpose = 'ssh-tunnel-user-ca'")
+    op.drop_column("sockets", "ssh_ca_private_sealed")
 
 
 def _make_hosts() -> None:
@@ -129,7 +159,7 @@ def _make_log() -> None:
         sa.Column("issued_at", _TIME, nullable=False),
         sa.PrimaryKeyConstraint("leaf_index"),
     )
-    op.create_index("ix_log_leaves_serial", "log_leaves", ["serial"])
+    op.create_index("ix_log_leaves_serial", "log_leaves", ["serial"], unique=True)
     op.create_table(
         "log_nodes",
         sa.Column("level", sa.Integer(), nullable=False),

@@ -1,5 +1,6 @@
 """Certificates: for whom, for what, and for how long."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -75,7 +76,7 @@ def test_an_ssh_certificate_is_as_the_original_service_made_it(
     certificate = ssh_certificate(reply.json()["signed_ssh_cert"])
     certificate.verify_cert_signature()
     assert certificate.type is serialization.SSHCertificateType.USER
-    assert certificate.key_id == b"alice@lab.test"
+    assert re.fullmatch(rb"alice@lab\.test/[0-9a-f-]{36}/1", certificate.key_id)
     assert certificate.valid_principals == [b"alice@lab.test", b"mysocket_ssh_signed"]
     assert certificate.valid_after == int((clock() - timedelta(minutes=5)).timestamp())
     assert certificate.valid_before == int((clock() + timedelta(minutes=5)).timestamp())
