@@ -153,8 +153,8 @@ def _decoded(blob: bytes) -> SSHCertificate:
         if not isinstance(certificate, SSHCertificate):
             raise TunnelRefused("not-a-certificate", "a plain key where a certificate is due")
         certificate.verify_cert_signature()
-    except (ValueError, NotImplementedError, UnsupportedAlgorithm, InvalidSignature) as error:
-        # The library answers compressed points with NotImplementedError.
+    except (ValueError, RuntimeError, UnsupportedAlgorithm, InvalidSignature) as error:
+        # The library raises a RuntimeError for a point in its compressed form.
         raise TunnelRefused("bad-certificate", "the certificate cannot be read") from error
     return certificate
 
