@@ -1,8 +1,8 @@
 """CA keys in a PKCS#11 token, through one session in one thread.
 
-Keys are made in the token, sensitive and not extractable; a key that is otherwise is not used. Each
-is found by its random CKA_ID. Only mechanisms that every token has: ECDSA and RSA get a digest that
-is made here, Ed25519 the whole message.
+Keys are made in the token, sensitive and not extractable; one that ever was otherwise is not used.
+Each is found by its random CKA_ID. Only mechanisms that every token has: ECDSA and RSA get a digest
+that is made here, Ed25519 the whole message.
 """
 
 import hashlib
@@ -133,11 +133,15 @@ class TokenKeys:
     @staticmethod
     def _check_stays(key: PrivateKey) -> None:
         try:
-            stays = key[Attribute.SENSITIVE] and not key[Attribute.EXTRACTABLE]
+            stays = (
+                key[Attribute.ALWAYS_SENSITIVE]
+                and key[Attribute.NEVER_EXTRACTABLE]
+                and key[Attribute.LOCAL]
+            )
         except AttributeTypeInvalid:
             stays = False
         if not stays:
-            raise Refused("unsuitable", "the private key can leave the token")
+            raise Refused("unsuitable", "the key was not made in the token, or can leave it")
 
 
 def _sign(key: PrivateKey, data: bytes, mechanism: Mechanism) -> bytes:

@@ -21,6 +21,7 @@ from ca.serials import x509_serial
 from ca.signers import BUILT_IN, FileSigner, MemorySigner, Signer, SignerBackend, SignerOptions
 from ca.signers.base import HeldKey
 from ca.signers.probe import check_signs
+from ca.signers.ssh_agent import AgentKeys
 from ca.signers.token import TokenBackend
 from ca.specs import ISSUING_LIFE, ROOT_LIFE, CaCertSpec
 from tests.support.softhsm import make_token
@@ -187,6 +188,20 @@ def test_a_destroyed_key_signs_no_more(place: Place, made: tuple[Signer, HeldKey
     without_row = HeldKey(name=held.name, reference=held.reference)
     with pytest.raises(errors.KeyMissingError):
         place.open().load(without_row)
+
+
+def test_a_key_that_no_ca_came_to_have_is_given_back(
+    place: Place, made: tuple[Signer, HeldKey]
+) -> None:
+    signer, held = made
+    backend = place.open()
+    backend.give_back(held)
+    if isinstance(backend, AgentKeys):
+        # Another CA may have chosen it meanwhile.
+        assert backend.load(held).public_key == signer.public_key
+        return
+    with pytest.raises(errors.KeyMissingError):
+        backend.load(HeldKey(name=held.name, reference=held.reference))
 
 
 def test_a_key_in_use_dies_with_its_place(place: Place, made: tuple[Signer, HeldKey]) -> None:
