@@ -169,7 +169,7 @@ def blob_in(line: str) -> bytes:
         b"\xff\xff\xff\xff",
         wire.string(wire.byte(IDENTITIES_ANSWER) + wire.uint32(0xFFFFFFFF)),
         wire.string(wire.byte(IDENTITIES_ANSWER) + wire.uint32(2) + wire.string(b"x")),
-        identities() + b"more",
+        wire.string(wire.byte(IDENTITIES_ANSWER) + wire.uint32(0) + b"more"),
     ],
 )
 def test_an_agent_that_talks_nonsense_is_out_of_reach(tmp_path: Path, answer: bytes) -> None:

@@ -160,7 +160,7 @@ def imported(token: SoftHsm, reference: str) -> None:
     """Put a key from a file into the token, as an operator might; SoftHSM marks it non-local."""
     file = token.directory / "imported.pem"
     file.write_bytes(private_pem(ec_key()))
-    command = ["softhsm2-util", "--import", file, "--token", token.label, "--label", "imported"]
+    command = ["softhsm2-util", "--import", str(file), "--token", token.label, "--label", "imported"]
     subprocess.run([*command, "--id", reference, "--pin", PIN], check=True, capture_output=True)
 
 
