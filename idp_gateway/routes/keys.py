@@ -41,7 +41,10 @@ def certify_tls_client(
     """
     grant = _grant(gateway, request, _asking(gateway, token, dns_name), Action.TLS)
     issued = gateway.authority.issue_client_certificate(grant, form.csr)
-    return ClientCertificateReply(client_certificate=issued.certificate.chain_pem.decode("ascii"))
+    return ClientCertificateReply(
+        client_certificate=issued.certificate.chain_pem.decode("ascii"),
+        log_proof=issued.proof.to_json() if issued.proof else None,
+    )
 
 
 @router.post("/ssh-challenge", responses=problems(401, 404))
@@ -76,7 +79,10 @@ def certify_ssh_login(
             f"the address {grant.email} cannot be the name in an SSH certificate",
             reason="email-not-certifiable",
         ) from error
-    return SshCertificateReply(signed_ssh_cert=issued.certificate.line)
+    return SshCertificateReply(
+        signed_ssh_cert=issued.certificate.line,
+        log_proof=issued.proof.to_json() if issued.proof else None,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,4 +88,7 @@ def _certify(
         tunnel_id=tunnel_id,
         public_key=form.ssh_public_key,
     )
-    return SshCertificateReply(signed_ssh_cert=issued.certificate.line)
+    return SshCertificateReply(
+        signed_ssh_cert=issued.certificate.line,
+        log_proof=issued.proof.to_json() if issued.proof else None,
+    )
