@@ -14,6 +14,8 @@
     ├── AgentFailed           the ssh-agent does not answer, or does not do as it is asked
     ├── LogNotTrusted         the transparency log contradicts itself, or its key
     │   └── LogProofMissing   … or says nothing where a proof is demanded
+    ├── BundleRefused         news for this host's sshd that do not hold; nothing was installed
+    ├── HostOutOfDate         this host's sshd goes by files that are too old, or missing
     ├── TunnelFailed          a tunnel that cannot be established by trying again
     └── ReaderGone            whoever read our output has gone (exit 141, not a word)
 
@@ -103,6 +105,14 @@ class LogNotTrusted(ClientError):
 
 class LogProofMissing(LogNotTrusted):
     reason = "log-proof-missing"
+
+
+class BundleRefused(ClientError):
+    reason = "bundle-refused"
+
+
+class HostOutOfDate(ClientError):
+    reason = "host-out-of-date"
 
 
 class TunnelFailed(ClientError):

@@ -1,0 +1,293 @@
+"""``host enrol`` and ``host sync``: this server's sshd, told by its gateway whom to trust.
+
+Nothing is installed that does not verify: a bundle counts only signed by the key learnt at the
+enrolment, for this host, in answer to this question, and not older than what was installed.
+"""
+
+import secrets
+import shlex
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_private_key
+
+from ca.formats.errors import FormatError
+from ca.formats.host_messages import (
+    BUNDLE_NAMESPACE,
+    ENROL_NAMESPACE,
+    SYNC_NAMESPACE,
+    Bundle,
+    EnrolStatement,
+    SyncStatement,
+    parse_bundle,
+)
+from ca.formats.krl import Krl, parse_krl
+from ca.formats.ssh_certificate import HOST, parse_certificate_line, verify
+from ca.formats.ssh_keys import PrivateKey, blob_of, parse_key_blob, parse_key_line
+from ca.formats.sshsig import make_sshsig, verify_sshsig
+from clients.mysocketctl.api import GatewayApi, segment, text_field
+from clients.mysocketctl.errors import BundleRefused, InvalidInput, ProtocolViolation
+from clients.mysocketctl.files import read_small
+from clients.mysocketctl.host_files import HostDirectory, HostState, install
+
+HOST_KEYS = tuple(Path(f"/etc/ssh/ssh_host_{kind}_key") for kind in ("ed25519", "ecdsa", "rsa"))
+"""Where sshd's own host keys are, the first one that exists is enrolled."""
+EVERYBODY = "mysocket_ssh_signed"
+"""The principal that every login certificate of the socket has."""
+_COMMAND_SECONDS = 60
+_ROUNDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class HostKey:
+    """A server's private host key."""
+
+    path: Path
+    private: PrivateKey
+
+    @property
+    def line(self) -> str:
+        """The public half, ``type base64``."""
+        return parse_key_blob(blob_of(self.private.public_key())).line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Synced:
+    """What a synchronisation came to."""
+
+    state: HostState
+    bundle: Bundle
+    renewed: bool
+    """Whether a new host certificate was installed, which sshd reads when it is reloaded."""
+
+
+def load_host_key(path: Path | None) -> HostKey:
+    """The host key at ``path``, or the first of sshd's own. Raises InvalidInput."""
+    found = path or next((one for one in HOST_KEYS if one.exists()), HOST_KEYS[0])
+    text = read_small(found)
+    if text is None:
+        raise InvalidInput(f"there is no host key {found}")
+    load = load_ssh_private_key if "OPENSSH PRIVATE KEY" in text else load_pem_private_key
+    try:
+        private = load(text.encode(), None)
+        key = HostKey(found.absolute(), private)  # type: ignore[arg-type]
+        key.line  # noqa: B018 - refuses what SSH has no type for
+    except (ValueError, TypeError, AttributeError, UnsupportedAlgorithm) as error:
+        raise InvalidInput(f"{found} is no private host key without a password") from error
+    return key
+
+
+def enrol(
+    api: GatewayApi,
+    directory: HostDirectory,
+    *,
+    socket_id: str,
+    name: str,
+    principals: Sequence[str],
+    host_key: HostKey,
+    ca_file: str | None,
+) -> HostState:
+    """Have the host certified, and keep what ``sync`` needs. Raises ClientError."""
+    statement = EnrolStatement(
+        socket_id=socket_id,
+        host_key=host_key.line,
+        principals=tuple(principals),
+        at=int(time.time()),
+    )
+    proof = make_sshsig(host_key.private, statement.signed, ENROL_NAMESPACE)
+    answer = api.post(
+        f"/socket/{segment(socket_id)}/host",
+        {
+            "name": name,
+            "host_key": statement.host_key,
+            "principals": list(statement.principals),
+            "at": statement.at,
+            "proof": proof,
+        },
+    )
+    directory.make()
+    with directory.alone():
+        state = _state(answer, socket_id, host_key, api.base, ca_file)
+        _install_first_files(directory, text_field(answer, "host_certificate"), host_key)
+        return directory.write_state(state)
+
+
+def sync(api: GatewayApi, directory: HostDirectory, *, on_renewal: str | None = None) -> Synced:
+    """Ask for news and install them; ask again at once where the gateway waits to hear of it.
+
+    Raises ClientError; whatever was installed before stays as it is.
+    """
+    with directory.alone():
+        outcome = _sync_once(api, directory)
+        for _ in range(_ROUNDS - 1):
+            if outcome.trusts_others:
+                outcome = _sync_once(api, directory, renewed=outcome.synced.renewed)
+    if outcome.synced.renewed and on_renewal:
+        _run(on_renewal)
+    return outcome.synced
+
+
+@dataclass(frozen=True, slots=True)
+class _Round:
+    synced: Synced
+    trusts_others: bool
+
+
+def _sync_once(api: GatewayApi, directory: HostDirectory, *, renewed: bool = False) -> _Round:
+    state = directory.read_state()
+    key = load_host_key(Path(state.host_key))
+    before = directory.trusted_fingerprints()
+    statement = SyncStatement(
+        host_id=state.host_id,
+        nonce=secrets.token_hex(16),
+        at=int(time.time()),
+        number=state.number,
+        trusted_cas=before,
+        certificate=directory.present_certificate(),
+    )
+    bundle = _ask(api, state, statement, key)
+    lines, krl = _checked(bundle, state, statement, key)
+    # Who is locked out first, then who is let in.
+    install(directory.revoked, krl)
+    install(directory.user_cas, _text(lines))
+    install(directory.known_hosts, known_hosts_lines(bundle))
+    if bundle.host_certificate:
+        renewed = install(directory.certificate, f"{bundle.host_certificate}\n") or renewed
+    state = directory.write_state(
+        state,
+        number=bundle.number,
+        issued_at=bundle.issued_at,
+        synced_at=int(time.time()),
+        dns_name=bundle.dns_name,
+    )
+    synced = Synced(state=state, bundle=bundle, renewed=renewed)
+    return _Round(synced, directory.trusted_fingerprints() != before)
+
+
+def known_hosts_lines(bundle: Bundle) -> str:
+    """What clients add to ``known_hosts`` to trust the hosts of this socket."""
+    names = f"{bundle.dns_name},*.{bundle.dns_name},{bundle.dns_name}.mysocket-dummy"
+    return _text([f"@cert-authority {names} {line}" for line in bundle.host_cas])
+
+
+def sshd_directives(directory: HostDirectory) -> str:
+    """What sshd's configuration says to go by the files of the directory."""
+    return _text(
+        [
+            "# Written by: mysocketctl host enrol",
+            f"HostCertificate {directory.certificate}",
+            f"TrustedUserCAKeys {directory.user_cas}",
+            f"RevokedKeys {directory.revoked}",
+            f"AuthorizedPrincipalsFile {directory.principals}/%u",
+        ]
+    )
+
+
+def _ask(api: GatewayApi, state: HostState, statement: SyncStatement, key: HostKey) -> Bundle:
+    signature = make_sshsig(key.private, statement.signed, SYNC_NAMESPACE)
+    answer = api.post(
+        "/hosts/sync",
+        {
+            "host_id": statement.host_id,
+            "nonce": statement.nonce,
+            "at": statement.at,
+            "number": statement.number,
+            "trusted_cas": list(statement.trusted_cas),
+            "certificate": statement.certificate,
+            "signature": signature,
+        },
+    )
+    text = text_field(answer, "bundle")
+    try:
+        signer = verify_sshsig(
+            text_field(answer, "signature"), text.encode("utf-8"), BUNDLE_NAMESPACE
+        )
+        if signer.blob != parse_key_line(state.bundle_key).blob:
+            raise BundleRefused("the bundle is not signed by the gateway this host was enrolled at")
+        return parse_bundle(text)
+    except (FormatError, UnicodeEncodeError) as error:
+        raise BundleRefused(f"the gateway's bundle does not hold: {error}") from error
+
+
+def _checked(
+    bundle: Bundle, state: HostState, statement: SyncStatement, key: HostKey
+) -> tuple[tuple[str, ...], bytes]:
+    """Everything in the bundle, read by this side too. Raises BundleRefused."""
+    if (bundle.host_id, bundle.nonce) != (statement.host_id, statement.nonce):
+        raise BundleRefused("the bundle answers another question than this host's")
+    if (bundle.number, bundle.issued_at) < (state.number, state.issued_at):
+        raise BundleRefused(
+            f"the bundle (number {bundle.number}) is older than what is installed ({state.number})"
+        )
+    try:
+        parse_krl(bundle.krl)
+        lines = tuple(parse_key_line(line).line for line in bundle.user_cas)
+        host_cas = {parse_key_line(line).blob for line in bundle.host_cas}
+        if bundle.host_certificate:
+            _check_certificate(bundle.host_certificate, host_cas, key)
+    except FormatError as error:
+        raise BundleRefused(f"the gateway's bundle does not hold: {error}") from error
+    if not lines:
+        raise BundleRefused("the bundle names no CA at all")
+    return lines, bundle.krl
+
+
+def _check_certificate(line: str, host_cas: set[bytes] | None, key: HostKey) -> None:
+    certificate = parse_certificate_line(line)
+    verify(certificate)
+    own = parse_key_line(key.line).blob
+    if certificate.kind != HOST or certificate.key_blob.blob != own:
+        raise BundleRefused("the host certificate is not for this host's key")
+    if host_cas is not None and certificate.signature_key not in host_cas:
+        raise BundleRefused("the host certificate is of another CA than the bundle names")
+
+
+def _install_first_files(directory: HostDirectory, certificate: str, key: HostKey) -> None:
+    line = certificate.strip()
+    try:
+        _check_certificate(line, None, key)
+    except FormatError as error:
+        raise ProtocolViolation("the gateway's answer is no host certificate") from error
+    # sshd refuses everybody when the file that RevokedKeys names is missing.
+    if not directory.revoked.exists():
+        install(directory.revoked, Krl().encode())
+    install(directory.certificate, f"{line}\n")
+
+
+def _state(
+    answer: Any, socket_id: str, host_key: HostKey, gateway: str, ca_file: str | None
+) -> HostState:
+    try:
+        bundle_key = parse_key_line(text_field(answer, "bundle_key")).line
+    except FormatError as error:
+        raise ProtocolViolation("the gateway's answer has no bundle_key") from error
+    return HostState(
+        gateway=gateway,
+        ca_file=str(Path(ca_file).absolute()) if ca_file else None,
+        host_id=text_field(answer, "host_id"),
+        socket_id=socket_id,
+        dns_name=text_field(answer, "dns_name"),
+        host_key=str(host_key.path),
+        bundle_key=bundle_key,
+    )
+
+
+def _run(command: str) -> None:
+    try:
+        words = shlex.split(command)
+        done = subprocess.run(
+            words, stdin=subprocess.DEVNULL, timeout=_COMMAND_SECONDS, check=False
+        )
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        raise InvalidInput(f"cannot run {command!r}: {error}") from error
+    if done.returncode:
+        raise InvalidInput(f"{command!r} ended with exit code {done.returncode}")
+
+
+def _text(lines: Sequence[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
