@@ -113,7 +113,7 @@ class Generations:
         made = self.new(ca_id, generation=1, state=CaState.ACTIVE)
         kept = self._store.add_first_generation(made)
         if kept.key_id != made.key_id:
-            self.end_keys([made])
+            self.give_back(made)
         return kept
 
     def next(self, ca_id: str) -> CaGenerationRecord:
@@ -131,7 +131,7 @@ class Generations:
         try:
             self._store.add_next_generation(made)
         except Conflict:
-            self.end_keys([made])
+            self.give_back(made)
             raise
         return made
 
@@ -200,16 +200,24 @@ class Generations:
         near = issuer.not_after - self._clock() <= RENEW_BEFORE
         return near or not self._root.limits_fit(issuer)
 
+    def give_back(self, record: CaGenerationRecord) -> None:
+        """Leave a key that no row was made for."""
+        self._end(record, self._signing.give_back)
+
     def end_keys(self, records: Iterable[CaGenerationRecord]) -> None:
         """Make keys unusable that no row keeps any more; what is out of reach is logged."""
         for record in records:
-            try:
-                self._signing.destroy(record)
-            except CaError as error:
-                log.warning(
-                    "the key %s of %s is still in its %s: %s",
-                    *(record.key_id, record.ca_id, record.signer, error),
-                )
+            self._end(record, self._signing.destroy)
+
+    @staticmethod
+    def _end(record: CaGenerationRecord, end: Callable[[CaGenerationRecord], None]) -> None:
+        try:
+            end(record)
+        except CaError as error:
+            log.warning(
+                "the key %s of %s is still in its %s: %s",
+                *(record.key_id, record.ca_id, record.signer, error),
+            )
 
     def forget(self) -> None:
         """Look anew at which keys sign."""

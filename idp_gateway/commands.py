@@ -14,6 +14,7 @@ from ca.errors import CaError
 from idp_gateway.accounts import hash_password, register
 from idp_gateway.app import application
 from idp_gateway.bootstrap import DEFAULT_EMAIL, bootstrap
+from idp_gateway.ca_commands import ca_group
 from idp_gateway.composition import Gateway, build_gateway
 from idp_gateway.documentation import describe
 from idp_gateway.errors import GatewayError, InvalidInput, NotFound
@@ -58,6 +59,9 @@ def bootstrap_command(config: Path | None, email: str) -> None:
 def openapi_command() -> None:
     """Print the API's OpenAPI document."""
     _print_json(describe(application()))
+
+
+cli.add_command(ca_group)
 
 
 @cli.group("account")

@@ -69,7 +69,7 @@ def create_socket(
     try:
         return _add_under_some_name(gateway, record, add)
     except GatewayError:
-        gateway.authority.generations.end_keys([user_ca])
+        gateway.authority.generations.give_back(user_ca)
         raise
 
 

@@ -100,6 +100,15 @@ class Standing:
         """Whether the next step can be taken now."""
         return not self.awaited and self.until is None
 
+    @property
+    def why(self) -> str:
+        """What it waits for, in words; empty if it is ready."""
+        if self.until is not None:
+            return f"certificates of the old key may be good until {self.until:%F %T} UTC"
+        if self.awaited:
+            return "waiting for " + ", ".join(map(str, self.awaited))
+        return ""
+
 
 class Rotation:
     """Moves the generations of CAs; everything it needs to know is in the database."""
@@ -157,9 +166,7 @@ class Rotation:
                 reason="rotation-step",
             )
         if not standing.ready:
-            raise Conflict(
-                f"too early to {step} {ca_id}: {_why(standing)}", reason="rotation-waits"
-            )
+            raise Conflict(f"too early to {step} {ca_id}: {standing.why}", reason="rotation-waits")
         by_state = {record.state: record for record in standing.generations}
         if step is Step.PREPARE:
             self._generations.next(ca_id)
@@ -177,6 +184,19 @@ class Rotation:
         while standing.under_way and standing.ready:
             standing = self.take(ca_id, standing.step, given_up)
         return standing
+
+    def host_names(self, ca_id: str) -> frozenset[str]:
+        """Names and ids of the servers that a rotation of this CA waits for, or could."""
+        if ca_id == SSH_HOST:
+            now = self._clock()
+            hosts = [
+                host
+                for record in self._store.generations(ca_id)
+                for host in self._store.hosts_certified_by(record.key_id, now)
+            ]
+        else:
+            hosts = list(self._store.hosts_to_acknowledge(ca_id.removeprefix(USER_CA)))
+        return frozenset(name for host in hosts for name in (host.name, host.host_id))
 
     def rollback(self, ca_id: str) -> Standing:
         """Undo the rotation under way: withdraw a key that never signed, or let the one before
@@ -316,9 +336,3 @@ _NEXT = {
     CaState.PUBLISHED: Step.ACTIVATE,
     CaState.DRAINING: Step.RETIRE,
 }
-
-
-def _why(standing: Standing) -> str:
-    if standing.until is not None:
-        return f"certificates of the old key may be good until {standing.until:%F %T} UTC"
-    return "waiting for " + ", ".join(map(str, standing.awaited))

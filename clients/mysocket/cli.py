@@ -199,6 +199,58 @@ def list_accounts(state: Layout) -> None:
     _account(state, "list")
 
 
+@root.group()
+def ca() -> None:
+    """Look after the keys of the certificate authorities."""
+
+
+@ca.command("status")
+@_state_option
+@click.argument("ca", required=False)
+def ca_status(state: Layout, ca: str | None) -> None:
+    """Print the generations of a CA, or of all that are shared or being rotated."""
+    _ca(state, "status", *(() if ca is None else ("--", ca)))
+
+
+@ca.command("rotate")
+@_state_option
+@click.argument("ca")
+@click.option("--step", is_flag=True, help="Take one step only; the next call takes the next.")
+@click.option("--no-wait", is_flag=True, help="Stop where the rotation would have to wait.")
+@click.option("--timeout", type=click.FloatRange(0, 10080), help="Most minutes to wait.")
+@click.option(
+    "--without-host", "hosts", multiple=True, metavar="NAME", help="Go on without this server."
+)
+@click.option(
+    "--without-edge", "edges", multiple=True, metavar="ID", help="Go on without this edge."
+)
+@click.option("--by-hand", is_flag=True, help="Vouch for whoever was set up by hand.")
+def ca_rotate(state: Layout, ca: str, **options: Any) -> None:
+    """Replace the key of x509-issuing, ssh-tunnel, ssh-host, or of a socket, given by its name."""
+    words = [
+        f"--{name.replace('_', '-')}" for name in ("step", "no_wait", "by_hand") if options[name]
+    ]
+    if options["timeout"] is not None:
+        words += ["--timeout", str(options["timeout"])]
+    words += [f"--without-host={name}" for name in options["hosts"]]
+    words += [f"--without-edge={name}" for name in options["edges"]]
+    _ca(state, "rotate", *words, "--", ca)
+
+
+@ca.command("rollback")
+@_state_option
+@click.argument("ca")
+def ca_rollback(state: Layout, ca: str) -> None:
+    """Undo the rotation of a CA that is under way."""
+    _ca(state, "rollback", "--", ca)
+
+
+def _ca(state: Layout, action: str, *arguments: str) -> NoReturn:
+    _need_server_parts()
+    config = str(_configured(state.gateway_config))
+    _become("idp_gateway", "ca", action, "--config", config, *arguments)
+
+
 def _account(state: Layout, action: str, *arguments: str) -> NoReturn:
     _need_server_parts()
     config = str(_configured(state.gateway_config))

@@ -43,7 +43,7 @@ def certify_tls_client(
     issued = gateway.authority.issue_client_certificate(grant, form.csr)
     return ClientCertificateReply(
         client_certificate=issued.certificate.chain_pem.decode("ascii"),
-        log_proof=issued.proof.to_json() if issued.proof else None,
+        log_proof=issued.proof.to_json(),
     )
 
 
@@ -81,7 +81,7 @@ def certify_ssh_login(
         ) from error
     return SshCertificateReply(
         signed_ssh_cert=issued.certificate.line,
-        log_proof=issued.proof.to_json() if issued.proof else None,
+        log_proof=issued.proof.to_json(),
     )
 
 

@@ -90,5 +90,5 @@ def _certify(
     )
     return SshCertificateReply(
         signed_ssh_cert=issued.certificate.line,
-        log_proof=issued.proof.to_json() if issued.proof else None,
+        log_proof=issued.proof.to_json(),
     )

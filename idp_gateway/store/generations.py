@@ -78,15 +78,19 @@ class GenerationStore(StorePart):
             )
 
     def add_first_generation(self, record: CaGenerationRecord) -> CaGenerationRecord:
-        """Keep the first key of a CA; all racing callers get the one that was kept."""
+        """Keep the first key of a CA; all racing callers get the one that was kept.
+
+        Raises:
+            Conflict: another CA has this key.
+        """
         try:
             with self.database.changing() as connection:
                 connection.execute(insert(GENERATIONS).values(values_of(record)))
                 _tell(connection, record.ca_id, record.created_at)
-        except IntegrityError:
+        except IntegrityError as error:
             found = self.active_generation(record.ca_id)
             if found is None:
-                raise
+                raise _key_taken() from error
             return found
         return record
 
@@ -199,7 +203,7 @@ def _insert(connection: Connection, record: CaGenerationRecord) -> None:
     try:
         connection.execute(insert(GENERATIONS).values(values_of(record)))
     except IntegrityError as error:
-        raise Conflict("another CA has this key already; try again") from error
+        raise _key_taken() from error
 
 
 def _unfinished(known: Iterable[CaGenerationRecord]) -> bool:
@@ -253,3 +257,7 @@ def _tell(connection: Connection, ca_id: str, now: datetime) -> int:
 
 def _lost_race(ca_id: str) -> Conflict:
     return Conflict(f"somebody else is rotating {ca_id}", reason="rotation-under-way")
+
+
+def _key_taken() -> Conflict:
+    return Conflict("another CA took this key first; try again", reason="ca-key-taken")
