@@ -138,7 +138,7 @@ def make_root(signer: Signer, spec: CaCertSpec) -> Issuer:
 
 
 def make_issuing_ca(
-    root: Issuer, signer: Signer, spec: CaCertSpec, *, dns_names: Sequence[str] | None = None
+    root: Issuer, signer: Signer, spec: CaCertSpec, *, dns_names: Sequence[str]
 ) -> Issuer:
     """A CA below ``root`` that signs leaves only, for clientAuth and serverAuth only, and server
     certificates only for ``dns_names`` and what is below them.
@@ -158,9 +158,8 @@ def make_issuing_ca(
         _ca_builder(spec, _ca_name(spec), signer.public_key, path_length=0)
         .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
         .add_extension(authority_key_identifier(root.certificate), critical=False)
+        .add_extension(_name_limits(dns_names), critical=True)
     )
-    if dns_names is not None:
-        builder = builder.add_extension(_name_limits(dns_names), critical=True)
     certificate = _finished(_sign(builder, root.certificate.subject, root.signer))
     _check_ca(certificate, root.certificate, spec)
     return Issuer(certificate=certificate, signer=signer, parents=(root.certificate, *root.parents))

@@ -8,6 +8,7 @@ from ca import ssh, x509
 from ca.serials import x509_serial
 from ca.signers import MemorySigner
 from ca.specs import ISSUING_LIFE, ROOT_LIFE, CaCertSpec
+from tests.support.subjects import DNS_NAMES
 
 
 @pytest.fixture
@@ -40,4 +41,4 @@ def issuing(root: x509.Issuer, now: datetime) -> x509.Issuer:
         not_after=now + ISSUING_LIFE,
     )
     signer = MemorySigner(name="issuing", signing_key=x509.make_ca_key())
-    return x509.make_issuing_ca(root, signer, spec)
+    return x509.make_issuing_ca(root, signer, spec, dns_names=DNS_NAMES)

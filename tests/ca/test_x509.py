@@ -1,11 +1,15 @@
 """X.509 certificates say what their spec says, end within their CA's life, or are not released."""
 
+import contextlib
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
 from cryptography import x509 as cryptography_x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +19,15 @@ from ca.serials import x509_serial
 from ca.signers import MemorySigner
 from ca.specs import ISSUING_LIFE, ROOT_LIFE, SERVER_LIFE, CaCertSpec
 from ca.subject_keys import parse_csr
-from tests.support.subjects import EMAIL, client_spec, csr, ec_key, server_spec, tls_subject
+from tests.support.subjects import (
+    DNS_NAMES,
+    EMAIL,
+    client_spec,
+    csr,
+    ec_key,
+    server_spec,
+    tls_subject,
+)
 
 SUBJECT = tls_subject()
 
@@ -63,7 +75,7 @@ def test_the_issuing_ca_signs_leaves_only(issuing: x509.Issuer, root: x509.Issue
 
 def test_the_issuing_ca_signs_no_ca(issuing: x509.Issuer, now: datetime) -> None:
     with pytest.raises(errors.IssuanceError, match="only a root"):
-        x509.make_issuing_ca(issuing, issuing.signer, ca_spec(now))
+        x509.make_issuing_ca(issuing, issuing.signer, ca_spec(now), dns_names=DNS_NAMES)
 
 
 def test_an_issuing_ca_ends_with_its_root(root: x509.Issuer, now: datetime) -> None:
@@ -76,6 +88,7 @@ def test_an_issuing_ca_ends_with_its_root(root: x509.Issuer, now: datetime) -> N
                 not_before=now + timedelta(days=1),
                 not_after=root.not_after + timedelta(seconds=1),
             ),
+            dns_names=DNS_NAMES,
         )
 
 
@@ -162,7 +175,8 @@ def test_every_spec_can_be_signed(local: str, socket_id: str, epoch: int, serial
 def _fixed_issuer() -> x509.Issuer:
     now = datetime.fromisoformat("2026-11-23T12:00:00Z")
     signer = MemorySigner(name="fixed", signing_key=x509.make_ca_key())
-    return x509.make_issuing_ca(x509.make_root(signer, ca_spec(now, "r")), signer, ca_spec(now))
+    root = x509.make_root(signer, ca_spec(now, "r"))
+    return x509.make_issuing_ca(root, signer, ca_spec(now), dns_names=DNS_NAMES)
 
 
 ISSUER = _fixed_issuer()
@@ -220,12 +234,174 @@ def test_a_stored_ca_is_put_together_again(issuing: x509.Issuer) -> None:
     assert loaded == issuing
 
 
-@pytest.mark.parametrize("key", [ec.SECP384R1(), None], ids=["p384", "ed25519"])
-def test_other_ca_keys_sign_too(key: ec.EllipticCurve | None, now: datetime) -> None:
-    private = ec.generate_private_key(key) if key else ed25519.Ed25519PrivateKey.generate()
-    root = x509.make_root(MemorySigner(name="other", signing_key=private), ca_spec(now))
-    issued = x509.issue_server_certificate(root, server_spec(now))
-    issued.certificate.verify_directly_issued_by(root.certificate)
+KEYS: dict[str, Callable[[], Any]] = {
+    "p256": ec_key,
+    "p384": lambda: ec.generate_private_key(ec.SECP384R1()),
+    "ed25519": ed25519.Ed25519PrivateKey.generate,
+    "rsa3072": lambda: rsa.generate_private_key(65537, 3072),
+}
+
+
+@pytest.mark.parametrize("make_key", KEYS.values(), ids=KEYS.keys())
+def test_every_kind_of_ca_key_signs(make_key: Callable[[], Any], now: datetime) -> None:
+    root = x509.make_root(MemorySigner(name="root", signing_key=make_key()), ca_spec(now, "r"))
+    signer = MemorySigner(name="issuing", signing_key=make_key())
+    issuing = x509.make_issuing_ca(root, signer, ca_spec(now), dns_names=DNS_NAMES)
+    issued = x509.issue_server_certificate(issuing, server_spec(now))
+    issued.certificate.verify_directly_issued_by(issuing.certificate)
+    assert x509.load_issuer(issuing.trust_pem, signer) == issuing
+
+
+def test_an_issuing_ca_is_limited_to_names(issuing: x509.Issuer) -> None:
+    limits = extension(issuing.certificate, cryptography_x509.NameConstraints)
+    assert limits.critical
+    assert limits.value.permitted_subtrees == [
+        cryptography_x509.DNSName("edge.localhost"),
+        cryptography_x509.DNSName("gateway.localhost"),
+    ]
+    assert limits.value.excluded_subtrees == [
+        cryptography_x509.IPAddress(ip_network("0.0.0.0/0")),
+        cryptography_x509.IPAddress(ip_network("::/0")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "allowed"),
+    [
+        (("gateway.localhost",), True),
+        (("edge.localhost", "*.edge.localhost", "a.b.edge.localhost"), True),
+        (("gateway.localhost", "example.com"), False),
+        (("notedge.localhost",), False),
+        (("localhost",), False),
+        (("*.localhost",), False),
+        (("edge.localhost.example.com",), False),
+    ],
+)
+def test_no_server_certificate_beyond_the_limits(
+    issuing: x509.Issuer, now: datetime, names: tuple[str, ...], *, allowed: bool
+) -> None:
+    outcome = contextlib.nullcontext() if allowed else pytest.raises(errors.SubjectNameError)
+    with outcome as caught:
+        x509.issue_server_certificate(issuing, server_spec(now, dns_names=names))
+    assert caught is None or caught.value.reason == "name-invalid"
+
+
+def test_limits_fit_the_names_they_were_made_for(issuing: x509.Issuer, root: x509.Issuer) -> None:
+    assert x509.limits_fit(issuing.certificate, DNS_NAMES)
+    assert x509.limits_fit(issuing.certificate, ("*.edge.localhost", *DNS_NAMES))
+    assert not x509.limits_fit(issuing.certificate, (*DNS_NAMES, "example.com"))
+    assert not x509.limits_fit(issuing.certificate, DNS_NAMES[:1])
+    assert not x509.limits_fit(root.certificate, DNS_NAMES)
+    assert x509.is_limited(issuing.certificate)
+    assert not x509.is_limited(root.certificate)
+
+
+@pytest.mark.parametrize(
+    "names", [(), ("",), (".",), ("Edge.localhost",), ("*.*.a",), ("a" * 254,)]
+)
+def test_limits_are_dns_names(root: x509.Issuer, now: datetime, names: tuple[str, ...]) -> None:
+    with pytest.raises(errors.SubjectNameError):
+        x509.make_issuing_ca(root, root.signer, ca_spec(now), dns_names=names)
+
+
+def test_a_ca_that_breaks_a_rule_is_not_released(root: x509.Issuer, now: datetime) -> None:
+    with pytest.raises(errors.SelfCheckError, match="serial-short"):
+        x509.make_issuing_ca(root, root.signer, ca_spec(now, serial=1), dns_names=DNS_NAMES)
+    with pytest.raises(errors.SelfCheckError, match="serial-short"):
+        x509.make_root(root.signer, ca_spec(now, serial=1))
+
+
+@pytest.mark.parametrize("change", ["common_name", "serial", "not_before", "not_after"])
+def test_a_ca_that_differs_is_not_released(
+    change: str, root: x509.Issuer, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = ca_spec(now)
+    wanted: dict[str, Any] = {
+        "common_name": "mallory",
+        "serial": spec.serial + 1,
+        "not_before": now + timedelta(seconds=1),
+        "not_after": spec.not_after - timedelta(seconds=1),
+    }
+    names = {"dns_names": DNS_NAMES}
+    other = x509.make_issuing_ca(
+        root, root.signer, replace(spec, **{change: wanted[change]}), **names
+    )
+    monkeypatch.setattr(x509, "_sign", lambda *_: other.certificate)
+    with pytest.raises(errors.SelfCheckError, match="not as specified"):
+        x509.make_issuing_ca(root, root.signer, spec, **names)
+
+
+def test_an_issuing_ca_of_another_root_is_not_released(
+    root: x509.Issuer, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    impostor = MemorySigner(name="impostor", signing_key=x509.make_ca_key())
+    honest = x509._sign
+    monkeypatch.setattr(x509, "_sign", lambda builder, name, _: honest(builder, name, impostor))
+    with pytest.raises(errors.SelfCheckError, match="signature"):
+        x509.make_issuing_ca(root, root.signer, ca_spec(now), dns_names=DNS_NAMES)
+
+
+def test_a_ca_certifies_for_its_purposes_only(root: x509.Issuer, now: datetime) -> None:
+    clients_only = nested(root, now, purposes=[ExtendedKeyUsageOID.CLIENT_AUTH])
+    x509.issue_client_certificate(clients_only, client_spec(now))
+    with pytest.raises(errors.IssuanceError, match="for this purpose"):
+        x509.issue_server_certificate(clients_only, server_spec(now))
+
+
+def nested(above: x509.Issuer, now: datetime, **changes: Any) -> x509.Issuer:
+    """A CA below ``above`` as another program might make it, with a key of its own."""
+    values: dict[str, Any] = {
+        "length": 0,
+        "purposes": [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH],
+        "end": now + timedelta(days=1),
+    } | changes
+    signer = MemorySigner(name="nested", signing_key=x509.make_ca_key())
+    start = values["end"] - timedelta(days=1)
+    spec = ca_spec(now, "nested", not_before=start, not_after=values["end"])
+    builder = (
+        x509._ca_builder(spec, x509._ca_name(spec), signer.public_key, path_length=values["length"])
+        .add_extension(cryptography_x509.ExtendedKeyUsage(values["purposes"]), critical=False)
+        .add_extension(x509.authority_key_identifier(above.certificate), critical=False)
+    )
+    certificate = x509._sign(builder, above.certificate.subject, above.signer)
+    return x509.Issuer(
+        certificate=certificate, signer=signer, parents=(above.certificate, *above.parents)
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"length": 1}, "levels below it"),
+        ({"length": None}, "levels below it"),
+        ({"purposes": [ExtendedKeyUsageOID.CODE_SIGNING]}, "purposes its parent has not"),
+        ({"end": timedelta(seconds=1)}, "outlives its parent"),
+    ],
+)
+def test_a_stored_ca_allows_no_more_than_its_parent(
+    root: x509.Issuer, now: datetime, changes: dict[str, Any], why: str
+) -> None:
+    if "end" in changes:
+        changes = {"end": root.not_after + changes["end"]}
+    bad = nested(root, now, **changes)
+    with pytest.raises(errors.KeyStoreError, match=why):
+        x509.load_issuer(bad.trust_pem, bad.signer)
+
+
+def test_a_stored_ca_of_an_issuing_ca_is_refused(issuing: x509.Issuer, now: datetime) -> None:
+    bad = nested(issuing, now)
+    with pytest.raises(errors.KeyStoreError, match="levels below it"):
+        x509.load_issuer(bad.trust_pem, bad.signer)
+
+
+def test_a_ca_from_before_the_limits_still_loads(root: x509.Issuer, now: datetime) -> None:
+    """The names are then whatever is asked for, until it is followed by a limited one."""
+    old = nested(root, now)
+    loaded = x509.load_issuer(old.trust_pem, old.signer)
+    assert not x509.is_limited(loaded.certificate)
+    x509.issue_server_certificate(
+        loaded, server_spec(now, dns_names=("example.com",), not_after=now + timedelta(hours=1))
+    )
 
 
 def test_a_chain_that_is_not_ours_is_refused(issuing: x509.Issuer, root: x509.Issuer) -> None:

@@ -26,7 +26,7 @@ from ca.signers.token import TokenBackend
 from ca.specs import ISSUING_LIFE, ROOT_LIFE, CaCertSpec
 from tests.support.softhsm import make_token
 from tests.support.ssh_agent import running_agent
-from tests.support.subjects import client_spec, host_spec, ssh_subject, user_spec
+from tests.support.subjects import DNS_NAMES, client_spec, host_spec, ssh_subject, user_spec
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 BOX = KeyBox(bytes(range(32)))
@@ -144,7 +144,9 @@ def test_it_signs_every_kind_of_certificate(place: Place, algorithm: CaAlgorithm
 def check_x509(signer: Signer) -> None:
     """The signer as a root, as the issuing CA below it, and at work."""
     root = x509.make_root(signer, ca_spec("root", ROOT_LIFE))
-    issuing = x509.make_issuing_ca(root, signer, ca_spec("issuing", ISSUING_LIFE))
+    issuing = x509.make_issuing_ca(
+        root, signer, ca_spec("issuing", ISSUING_LIFE), dns_names=DNS_NAMES
+    )
     x509.issue_client_certificate(issuing, client_spec(NOW))
 
 

@@ -14,7 +14,7 @@ from ca.serials import x509_serial
 from ca.signers import MemorySigner
 from ca.specs import ISSUING_LIFE, CaCertSpec
 from ca.subject_keys import parse_csr
-from tests.support.subjects import client_spec, csr, ec_key, private_pem, server_spec
+from tests.support.subjects import DNS_NAMES, client_spec, csr, ec_key, private_pem, server_spec
 
 
 def _authority(now: datetime) -> x509.Issuer:
@@ -28,9 +28,8 @@ def _authority(now: datetime) -> x509.Issuer:
 
     root_signer = MemorySigner(name="root", signing_key=x509.make_ca_key())
     signer = MemorySigner(name="issuing", signing_key=x509.make_ca_key())
-    return x509.make_issuing_ca(
-        x509.make_root(root_signer, spec("root 1")), signer, spec("issuing 1")
-    )
+    root = x509.make_root(root_signer, spec("root 1"))
+    return x509.make_issuing_ca(root, signer, spec("issuing 1"), dns_names=DNS_NAMES)
 
 
 @pytest.fixture(scope="module")

@@ -18,10 +18,9 @@ from ca.crl import RevokedX509, make_crl
 from ca.serials import x509_serial
 from ca.signers import MemorySigner
 from ca.specs import ISSUING_LIFE, CaCertSpec
-from tests.support.subjects import DRIFT, client_spec, ec_key, server_spec
+from tests.support.subjects import DNS_NAMES, DRIFT, client_spec, ec_key, server_spec
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-DNS_NAMES = ("gateway.localhost", "edge.localhost")
 KEYS: dict[str, Callable[[], Any]] = {
     "p256": ec_key,
     "p384": lambda: ec.generate_private_key(ec.SECP384R1()),

@@ -14,6 +14,8 @@ from ca.subject_keys import SshPublicKey, TlsPublicKey, parse_csr, parse_ssh_pub
 from tests.support.security_keys import SecurityKey
 
 EMAIL = "alice@example.com"
+DNS_NAMES = ("gateway.localhost", "edge.localhost")
+"""What issuing CAs of tests are limited to."""
 DRIFT = timedelta(minutes=5)
 
 
