@@ -33,7 +33,7 @@ AUTHORITY = ed25519.Ed25519PrivateKey.from_private_bytes(b"\x01" * 32)
 """Signs the certificates; known to everybody, trusted by none but the fuzz target."""
 
 _RSA = rsa.generate_private_key(65537, 2048)
-_KEYS: dict[str, PrivateKey] = {
+KEYS: dict[str, PrivateKey] = {
     "ed25519": AUTHORITY,
     "p256": ec.derive_private_key(7, ec.SECP256R1()),
     "p384": ec.derive_private_key(7, ec.SECP384R1()),
@@ -42,8 +42,9 @@ _KEYS: dict[str, PrivateKey] = {
 }
 
 
-def _public_keys() -> dict[str, KeyBlob]:
-    keys = {name: parse_key_blob(blob_of(key.public_key())) for name, key in _KEYS.items()}
+def public_keys() -> dict[str, KeyBlob]:
+    """One public key of each type, by name."""
+    keys = {name: parse_key_blob(blob_of(key.public_key())) for name, key in KEYS.items()}
     raw, point = keys["ed25519"].blob[-32:], keys["p256"].blob[-65:]
     application = wire.string(b"ssh:")
     sk = wire.string(SK_ED25519.encode()) + wire.string(raw) + application
@@ -112,8 +113,8 @@ def _log_texts() -> Iterator[tuple[str, str, bytes]]:
 
 def seeds() -> Iterator[tuple[str, str, bytes]]:
     """Target, name and content of each seed."""
-    signer = _KEYS["ed25519"]
-    for name, key in _public_keys().items():
+    signer = KEYS["ed25519"]
+    for name, key in public_keys().items():
         certificate = _certificate(key, signer)
         kind = ssh_certificate.certificate_type(key.key_type).encode()
         yield "key-blob", name, key.blob
@@ -122,18 +123,18 @@ def seeds() -> Iterator[tuple[str, str, bytes]]:
         yield "certificate", name, certificate
         yield "lint", name, certificate
         yield "certificate-line", name, kind + b" " + base64.b64encode(certificate)
-    for name, private in _KEYS.items():
+    for name, private in KEYS.items():
         armored = make_sshsig(private, b"message", "test")
         yield "sshsig", f"{name}-armored", armored.encode()
         yield "sshsig", name, parse_armored(armored).blob
         yield "signature", name, sign_blob(private, b"message")
-        yield "certificate", f"by-{name}", _certificate(_public_keys()["p256"], private)
-        yield "tunnel-login", name, _certificate(_public_keys()[name], signer)
+        yield "certificate", f"by-{name}", _certificate(public_keys()["p256"], private)
+        yield "tunnel-login", name, _certificate(public_keys()[name], signer)
     yield (
         "tunnel-login",
         "forever",
         _certificate(
-            _public_keys()["p256"],
+            public_keys()["p256"],
             signer,
             valid_after=0,
             valid_before=2**64 - 1,
@@ -145,7 +146,7 @@ def seeds() -> Iterator[tuple[str, str, bytes]]:
         "lint",
         "host",
         _certificate(
-            _public_keys()["p384"],
+            public_keys()["p384"],
             signer,
             kind=ssh_certificate.HOST,
             principals=(b"web.edge.test", b"*.edge.test", b"2001:db8::1"),
@@ -154,7 +155,7 @@ def seeds() -> Iterator[tuple[str, str, bytes]]:
         ),
     )
     for name in ("p256", "p384", "rsa"):
-        yield "csr", name, _csr(_KEYS[name])  # type: ignore[arg-type]
+        yield "csr", name, _csr(KEYS[name])  # type: ignore[arg-type]
     for name, krl in _krls():
         yield "krl", name, krl.encode()
     yield "krl-contents", "some", bytes(range(200))
