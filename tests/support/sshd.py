@@ -40,14 +40,12 @@ def running_sshd(
     """Run sshd with ``TrustedUserCAKeys`` and ``AuthorizedPrincipalsFile`` as its only trust.
 
     ``directory`` is private to it and must exist; ``extra_config`` lines go first, where they win.
+    A ``host_key`` that is there already is its host key.
     """
     port = free_port()
-    config = _write_files(directory, port, trusted_ca_lines, principals, extra_config)
-    if os.geteuid() == 0:
-        _PRIVILEGE_SEPARATION.mkdir(mode=0o755, exist_ok=True)
-    # sshd starts itself again per connection and therefore wants an absolute path.
-    program = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin") or "/usr/sbin/sshd"
-    command = [program, "-D", "-e", "-f", config]
+    config = write_files(directory, port, trusted_ca_lines, principals, extra_config)
+    prepare()
+    command = [program(), "-D", "-e", "-f", config]
     with running(Process(*command, log=directory / "sshd.log")) as process:
         process.wait_for_output(f"Server listening on 127.0.0.1 port {port}")
         yield Sshd(
@@ -58,17 +56,33 @@ def running_sshd(
         )
 
 
-def _write_files(
+def program() -> str:
+    """sshd starts itself again per connection and therefore wants an absolute path."""
+    return shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin") or "/usr/sbin/sshd"
+
+
+def prepare() -> None:
+    """Make the directory sshd wants as root."""
+    if os.geteuid() == 0:
+        _PRIVILEGE_SEPARATION.mkdir(mode=0o755, exist_ok=True)
+
+
+def make_host_key(path: Path, kind: str = "ed25519") -> None:
+    """A new host key in a file, its public half beside it."""
+    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-C", "", "-f", path], check=True)
+
+
+def write_files(
     directory: Path,
     port: int,
     trusted_ca_lines: Sequence[str],
     principals: Sequence[str],
     extra_config: Sequence[str],
 ) -> Path:
+    """Write host key, CA list, principals and configuration; returns the configuration."""
     host_key = directory / "host_key"
-    subprocess.run(
-        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", host_key], check=True
-    )
+    if not host_key.exists():
+        make_host_key(host_key)
     authorities = directory / "user_ca.pub"
     authorities.write_text("".join(f"{line}\n" for line in trusted_ca_lines))
     allowed = directory / "principals"
