@@ -1,5 +1,6 @@
 """The linter names each fault in a finished SSH certificate, and survives any bytes."""
 
+import re
 import subprocess
 from base64 import b64decode, b64encode
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from ca.formats.ssh_keys import blob_of, parse_key_blob, sign_blob
 from ca.formats.ssh_lint import Profile, Severity, lint, lint_certificate
 from ca.formats.ssh_lint_rules import RULES
 from ca.formats.wire import string
+from tests.support.documentation import ROOT
 from tests.support.subjects import ec_key, public_line
 
 DAY = 86_400
@@ -365,3 +367,12 @@ def test_any_signed_content_can_be_judged(
     assert {finding.rule for finding in found} <= set(RULES)
     assert all(finding.message.isprintable() for finding in found)
     parse_certificate_line(parse_certificate_blob(blob).line)
+
+
+def test_the_documentation_shows_every_rule() -> None:
+    page = (ROOT / "docs" / "ssh-lint.md").read_text("utf-8")
+    shown = re.findall(r"^\| `([a-z0-9-]+)` \| (\S+) \| (\S+) \| (.+) \|$", page, re.MULTILINE)
+    assert shown == [
+        (rule.name, rule.ours or "none", rule.general or "none", rule.meaning)
+        for rule in RULES.values()
+    ]
