@@ -1,0 +1,135 @@
+"""SSH certificates a second over HTTP, each with its durable record and its place in the log.
+
+One gateway process on the first core, SQLite with ``synchronous=FULL``, and wrk on the second core:
+what a certificate costs and how long it takes, at different numbers of callers. Beside it what the
+same core signs when nothing is recorded, and ``ssh-keygen -s``.
+"""
+
+import json
+import re
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.certificates import ssh_rates
+from bench.issuance_gateway import IssuingGateway, issuing_gateway
+from bench.load import LOAD_CORE
+from tests.support.processes import cpu_seconds
+
+CALLERS = (1, 8, 16, 32)
+TARGET_PER_SECOND = 1000
+TARGET_P99_MS = 25
+
+_LATENCY = re.compile(r"^\s+(50|99)%\s+([0-9.]+)(us|ms|s)$", re.MULTILINE)
+_MILLISECONDS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issuance:
+    """What a number of callers that ask again and again got."""
+
+    callers: int
+    per_second: float
+    cpu_ms: float
+    """Of the gateway, per certificate."""
+    p50_ms: float
+    p99_ms: float
+
+
+def run(quick: bool) -> list[tuple[str, float, str, str, float]]:
+    """Measure; rows as ``bench.figures.Figure``."""
+    seconds = 2 if quick else 10
+    with tempfile.TemporaryDirectory(prefix="bench-", dir="/var/tmp") as text:
+        directory = Path(text)
+        with issuing_gateway(directory) as gateway:
+            runs = list(_sweep(gateway, directory, seconds, proofs=False))
+            proven = measure(gateway, directory, callers=16, seconds=seconds, proofs=True)
+        signing = ssh_rates(directory, 0.5 if quick else 3.0)
+    rows = []
+    for one in runs:
+        name = f"SSH certificates over HTTP, logged, {one.callers} callers"
+        rows += [
+            (name, one.per_second, "/s", "signing alone", one.per_second / signing.ours),
+            (f"{name}, median", one.p50_ms, "ms", "", 0.0),
+            (f"{name}, 99 %", one.p99_ms, "ms", "", 0.0),
+        ]
+    best = max(runs, key=lambda one: one.per_second)
+    name = "SSH certificates over HTTP, logged"
+    rows += [
+        (name, best.per_second, "/s", "ssh-keygen -s", best.per_second / signing.keygen),
+        ("CPU per logged SSH certificate", best.cpu_ms * 1000, "µs", "", 0.0),
+        (
+            f"{name}, key proven",
+            proven.per_second,
+            "/s",
+            "signing alone",
+            proven.per_second / signing.ours,
+        ),
+    ]
+    return rows
+
+
+def _sweep(
+    gateway: IssuingGateway, directory: Path, seconds: int, *, proofs: bool
+) -> Iterator[Issuance]:
+    measure(gateway, directory, callers=8, seconds=1, proofs=proofs)
+    for callers in CALLERS:
+        yield measure(gateway, directory, callers=callers, seconds=seconds, proofs=proofs)
+
+
+def measure(
+    gateway: IssuingGateway, directory: Path, *, callers: int, seconds: int, proofs: bool
+) -> Issuance:
+    """Let ``callers`` ask for certificates, each again when it has one.
+
+    Raises:
+        RuntimeError: an answer was no certificate.
+    """
+    script = directory / "certify.lua"
+    script.touch(0o600)
+    script.write_text(_script(gateway, proofs=proofs))
+    command = [
+        *("taskset", "-c", str(LOAD_CORE), "wrk", "--latency", "-t1", f"-c{callers}"),
+        *(f"-d{seconds}s", "-s", script, f"http://127.0.0.1:{gateway.port}"),
+    ]
+    pids = [gateway.process.pid]
+    before, began = cpu_seconds(pids), time.monotonic()
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    took, used = time.monotonic() - began, cpu_seconds(pids) - before
+    count = re.search(r"(\d+) requests in", done.stdout)
+    if count is None or "Non-2xx" in done.stdout or "Socket errors" in done.stdout:
+        raise RuntimeError(f"wrk:\n{done.stdout}{done.stderr}{gateway.process.output()[-2000:]}")
+    latency = {
+        share: float(value) * _MILLISECONDS[unit]
+        for share, value, unit in _LATENCY.findall(done.stdout)
+    }
+    return Issuance(
+        callers=callers,
+        per_second=int(count[1]) / took,
+        cpu_ms=used / int(count[1]) * 1000,
+        p50_ms=latency["50"],
+        p99_ms=latency["99"],
+    )
+
+
+def _script(gateway: IssuingGateway, *, proofs: bool) -> str:
+    bodies = []
+    for key in gateway.keys:
+        body = {"ssh_public_key": key.line}
+        if proofs:
+            body |= {"nonce": key.nonce, "proof": key.proof}
+        bodies.append(f"[==[{json.dumps(body)}]==]")
+    path = f"/mtls-ca/socket/{gateway.dns_name}/ssh"
+    return (
+        f"local bodies = {{{','.join(bodies)}}}\n"
+        "local at = 0\n"
+        f'local headers = {{["x-access-token"] = "{gateway.token}", '
+        '["content-type"] = "application/json"}\n'
+        "function request()\n"
+        "  at = at % #bodies + 1\n"
+        f'  return wrk.format("POST", "{path}", headers, bodies[at])\n'
+        "end\n"
+    )
