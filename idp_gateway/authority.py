@@ -116,7 +116,7 @@ class Authority:
         self._drift = timedelta(minutes=settings.clock_drift_minutes)
         self._life = timedelta(minutes=settings.grant_minutes)
         self._server_names = (*settings.gateway_names, f"*.{settings.edge_domain}")
-        signing = Signing(settings, box)
+        self._signing = signing = Signing(settings, box)
         names = (*settings.gateway_names, settings.edge_domain)
         root = RootFiles(settings.state_dir / "ca", box, names)
         self.generations = Generations(store=store, signing=signing, root=root, clock=clock)
@@ -124,6 +124,10 @@ class Authority:
         for ca_id in (X509_ISSUING, SSH_TUNNEL, SSH_HOST):
             self.generations.first(ca_id)
         self.bundle_signer = _load_bundle_signer(store, box, clock())
+
+    def close(self) -> None:
+        """Let go of the places keys live in."""
+        self._signing.close()
 
     @property
     def trust_pem(self) -> str:

@@ -58,6 +58,7 @@ class Gateway:
         """Let streams end and give the database back."""
         self.feed.close()
         self.log.close()
+        self.authority.close()
         self.store.database.close()
 
 

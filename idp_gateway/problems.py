@@ -10,7 +10,15 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from ca.errors import CaError, CsrError, PrincipalError, SignerUnavailableError, SubjectKeyError
+from ca.errors import (
+    CaError,
+    CsrError,
+    IssuanceError,
+    KeyStoreError,
+    PrincipalError,
+    SelfCheckError,
+    SubjectKeyError,
+)
 from idp_gateway import errors
 from policy.errors import PolicyError
 
@@ -30,7 +38,10 @@ _STATUS: Mapping[type[Exception], int] = {
     errors.TooManyAttempts: 429,
     errors.PortsExhausted: 503,
     errors.ProviderFailed: 502,
-    SignerUnavailableError: 503,
+    # A token or agent may be back soon; a certificate that fails its own checks is our mistake.
+    IssuanceError: 503,
+    KeyStoreError: 503,
+    SelfCheckError: 500,
     PolicyError: 400,
     SubjectKeyError: 400,
     CsrError: 400,
@@ -70,7 +81,7 @@ def problem(
 def problem_of(error: errors.GatewayError | PolicyError | CaError) -> JSONResponse:
     """The problem document of one of our own errors."""
     status = status_of(error)
-    if isinstance(error, SignerUnavailableError):
+    if status == 503 and isinstance(error, CaError):
         # Which token or agent, and why, is for the operator.
         log.error("no signature: %s", error)
         detail = "the key that signs this is out of reach; try again later"

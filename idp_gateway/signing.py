@@ -117,6 +117,13 @@ class Signing:
             self._open.pop((record.ca_id, record.generation, record.key_id), None)
         self._backend(record.signer).destroy(_held(record))
 
+    def close(self) -> None:
+        """Let go of tokens and agents; a later question takes them up again."""
+        with self._lock:
+            backends = tuple(self._backends.values())
+        for backend in backends:
+            backend.close()
+
     def _backend(self, name: str) -> SignerBackend:
         with self._lock:
             if name not in self._backends:

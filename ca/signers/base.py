@@ -115,6 +115,10 @@ class SignerBackend(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Let go of connections and processes; a later question takes them up again."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignerOptions:

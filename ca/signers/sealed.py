@@ -59,6 +59,9 @@ class SealedKeys:
     def destroy(self, held: HeldKey) -> None:
         """Nothing: dropping the sealed bytes is the end of the key."""
 
+    def close(self) -> None:
+        """Nothing is open."""
+
 
 def sealed_keys(options: SignerOptions) -> SealedKeys:
     """The backend under these options."""

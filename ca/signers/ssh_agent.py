@@ -95,6 +95,9 @@ class AgentKeys:
         if answer != wire.byte(SUCCESS):
             raise errors.SignerUnavailableError(f"the agent keeps the key of {held.name}")
 
+    def close(self) -> None:
+        """Nothing is open: each question has a connection of its own."""
+
     def sign(self, key: KeyBlob, data: bytes, digest: hashes.HashAlgorithm | None) -> bytes:
         """Let the agent sign; the answer is in ``cryptography``'s form.
 

@@ -190,6 +190,10 @@ class TokenBackend:
         question = {"op": "destroy", "reference": held.reference}
         self.process.ask(question, seconds=self.seconds, again=True)
 
+    def close(self) -> None:
+        """End the token's process."""
+        self.process.close()
+
     def sign(self, reference: str, data: bytes, digest: hashes.HashAlgorithm | None) -> bytes:
         """Let the token sign; the answer is in ``cryptography``'s form.
 

@@ -41,7 +41,7 @@ def backend_for(token: SoftHsm, *, seconds: float = 10) -> TokenBackend:
 def backend(token: SoftHsm) -> Iterator[TokenBackend]:
     backend = backend_for(token)
     yield backend
-    backend.process.close()
+    backend.close()
 
 
 def token_processes() -> list[int]:
@@ -68,7 +68,7 @@ def test_a_library_that_hangs_is_ended_in_time(token: SoftHsm) -> None:
         assert token_processes() == []
         check_signs(signer)
     finally:
-        backend.process.close()
+        backend.close()
 
 
 def test_who_waits_for_a_busy_token_waits_no_longer_than_its_time(backend: TokenBackend) -> None:
@@ -94,7 +94,7 @@ def test_a_pin_that_was_refused_is_not_tried_again(
     assert "111111" not in caplog.text
     after = backend_for(token)
     check_signs(after.create(CA, CaAlgorithm.P256)[0])
-    after.process.close()
+    after.close()
 
 
 def test_the_pin_is_on_no_command_line(
@@ -148,20 +148,22 @@ def test_a_token_that_comes_back_serves_again(token: SoftHsm) -> None:
     backend = backend_for(token)
     signer, _ = backend.create(CA, CaAlgorithm.P256)
     away = token.tokens.rename(token.tokens.with_name("away"))
-    backend.process.close()
+    backend.close()
     with pytest.raises(errors.SignerUnavailableError):
         check_signs(signer)
     away.rename(token.tokens)
     check_signs(signer)
-    backend.process.close()
+    backend.close()
 
 
 def imported(token: SoftHsm, reference: str) -> None:
     """Put a key from a file into the token, as an operator might; SoftHSM marks it non-local."""
     file = token.directory / "imported.pem"
     file.write_bytes(private_pem(ec_key()))
-    command = ["softhsm2-util", "--import", str(file), "--token", token.label, "--label", "imported"]
-    subprocess.run([*command, "--id", reference, "--pin", PIN], check=True, capture_output=True)
+    command = ["softhsm2-util", "--import", str(file), "--token", token.label, "--pin", PIN]
+    subprocess.run(
+        [*command, "--label", "imported", "--id", reference], check=True, capture_output=True
+    )
 
 
 def test_a_key_that_was_elsewhere_before_is_not_used(token: SoftHsm, backend: TokenBackend) -> None:

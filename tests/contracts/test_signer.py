@@ -76,13 +76,13 @@ def token_place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
         def cut_off() -> None:
             shutil.rmtree(token.tokens)
             for backend in opened:
-                backend.process.close()
+                backend.close()
 
         try:
             yield Place(open=start, provide=lambda _algorithm: None, cut_off=cut_off)
         finally:
             for backend in opened:
-                backend.process.close()
+                backend.close()
 
 
 @contextmanager
