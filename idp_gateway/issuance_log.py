@@ -165,7 +165,10 @@ class IssuanceLog:
     ) -> "Future[InclusionProof]":
         if entry.issued_at_ms != milliseconds(certificate.issued_at):
             raise ValueError("record and leaf are of one time")
-        waiting = _Waiting(certificate, entry, decision, Future())
+        proof: Future[InclusionProof] = Future()
+        # What is queued gets written: a caller who stops waiting must not stop the others.
+        proof.set_running_or_notify_cancel()
+        waiting = _Waiting(certificate, entry, decision, proof)
         with self._lock:
             self._queue.append(waiting)
             start, self._writing = not self._writing, True

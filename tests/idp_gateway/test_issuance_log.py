@@ -128,6 +128,19 @@ async def test_callers_that_wait_together_share_a_transaction(database_url: str)
         assert newest.tree_size == 40
 
 
+async def test_who_stops_waiting_stops_nobody_else(database_url: str) -> None:
+    with opened(database_url) as (store, log):
+        pairs = [ssh_record() for _ in range(4)]
+        waiting = [asyncio.ensure_future(log.append_soon(*pair)) for pair in pairs]
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+        waiting[2].cancel()
+        answers = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [isinstance(answer, InclusionProof) for answer in answers] == [False, True] * 2
+        assert (await log.append_soon(*ssh_record())).index == 4
+        assert store.find_certificate(pairs[0][0].serial) is not None
+
+
 async def test_in_a_group_only_the_clash_is_refused(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
