@@ -11,6 +11,8 @@ import click
 
 from clients.mysocketctl.api import GatewayApi, Json, object_list, segment
 from clients.mysocketctl.commands.ca_log import log
+from clients.mysocketctl.commands.ca_revoke import lift, revocations, revoke
+from clients.mysocketctl.commands.ca_revoke import lift, revocations, revoke
 from clients.mysocketctl.commands.options import json_option, logged_in
 from clients.mysocketctl.errors import GatewayRefused, InvalidInput
 from clients.mysocketctl.logged import LoggedCertificate, read_certificate
@@ -34,7 +36,8 @@ def ca() -> None:
     """Certificates: why they were issued, and whether they were."""
 
 
-ca.add_command(log)
+for _command in (log, revoke, revocations, lift):
+    ca.add_command(_command)
 
 
 @ca.command()
