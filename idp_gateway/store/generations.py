@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, exists, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from idp_gateway.errors import Conflict
@@ -162,7 +162,9 @@ class GenerationStore(StorePart):
 
     def hosts_certified_by(self, key_id: str, now: datetime) -> tuple[HostRecord, ...]:
         """Servers whose newest host certificate, still good, is of this CA key."""
-        signed = select(CERTIFICATES.c.serial).where(CERTIFICATES.c.ca_key_id == key_id)
+        signed = exists().where(
+            CERTIFICATES.c.serial == HOSTS.c.serial, CERTIFICATES.c.ca_key_id == key_id
+        )
         with self.database.reading() as connection:
             return find_all(
                 connection,
@@ -170,7 +172,7 @@ class GenerationStore(StorePart):
                 HOSTS,
                 HOSTS.c.removed_at.is_(None),
                 HOSTS.c.not_after > now,
-                HOSTS.c.serial.in_(signed),
+                signed,
                 order_by=[HOSTS.c.name],
             )
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from idp_gateway import upkeep
-from idp_gateway.ca_files import RENEW_BEFORE
+from idp_gateway.ca_generations import RENEW_BEFORE, X509_ISSUING
 from idp_gateway.composition import Gateway
 from idp_gateway.records import DecisionRecord
 from policy.types import Action, Effect
@@ -66,24 +68,55 @@ def test_an_audit_may_be_kept_for_ever(gateway: Gateway, clock: FixedClock) -> N
     assert gateway.store.find_decision("old") is not None
 
 
+async def next_trust(lines: AsyncIterator[bytes]) -> tuple[int, dict[str, Any]]:
+    """The revision and trust of the next line that tells of one."""
+    async with asyncio.timeout(10):
+        async for line in lines:
+            told = json.loads(line)
+            trust = told["state"]["trust"] if told["type"] == "snapshot" else told.get("trust")
+            if trust:
+                return told["revision"], trust
+    raise AssertionError("the feed ended")
+
+
 async def test_a_gateway_that_runs_for_years_follows_its_issuing_ca_with_a_new_one(
     gateway: Gateway, clock: FixedClock
 ) -> None:
     lines = gateway.feed.stream(0, "e1")
-    first = json.loads(await anext(lines))
+    revision, trust = await next_trust(lines)
+    gateway.feed.acknowledge("e1", revision)
     upkeep.tend(gateway)
-    assert gateway.authority.trust_pem == first["state"]["trust"]["client_ca"]
+    old = gateway.authority.client_cas
+    assert old == trust["client_ca"]
     clock.advance(days=3 * 365 - RENEW_BEFORE.days)
+    gateway.feed.acknowledge("e1", revision)
+
     upkeep.tend(gateway)
-    async with asyncio.timeout(10):
-        line = json.loads(await anext(lines))
-    while line["type"] == "heartbeat":
-        line = json.loads(await anext(lines))
-    told = line["state"]["trust"] if line["type"] == "snapshot" else line["trust"]
-    assert told["client_ca"] == gateway.authority.trust_pem
-    assert told["client_ca"] != first["state"]["trust"]["client_ca"]
-    issued = gateway.authority.issue_server_certificate(csr())
-    assert told["client_ca"].partition("-----END")[0] in issued.chain_pem.decode()
+    revision, trust = await next_trust(lines)
+    assert trust["client_ca"] == gateway.authority.client_cas
+    assert trust["client_ca"].startswith(old)
+    assert trust["client_ca"] != old
+    assert issuer_of(gateway) in old, "the edge does not trust the new one yet"
+
+    gateway.feed.acknowledge("e1", revision)
+    upkeep.tend(gateway)
+    assert issuer_of(gateway) not in old
+    assert issuer_of(gateway) in trust["client_ca"]
+
+    await next_trust(lines)
+    clock.advance(minutes=20)
+    upkeep.tend(gateway)
+    _, trust = await next_trust(lines)
+    assert old not in trust["client_ca"]
+    assert issuer_of(gateway) in trust["client_ca"]
+    assert not gateway.rotation.standing(X509_ISSUING).under_way
+
+
+def issuer_of(gateway: Gateway) -> str:
+    """PEM of the CA that signs now."""
+    chain = gateway.authority.issue_server_certificate(csr()).certificate.chain_pem.decode()
+    mark = "-----BEGIN CERTIFICATE-----"
+    return mark + chain.split(mark)[2]
 
 
 def test_what_fails_keeps_nothing_else_from_being_done(
