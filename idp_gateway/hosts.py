@@ -25,6 +25,7 @@ from ca.formats.sshsig import make_sshsig, verify_sshsig
 from ca.ssh import ca_public_line
 from ca.subject_keys import SshPublicKey, parse_ssh_public_key
 from idp_gateway import revocations
+from idp_gateway.ca_generations import SSH_HOST
 from idp_gateway.composition import Gateway
 from idp_gateway.errors import Forbidden, InvalidInput, NotFound
 from idp_gateway.records import (
@@ -194,7 +195,9 @@ def _renewable(gateway: Gateway, host: HostRecord, line: str) -> bool | None:
     )
     if any(one.serial == shown.serial for one in revoked):
         return None
-    return shown.not_after - now < (shown.not_after - shown.not_before) / 2
+    signs_now = gateway.authority.generations.active(SSH_HOST).record.key_id
+    half_over = shown.not_after - now < (shown.not_after - shown.not_before) / 2
+    return half_over or shown.ca_key_id != signs_now
 
 
 def _on_record(gateway: Gateway, host: HostRecord, line: str) -> CertificateRecord | None:
