@@ -4,6 +4,7 @@ Every refusal is a ``PydanticCustomError`` whose type is the stable reason of th
 """
 
 import unicodedata
+from collections.abc import Callable
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -74,6 +75,23 @@ def domain(text: str) -> str:
         raise PydanticCustomError("domain-invalid", "{why}", {"why": str(error)}) from error
 
 
+def _sized(longest: int, what: str) -> Callable[[str], str]:
+    """Refuses nothing and too much with the reasons the authority itself has for them."""
+
+    def check(text: str) -> str:
+        if not text:
+            raise PydanticCustomError(f"{what}-malformed", "must not be empty")
+        if len(text) > longest:
+            raise PydanticCustomError(
+                f"{what}-too-large", "has at most {longest} characters", {"longest": longest}
+            )
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise PydanticCustomError(f"{what}-malformed", "holds half of a character")
+        return text
+
+    return check
+
+
 def _each_once(texts: list[str]) -> list[str]:
     return list(dict.fromkeys(texts))
 
@@ -87,5 +105,13 @@ Email = Annotated[str, Field(max_length=254), AfterValidator(email)]
 Domain = Annotated[str, Field(max_length=253), AfterValidator(domain)]
 EmailList = Annotated[list[Email], Field(max_length=MAX_LIST_LENGTH), AfterValidator(_each_once)]
 DomainList = Annotated[list[Domain], Field(max_length=MAX_LIST_LENGTH), AfterValidator(_each_once)]
-PublicKeyLine = Annotated[str, Field(min_length=1, max_length=MAX_PUBLIC_KEY_LENGTH)]
-CertificateRequest = Annotated[str, Field(min_length=1, max_length=MAX_CSR_LENGTH)]
+PublicKeyLine = Annotated[
+    str,
+    Field(json_schema_extra={"minLength": 1, "maxLength": MAX_PUBLIC_KEY_LENGTH}),
+    AfterValidator(_sized(MAX_PUBLIC_KEY_LENGTH, "key")),
+]
+CertificateRequest = Annotated[
+    str,
+    Field(json_schema_extra={"minLength": 1, "maxLength": MAX_CSR_LENGTH}),
+    AfterValidator(_sized(MAX_CSR_LENGTH, "csr")),
+]
