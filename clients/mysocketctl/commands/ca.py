@@ -12,7 +12,6 @@ import click
 from clients.mysocketctl.api import GatewayApi, Json, object_list, segment
 from clients.mysocketctl.commands.ca_log import log
 from clients.mysocketctl.commands.ca_revoke import lift, revocations, revoke
-from clients.mysocketctl.commands.ca_revoke import lift, revocations, revoke
 from clients.mysocketctl.commands.options import json_option, logged_in
 from clients.mysocketctl.errors import GatewayRefused, InvalidInput
 from clients.mysocketctl.logged import LoggedCertificate, read_certificate
