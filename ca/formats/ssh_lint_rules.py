@@ -123,7 +123,11 @@ _VALIDITY = (
     ),
 )
 _OPTIONS = (
-    _always("options-unordered", "Options or extensions are not in lexical order."),
+    _milder(
+        "options-unordered",
+        "Options or extensions are not in the lexical order the format demands; OpenSSH overlooks "
+        "it.",
+    ),
     _always("option-duplicate", "An option or extension stands twice."),
     _always("option-unknown", "A critical option sshd does not know: it refuses the certificate."),
     _milder(
