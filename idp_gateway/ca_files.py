@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from cryptography.x509 import Certificate
+
 from ca import x509
 from ca.ca_keys import CaPrivateKey
 from ca.errors import KeyFileError, KeyStoreError
@@ -52,9 +54,9 @@ class RootFiles:
         spec = _spec("issuing", now, ISSUING_LIFE)
         return x509.make_issuing_ca(self.root(now), signer, spec, dns_names=self._dns_names)
 
-    def limits_fit(self, issuer: x509.Issuer) -> bool:
+    def limits_fit(self, certificate: Certificate) -> bool:
         """Whether an issuing CA is limited to exactly this gateway's names."""
-        return x509.limits_fit(issuer.certificate, self._dns_names)
+        return x509.limits_fit(certificate, self._dns_names)
 
     def root(self, now: datetime) -> x509.Issuer:
         """The root; whichever of its two files is missing is made.

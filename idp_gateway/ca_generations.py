@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Lock
 
+from cryptography.x509 import Certificate, load_pem_x509_certificate
+
 from ca import ssh, x509
 from ca.errors import CaError
 from ca.signers.base import Signer
@@ -192,13 +194,14 @@ class Generations:
 
     def names_changed(self) -> bool:
         """Whether the issuing CA that signs is limited to other names than this gateway's."""
-        issuer = self.issuer(self.active(X509_ISSUING).record)
-        return x509.is_limited(issuer.certificate) and not self._root.limits_fit(issuer)
+        # Not as an issuer: a gateway starts, and serves who is in, while a token is out of reach.
+        certificate = _certificate(self._remembered(X509_ISSUING))
+        return x509.is_limited(certificate) and not self._root.limits_fit(certificate)
 
     def _outlived(self, record: CaGenerationRecord) -> bool:
-        issuer = self.issuer(record)
-        near = issuer.not_after - self._clock() <= RENEW_BEFORE
-        return near or not self._root.limits_fit(issuer)
+        certificate = _certificate(record)
+        near = certificate.not_valid_after_utc - self._clock() <= RENEW_BEFORE
+        return near or not self._root.limits_fit(certificate)
 
     def give_back(self, record: CaGenerationRecord) -> None:
         """Leave a key that no row was made for."""
@@ -253,3 +256,8 @@ class Generations:
             issuer = x509.load_issuer(chain.encode("ascii"), signer)
         key_id = format(issuer.certificate.serial_number, "x")
         return issuer.trust_pem.decode("ascii"), key_id
+
+
+def _certificate(record: CaGenerationRecord) -> Certificate:
+    """The CA's own certificate; its row was checked when it was made."""
+    return load_pem_x509_certificate(record.public.encode("ascii"))

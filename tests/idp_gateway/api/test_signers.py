@@ -140,6 +140,20 @@ def test_the_next_gateway_goes_on_with_the_same_keys(
         again.close()
 
 
+def test_a_gateway_starts_while_the_place_is_out_of_reach(
+    gateway: Gateway, settings: Settings, clock: FixedClock, place: Place
+) -> None:
+    _, cut_off, come_back = place
+    cut_off()
+    again = build_gateway(settings, clock=clock)
+    try:
+        assert again.trust() == gateway.trust()
+        come_back()
+        assert again.authority.crl([])
+    finally:
+        again.close()
+
+
 @pytest.mark.parametrize("kind", ["ssh", "csr"])
 def test_out_of_reach_there_is_no_certificate_and_no_record(
     ask: Ask, gateway: Gateway, place: Place, tls_socket: dict[str, Any], kind: str
