@@ -1,5 +1,7 @@
 """``ssh LOGIN@socket`` to a real sshd that knows nobody: its only trust is the socket's CA."""
 
+import contextlib
+import os
 import re
 import shlex
 import subprocess
@@ -10,8 +12,12 @@ from typing import Any
 
 import pytest
 
+from ca.formats.ssh_keys import SK_ECDSA, SK_ED25519
 from tests.support.product import BIN, Person, Product
+from tests.support.security_keys import SecurityKey
+from tests.support.software_agent import software_agent
 from tests.support.sshd import Sshd, running_sshd
+from tests.support.subjects import ec_key, public_line
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +82,9 @@ Host *.mysocket-dummy
 """
 
 
-def one_block_config(person: Person, dns_name: str) -> str:
+def one_block_config(person: Person, dns_name: str, *options: str) -> str:
     """The modern form, as ``mysocketctl client ssh-config`` prints it."""
-    said = person.ctl("client", "ssh-config", "--host", dns_name, "--modern")
+    said = person.ctl("client", "ssh-config", "--host", dns_name, "--modern", *options)
     return said.stdout.decode()
 
 
@@ -92,6 +98,91 @@ def test_the_modern_block_runs_a_command(
 
     assert done.stdout == "it is 42\n", done.stderr + sshd.log()
     assert f'ID "{alice.email}"' in sshd.log() or alice.email in sshd.log()
+
+
+@pytest.mark.parametrize("key_type", [SK_ED25519, SK_ECDSA])
+def test_a_security_key_opens_the_door(
+    key_type: str, machine_room: tuple[dict[str, Any], Sshd], alice: Person
+) -> None:
+    """Certified as what it is: sshd then demands that somebody touches it."""
+    socket, sshd = machine_room
+    key, public = SecurityKey(key_type), alice.home / "security-key.pub"
+    public.write_text(f"{key.line} touch me\n")
+    config = one_block_config(alice, socket["dnsname"], "--identity", str(public))
+    destination = f"{sshd.login}@{socket['dnsname']}"
+
+    with software_agent(key) as agent:
+        done = ssh(alice, config, destination, "echo open", SSH_AUTH_SOCK=str(agent.path))
+        agent.flags = 0
+        untouched = ssh(alice, config, destination, "echo open", SSH_AUTH_SOCK=str(agent.path))
+
+    assert done.stdout == "open\n", done.stderr + sshd.log()
+    accepted = [one for one in sshd.log().splitlines() if "Accepted publickey" in one]
+    assert "-SK-CERT" in accepted[-1]
+    assert (untouched.returncode, untouched.stdout) == (255, "")
+
+
+@pytest.mark.parametrize("option", ["--agent-only", "--confirm"])
+def test_a_key_that_never_was_on_the_disk_opens_the_door(
+    option: str,
+    machine_room: tuple[dict[str, Any], Sshd],
+    alice: Person,
+    tmp_path: Path,
+) -> None:
+    socket, sshd = machine_room
+    config = one_block_config(alice, socket["dnsname"], option)
+    asked = tmp_path / "asked"
+    with running_agent(tmp_path, f"echo asked >> {asked}") as agent:
+        destination = f"{sshd.login}@{socket['dnsname']}"
+        done = ssh(alice, config, destination, "echo open", SSH_AUTH_SOCK=agent)
+    assert done.stdout == "open\n", done.stderr + sshd.log()
+    assert asked.exists() is (option == "--confirm")
+    assert not (alice.home / ".ssh" / socket["dnsname"]).exists()
+
+
+@contextlib.contextmanager
+def running_agent(directory: Path, when_asked: str) -> Iterator[str]:
+    """An ssh-agent whose person answers every question with a shell command's success."""
+    askpass = directory / "askpass"
+    askpass.write_text(f"#!/bin/sh\n{when_asked}\n")
+    askpass.chmod(0o755)
+    asking = {"SSH_ASKPASS": str(askpass), "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": ":0"}
+    said = subprocess.run(
+        ["ssh-agent", "-s"], env=os.environ | asking, capture_output=True, text=True, check=True
+    ).stdout
+    variables = dict(re.findall(r"(SSH_\w+)=([^;]+);", said))
+    try:
+        yield variables["SSH_AUTH_SOCK"]
+    finally:
+        subprocess.run(["ssh-agent", "-k"], env=variables, capture_output=True, check=True)
+
+
+def test_a_socket_can_demand_proof(
+    machine_room: tuple[dict[str, Any], Sshd], owner: Person, alice: Person
+) -> None:
+    """The original clients, which prove nothing, get no certificate then; ours does."""
+    socket, sshd = machine_room
+    unproven = {"ssh_public_key": public_line(ec_key())}
+    dns_name = socket["dnsname"]
+    path = f"/mtls-ca/socket/{dns_name}/ssh"
+    alice.ctl("client", "login", "--host", dns_name)
+    token = (alice.home / f".mysocketio_token_{dns_name}").read_text().strip()
+
+    def ask() -> tuple[int, str]:
+        with owner.product.visitor() as visitor:
+            reply = visitor.post(path, json=unproven, headers={"x-access-token": token})
+        return reply.status_code, reply.json().get("reason", "")
+
+    assert ask() == (200, "")
+    owner.ctl("socket", "update", "--socket_id", socket["socket_id"], "--ssh-key-proof")
+    try:
+        assert ask() == (403, "key-proof-required")
+        alice.ctl("client", "logout", "--host", dns_name)
+        config = one_block_config(alice, dns_name)
+        done = ssh(alice, config, f"{sshd.login}@{dns_name}", "echo open")
+        assert done.stdout == "open\n", done.stderr + sshd.log()
+    finally:
+        owner.ctl("socket", "update", "--socket_id", socket["socket_id"], "--no-ssh-key-proof")
 
 
 def printed_two_blocks(person: Person, dns_name: str) -> str:
@@ -148,7 +239,8 @@ def test_the_certificate_is_what_the_original_service_issued(
     ).stdout
 
     assert re.search(r"Type: \S+-cert-v01@openssh\.com user certificate", shown)
-    assert f'Key ID: "{alice.email}"' in shown
+    assert re.search(rf'Key ID: "{re.escape(alice.email)}/[0-9a-f-]{{36}}/[0-9]+"', shown)
+    assert re.search(r"decision@mysocket\.io", shown)
     principals = shown.partition("Principals:")[2].partition("Critical")[0].split()
     assert principals == [alice.email, "mysocket_ssh_signed"]
     window = re.search(r"Valid: from (\S+) to (\S+)", shown)
