@@ -4,8 +4,9 @@ OpenSSH's own client drops certificates it takes for wrong before sshd ever sees
 """
 
 import asyncio
+import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import asyncssh
@@ -15,6 +16,18 @@ Sign = Callable[[bytes], bytes]
 """Takes what is to be signed, returns a signature in SSH wire format."""
 
 
+_ALL_SIGNATURES = (
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "rsa-sha2-512",
+    "rsa-sha2-256",
+    "sk-ssh-ed25519@openssh.com",
+    "sk-ecdsa-sha2-nistp256@openssh.com",
+)
+
+
 class RawIdentity(SSHKeyPair):
     """A blob that is sent as it is, under an algorithm name of our choice."""
 
@@ -22,7 +35,7 @@ class RawIdentity(SSHKeyPair):
         plain = algorithm.replace("-cert-v01@", "@").removesuffix("@openssh.com")
         signature = f"{plain}@openssh.com" if plain.startswith("sk-") else plain
         names = (signature.encode(),)
-        super().__init__(names[0], names[0], names, names, blob, None)
+        super().__init__(names[0], names[0], names, (algorithm.encode(),), blob, None)
         self.algorithm = algorithm.encode()
         self._sign = sign
 
@@ -31,6 +44,16 @@ class RawIdentity(SSHKeyPair):
 
     def sign(self, data: bytes) -> bytes:
         return self._sign(data)
+
+
+@contextlib.asynccontextmanager
+async def raw_host(identity: RawIdentity) -> AsyncIterator[int]:
+    """A server that shows ``identity`` as its host key and lets nobody in; yields its port."""
+    server = await asyncssh.listen(
+        "127.0.0.1", 0, server_host_keys=[identity], config=None, signature_algs=_ALL_SIGNATURES
+    )
+    async with server:
+        yield server.get_port()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +76,7 @@ async def log_in(connected: socket.socket, login: str, identity: RawIdentity, wi
             config=None,
             agent_path=None,
             preferred_auth="publickey",
-            signature_algs="ssh-rsa," + ",".join(_SIGNATURES),
+            signature_algs=_ALL_SIGNATURES,
             login_timeout=20,
         )
     except asyncssh.PermissionDenied:
@@ -63,18 +86,6 @@ async def log_in(connected: socket.socket, login: str, identity: RawIdentity, wi
         return Outcome(accepted=False)
     async with connection:
         return Outcome(accepted=True, works=await WISHES[wish](connection))
-
-
-_SIGNATURES = (
-    "ssh-ed25519",
-    "ecdsa-sha2-nistp256",
-    "ecdsa-sha2-nistp384",
-    "ecdsa-sha2-nistp521",
-    "rsa-sha2-512",
-    "rsa-sha2-256",
-    "sk-ssh-ed25519@openssh.com",
-    "sk-ecdsa-sha2-nistp256@openssh.com",
-)
 
 
 async def _command(connection: asyncssh.SSHClientConnection) -> bool:
