@@ -62,6 +62,10 @@ SSH_PRINCIPAL = "mysocket_ssh_signed"
 DECISION_EXTENSION = "decision@mysocket.io"
 """Says in an SSH certificate which decision it rests on: ``<decision id> <policy version>``."""
 
+MAX_PAST_CAS = 32
+"""How many retired tunnel CAs edges are told of; a tunnel older than so many rotations is asked to
+log in again."""
+
 HOST_LIFE = timedelta(days=14)
 """Life of a host certificate: its host renews it when half of that is over, or the CA's key was
 replaced."""
@@ -153,6 +157,14 @@ class Authority:
     def tunnel_user_ca(self) -> tuple[str, ...]:
         """Public keys that sign tunnel logins, as ``authorized_keys`` lines."""
         return self._lines(SSH_TUNNEL)
+
+    @property
+    def tunnel_user_ca_past(self) -> tuple[str, ...]:
+        """Public keys that signed tunnel logins until they were retired: tunnels that stand on
+        such a login stay.
+        """
+        retired = self.generations.retired(SSH_TUNNEL)
+        return tuple(record.public for record in retired[-MAX_PAST_CAS:])
 
     @property
     def host_ca_lines(self) -> tuple[str, ...]:

@@ -78,6 +78,11 @@ def status_command(config: Path | None, ca: str | None) -> None:
     is_flag=True,
     help="Vouch that whoever was set up by hand has the new key's line.",
 )
+@click.option(
+    "--compromised",
+    is_flag=True,
+    help="The old key may be in other hands: end all it signed as soon as the new one signs.",
+)
 def rotate_command(
     config: Path | None, ca: str, *, step: bool, no_wait: bool, timeout: float, **given: Any
 ) -> None:
@@ -89,7 +94,10 @@ def rotate_command(
     gateway = build_gateway(Settings.load(config))
     ca_id = _ca_id(gateway, ca)
     given_up = GivenUp(
-        hosts=frozenset(given["hosts"]), edges=frozenset(given["edges"]), by_hand=given["by_hand"]
+        hosts=frozenset(given["hosts"]),
+        edges=frozenset(given["edges"]),
+        by_hand=given["by_hand"],
+        compromised=given["compromised"],
     )
     _check_given_up(gateway, ca_id, given_up)
     standing = gateway.rotation.standing(ca_id, given_up)

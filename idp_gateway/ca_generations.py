@@ -107,6 +107,10 @@ class Generations:
         """What verifiers are told to trust, oldest first, as the database has it now."""
         return tuple(r for r in self._store.generations(ca_id) if r.state in TRUSTED)
 
+    def retired(self, ca_id: str) -> tuple[CaGenerationRecord, ...]:
+        """What was trusted until the end of everything it had signed, oldest first."""
+        return tuple(r for r in self._store.generations(ca_id) if r.state is CaState.RETIRED)
+
     def first(self, ca_id: str) -> CaGenerationRecord:
         """The generation that signs; the first one is made if there is none yet."""
         found = self._store.active_generation(ca_id)

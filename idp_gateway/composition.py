@@ -114,4 +114,5 @@ def _trust(tokens: Tokens, authority: Authority) -> dict[str, Any]:
         "session_jwks": tokens.public_keys(Purpose.SESSION),
         "client_ca": authority.client_cas,
         "tunnel_user_ca": list(authority.tunnel_user_ca),
+        "tunnel_user_ca_past": list(authority.tunnel_user_ca_past),
     }

@@ -46,7 +46,7 @@ class CaState(StrEnum):
     RETIRED = "retired"
     """No longer trusted; the private half is destroyed."""
     WITHDRAWN = "withdrawn"
-    """Rolled back before it ever signed."""
+    """Rolled back before it ever signed, or not trusted any more from one moment to the next."""
 
 
 class RevocationScope(StrEnum):

@@ -73,6 +73,9 @@ class GivenUp:
     edges: frozenset[str] = frozenset()
     by_hand: bool = False
     """Whether those set up by hand have the new key, in the operator's word."""
+    compromised: bool = False
+    """Whether the old key may be in other hands: then nothing it signed counts any longer than it
+    must, standing tunnels included."""
 
 
 NOBODY = GivenUp()
@@ -174,6 +177,8 @@ class Rotation:
             self._move(ca_id, by_state[CaState.PREPARED], CaState.PUBLISHED)
         elif step is Step.ACTIVATE:
             self._activate(ca_id, by_state)
+        elif given_up.compromised:
+            self._end(ca_id, by_state[CaState.DRAINING], CaState.WITHDRAWN)
         else:
             self._end(ca_id, by_state[CaState.DRAINING], CaState.RETIRED)
         return self.standing(ca_id, given_up)
@@ -318,7 +323,7 @@ class Rotation:
         """What keeps a draining key from being retired."""
         now = self._clock()
         until = record.draining_until
-        if until is None or now >= until:
+        if until is None or now >= until or given_up.compromised:
             return [], None
         if record.ca_id != SSH_HOST:
             return [], until

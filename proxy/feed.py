@@ -78,6 +78,7 @@ class _Trust(_Strict):
     session_jwks: dict[str, Any]
     client_ca: str
     tunnel_user_ca: Annotated[list[Line], Field(max_length=64)]
+    tunnel_user_ca_past: Annotated[list[Line], Field(max_length=64)]
 
 
 class _State(_Strict):
@@ -324,6 +325,7 @@ def _trust(item: _Trust) -> Trust:
         session_jwks=MappingProxyType(item.session_jwks),
         client_ca=item.client_ca,
         tunnel_user_ca=tuple(item.tunnel_user_ca),
+        tunnel_user_ca_past=tuple(item.tunnel_user_ca_past),
     )
 
 
@@ -333,6 +335,7 @@ def _trust_document(item: Trust) -> dict[str, Any]:
         "session_jwks": dict(item.session_jwks),
         "client_ca": item.client_ca,
         "tunnel_user_ca": list(item.tunnel_user_ca),
+        "tunnel_user_ca_past": list(item.tunnel_user_ca_past),
     }
 
 

@@ -65,6 +65,10 @@ class Trust:
     client_ca: str
     """PEM: the issuing CA, then the root."""
     tunnel_user_ca: tuple[str, ...]
+    """Keys that sign tunnel logins."""
+    tunnel_user_ca_past: tuple[str, ...] = ()
+    """Keys that did, and were replaced in good order: no login is new by them, and what stands
+    on one stays."""
     """SSH public keys that sign tunnel logins."""
 
 

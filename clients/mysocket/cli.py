@@ -225,10 +225,13 @@ def ca_status(state: Layout, ca: str | None) -> None:
     "--without-edge", "edges", multiple=True, metavar="ID", help="Go on without this edge."
 )
 @click.option("--by-hand", is_flag=True, help="Vouch for whoever was set up by hand.")
+@click.option("--compromised", is_flag=True, help="End at once what the old key signed.")
 def ca_rotate(state: Layout, ca: str, **options: Any) -> None:
     """Replace the key of x509-issuing, ssh-tunnel, ssh-host, or of a socket, given by its name."""
     words = [
-        f"--{name.replace('_', '-')}" for name in ("step", "no_wait", "by_hand") if options[name]
+        f"--{name.replace('_', '-')}"
+        for name in ("step", "no_wait", "by_hand", "compromised")
+        if options[name]
     ]
     if options["timeout"] is not None:
         words += ["--timeout", str(options["timeout"])]

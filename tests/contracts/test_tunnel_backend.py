@@ -435,6 +435,27 @@ async def test_a_ca_that_is_no_longer_trusted_ends_its_logins(
         assert not bench.table.connected()
 
 
+async def test_a_ca_that_was_replaced_in_good_order_ends_no_tunnel_and_begins_none(
+    folder: Path, openssh: StartClient
+) -> None:
+    async with ssh_bench(folder) as bench, origin(echo) as port:
+        old = bench.edge.authority
+        certify(folder, old, new_key())
+        await openssh(bench, f"10001:127.0.0.1:{port}", key="certified")
+        await bench.connected()
+        bench.edge.past_authorities, bench.edge.authority = [old], new_key()
+        bench.apply()
+        assert bench.table.connected()
+
+        late = await openssh(bench, "10001:127.0.0.1:9", key="certified")
+        assert await late.ends() == 255
+        assert bench.table.connected()
+
+        bench.edge.past_authorities = []
+        bench.apply()
+        assert not bench.table.connected()
+
+
 async def test_nobody_learns_which_accounts_exist(folder: Path) -> None:
     """Same methods offered, same answers, for an account and for none."""
     stranger = new_key()

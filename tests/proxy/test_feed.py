@@ -60,7 +60,7 @@ def test_the_digest_is_of_sorted_unescaped_json_without_blanks() -> None:
     )
     text = (
         '{"sockets":{},"trust":{"client_ca":"","issuer":"https://ü","session_jwks":{"keys":[]},'
-        '"tunnel_user_ca":[]},"tunnel_users":{},"tunnels":{}}'
+        '"tunnel_user_ca":[],"tunnel_user_ca_past":[]},"tunnel_users":{},"tunnels":{}}'
     )
     assert digest(state) == hashlib.sha256(text.encode()).hexdigest()
 
@@ -200,6 +200,7 @@ TRUSTS = st.builds(
     session_jwks=st.just({"keys": [{"kty": "EC"}]}) | st.just({"keys": []}),
     client_ca=st.sampled_from(["", "PEM"]),
     tunnel_user_ca=st.just(()),
+    tunnel_user_ca_past=st.sampled_from([(), ("ssh-ed25519 A",)]),
 )
 
 

@@ -61,6 +61,7 @@ class Edge:
     keys: dict[str, list[asyncssh.SSHKey]] = field(default_factory=dict)
     generations: dict[str, int] = field(default_factory=lambda: {ALICE: 1, BOB: 1})
     authority: asyncssh.SSHKey = field(default_factory=new_key)
+    past_authorities: list[asyncssh.SSHKey] = field(default_factory=list)
     client_ca: str = ""
     session_jwks: dict[str, object] = field(default_factory=lambda: {"keys": [session_jwk()]})
     revision: int = 0
@@ -83,6 +84,7 @@ class Edge:
                 session_jwks=self.session_jwks,
                 client_ca=self.client_ca,
                 tunnel_user_ca=(public_line(self.authority),),
+                tunnel_user_ca_past=tuple(public_line(key) for key in self.past_authorities),
             ),
             sockets={item.socket_id: item for item in self.sockets},
             tunnels={item.tunnel_id: item for item in self.tunnels},

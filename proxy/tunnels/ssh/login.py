@@ -57,7 +57,9 @@ class LoginKeys:
     users: Mapping[str, TunnelUser]
     """What ``accounts`` was decoded from."""
     trust: Trust | None = None
-    """What ``authorities`` was decoded from."""
+    """What ``authorities`` and ``past`` were decoded from."""
+    past: frozenset[bytes] = frozenset()
+    """CAs by which nobody logs in any more, and may have before."""
 
     @classmethod
     def of(cls, state: EdgeState | None, earlier: Self | None = None) -> Self:
@@ -70,7 +72,7 @@ class LoginKeys:
             earlier = cls(accounts={}, authorities=frozenset(), users={})
         if state is None:
             return earlier
-        accounts, authorities = earlier.accounts, earlier.authorities
+        accounts, authorities, past = earlier.accounts, earlier.authorities, earlier.past
         if changes := changed_keys(earlier.users, state.tunnel_users):
             users = state.tunnel_users
             accounts = {name: blobs for name, blobs in accounts.items() if name not in changes} | {
@@ -78,9 +80,11 @@ class LoginKeys:
             }
         if earlier.trust is not state.trust:
             authorities = _blobs(state.trust.tunnel_user_ca)
+            past = _blobs(state.trust.tunnel_user_ca_past)
         return cls(
             accounts=accounts,
             authorities=authorities,
+            past=past,
             users=state.tunnel_users,
             trust=state.trust,
         )
@@ -90,9 +94,9 @@ class LoginKeys:
         return key in self.accounts.get(user_name, frozenset())
 
     def still_allow(self, login: Login) -> bool:
-        """Whether a login made earlier could still be made, times of certificates apart."""
+        """Whether a login made earlier still counts, whenever its certificate may have ended."""
         if login.by_certificate:
-            return login.key in self.authorities and self.is_current(login)
+            return login.key in self.authorities | self.past and self.is_current(login)
         return self.knows(login.user_name, login.key)
 
     def is_current(self, login: Login) -> bool:

@@ -194,7 +194,8 @@ class SshTunnels:
 
 def _same_logins(before: LoginKeys, after: LoginKeys) -> bool:
     """Whether everybody who could log in still can; ``False`` also when that is not known."""
-    return before.accounts is after.accounts and before.authorities == after.authorities
+    same_cas = (before.authorities, before.past) == (after.authorities, after.past)
+    return before.accounts is after.accounts and same_cas
 
 
 def public_address(socket: EdgeSocket, https_port: int) -> str:
