@@ -136,3 +136,47 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 def test_settings_never_change() -> None:
     with pytest.raises(ValidationError):
         Settings.load().https_port = 1  # type: ignore[misc]
+
+
+def test_ca_keys_are_sealed_in_the_database_unless_told_otherwise() -> None:
+    assert Settings.load().ca.signers == ("file",)
+
+
+def test_places_of_ca_keys_are_told_in_a_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(
+        tmp_path,
+        """
+        [ca]
+        user_signer = "pkcs11"
+        host_algorithm = "rsa3072"
+        pkcs11_module = "/usr/lib/token.so"
+        pkcs11_token = "mysocket"
+        pkcs11_pin_file = "/etc/pin"
+        [ca.options]
+        region = "eu"
+        """,
+    )
+    monkeypatch.setenv("MYSOCKET_CA", '{"host_signer": "ssh-agent", "agent_socket": "/run/agent"}')
+    told = Settings.load(path).ca
+    assert told.signers == ("pkcs11", "ssh-agent", "file")
+    assert told.host_algorithm == "rsa3072"
+    assert told.options == {"region": "eu"}
+    assert told.agent_socket == Path("/run/agent")
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ('user_signer = "pkcs11"', "ca: pkcs11 needs pkcs11_module, pkcs11_token and"),
+        ('x509_signer = "ssh-agent"', "ca: ssh-agent needs agent_socket"),
+        ('x509_algorithm = "ed25519"', "ca: x509_algorithm is p256, p384, rsa3072 or rsa4096"),
+        ('user_algorithm = "rsa2048"', "ca.user_algorithm: Input should be 'ed25519'"),
+        ('pkcs11_pin = "1234"', "unknown setting 'ca.pkcs11_pin'"),
+    ],
+)
+def test_places_that_cannot_be_are_refused(tmp_path: Path, table: str, told: str) -> None:
+    with pytest.raises(SettingsError, match=told) as caught:
+        Settings.load(written(tmp_path, f"[ca]\n{table}\n"))
+    assert "1234" not in str(caught.value)

@@ -1,15 +1,22 @@
 """Keys of generations: made where the settings say, found again, and no other's."""
 
-from dataclasses import replace
+from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from importlib.metadata import EntryPoint
+from typing import ClassVar
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from ca.ca_keys import CaAlgorithm, algorithm_of, generate_ca_key
-from ca.errors import KeyMissingError, KeyStoreError, SealBrokenError
+from ca import signers
+from ca.ca_keys import CaAlgorithm, CaPrivateKey, CaPublicKey, algorithm_of, generate_ca_key
+from ca.errors import IssuanceError, KeyMissingError, KeyStoreError, SealBrokenError
 from ca.keybox import KeyBox
+from ca.signers import HeldKey, SealedKeys, Signer, SignerOptions
 from ca.ssh import ca_public_line, fingerprint
+from idp_gateway.errors import SettingsError
 from idp_gateway.records import CaGenerationRecord, CaState
 from idp_gateway.settings import CaSettings, Settings
 from idp_gateway.signing import MadeKey, Signing
@@ -87,3 +94,91 @@ def test_a_key_of_before_is_taken_over(signing: Signing) -> None:
     assert signing.open(record).public_key == key.public_key()
     assert record.private_sealed is not None
     assert raw not in record.private_sealed
+
+
+class Elsewhere(SealedKeys):
+    """A place an installed package offers."""
+
+    told: ClassVar[list[Mapping[str, str]]] = []
+
+
+def elsewhere(options: SignerOptions) -> SealedKeys:
+    Elsewhere.told.append(options.extra)
+    return Elsewhere(box=options.box)
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package with an entry point is installed."""
+    entry = EntryPoint("vault", f"{__name__}:elsewhere", signers.ENTRY_POINTS)
+    monkeypatch.setattr(EntryPoint, "load", lambda _entry: elsewhere)
+
+    def entry_points(*, group: str, name: str) -> list[EntryPoint]:
+        return [entry] if (group, name) == (entry.group, entry.name) else []
+
+    monkeypatch.setattr("idp_gateway.signing.entry_points", entry_points)
+
+
+@pytest.mark.usefixtures("installed")
+def test_an_installed_package_offers_a_place(settings: Settings) -> None:
+    told = CaSettings(host_signer="vault", options={"address": "unix:/run/vault"})
+    signing = Signing(settings.model_copy(update={"ca": told}), BOX)
+    made = signing.make("ssh-host")
+    assert made.backend == "vault"
+    assert Elsewhere.told == [{"address": "unix:/run/vault"}]
+    assert signing.open(record_of("ssh-host", made)).public_key == made.signer.public_key
+    assert signing.make("ssh-tunnel").backend == "file"
+
+
+def test_a_place_nobody_offers_stops_the_start(settings: Settings) -> None:
+    told = CaSettings(user_signer="vault")
+    with pytest.raises(SettingsError, match="no signer 'vault' is installed"):
+        Signing(settings.model_copy(update={"ca": told}), BOX)
+
+
+class Forgetful(SealedKeys):
+    """Signs with another key than it shows."""
+
+    def create(
+        self, name: str, algorithm: CaAlgorithm, *, taken: Collection[str] = ()
+    ) -> tuple[Signer, HeldKey]:
+        shown, held = super().create(name, algorithm)
+        other, _ = super().create(name, algorithm)
+        return TwoKeys(shown=shown, used=other), held
+
+
+@dataclass(frozen=True)
+class TwoKeys:
+    shown: Signer
+    used: Signer
+
+    @property
+    def name(self) -> str:
+        return self.shown.name
+
+    @property
+    def public_key(self) -> CaPublicKey:
+        return self.shown.public_key
+
+    @property
+    def signing_key(self) -> CaPrivateKey:
+        return self.used.signing_key
+
+
+@pytest.mark.parametrize("algorithm", [CaAlgorithm.ED25519, CaAlgorithm.P384, CaAlgorithm.RSA3072])
+def test_a_place_that_signs_with_another_key_gets_no_ca(
+    settings: Settings, algorithm: CaAlgorithm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built_in = {"file": lambda options: Forgetful(box=options.box)}
+    monkeypatch.setattr(signers, "BUILT_IN", built_in)
+    told = CaSettings(host_algorithm=algorithm)
+    signing = Signing(settings.model_copy(update={"ca": told}), BOX)
+    with pytest.raises(IssuanceError, match="does not sign with the key it shows"):
+        signing.make("ssh-host")
+
+
+def test_many_threads_open_one_key(signing: Signing) -> None:
+    record = record_of("ssh-host", signing.make("ssh-host"))
+    with ThreadPoolExecutor(8) as pool:
+        opened = list(pool.map(lambda _: signing.open(record), range(64)))
+    assert {ca_public_line(signer) for signer in opened} == {record.public}
