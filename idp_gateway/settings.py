@@ -101,7 +101,7 @@ class CaSettings(BaseModel):
         if "ssh-agent" in self.signers and self.agent_socket is None:
             raise ValueError("ssh-agent needs agent_socket")
         if self.x509_algorithm is CaAlgorithm.ED25519:
-            # BoringSSL, and so Envoy, verifies no Ed25519 in certificates unless told to.
+            # Browsers verify no Ed25519 in certificates, and the edge's come from the same CA.
             raise ValueError("x509_algorithm is p256, p384, rsa3072 or rsa4096")
         return self
 
