@@ -441,7 +441,7 @@ async def test_a_ca_that_was_replaced_in_good_order_ends_no_tunnel_and_begins_no
     async with ssh_bench(folder) as bench, origin(echo) as port:
         old = bench.edge.authority
         certify(folder, old, new_key())
-        await openssh(bench, f"10001:127.0.0.1:{port}", key="certified")
+        client = await openssh(bench, f"10001:127.0.0.1:{port}", key="certified")
         await bench.connected()
         bench.edge.past_authorities, bench.edge.authority = [old], new_key()
         bench.apply()
@@ -453,6 +453,7 @@ async def test_a_ca_that_was_replaced_in_good_order_ends_no_tunnel_and_begins_no
 
         bench.edge.past_authorities = []
         bench.apply()
+        await client.ends()
         assert not bench.table.connected()
 
 
