@@ -10,13 +10,17 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from ca import ssh
+from ca.formats.ssh_keys import SK_ECDSA, SK_ED25519, USER_PRESENT
 from ca.signers import MemorySigner
 from ca.specs import UserCertSpec
 from ca.subject_keys import parse_ssh_public_key
-from tests.support.sshd import Sshd, running_sshd
+from tests.support.security_keys import SecurityKey
+from tests.support.software_agent import software_agent
+from tests.support.sshd import Sshd, make_host_key, running_sshd
 from tests.support.subjects import (
     EMAIL,
     ec_key,
+    host_spec,
     private_openssh,
     public_line,
     user_spec,
@@ -46,12 +50,14 @@ def _write_identity(
     return identity, spec
 
 
-def _login(sshd: Sshd, identity: Path, *command: str) -> subprocess.CompletedProcess[str]:
+def _login(
+    sshd: Sshd, identity: Path, *command: str, known: str = "", **more: str
+) -> subprocess.CompletedProcess[str]:
     known_hosts = identity.parent / "known_hosts"
-    known_hosts.write_text(f"[127.0.0.1]:{sshd.port} {sshd.host_key}\n")
-    options = {
+    known_hosts.write_text(known or f"[127.0.0.1]:{sshd.port} {sshd.host_key}\n")
+    options = more | {
         "IdentitiesOnly": "yes",
-        "IdentityAgent": "none",
+        "IdentityAgent": more.get("IdentityAgent", "none"),
         "BatchMode": "yes",
         "UserKnownHostsFile": str(known_hosts),
         "GlobalKnownHostsFile": "/dev/null",
@@ -117,6 +123,50 @@ def test_sshd_accepts_every_kind_of_subject_key(
     result = _login(sshd, identity)
     assert (result.returncode, result.stdout) == (0, "in\n"), result.stderr + sshd.log()
     assert f"ID {EMAIL} (serial {spec.serial}) CA ED25519" in sshd.log()
+
+
+@pytest.mark.parametrize("key_type", [SK_ED25519, SK_ECDSA])
+@pytest.mark.parametrize("touched", [True, False])
+def test_a_security_key_logs_in_when_it_is_touched(
+    sshd: Sshd, tmp_path: Path, key_type: str, *, touched: bool
+) -> None:
+    """The private half is in an agent; ``ssh`` has its public half and our certificate."""
+    key, identity = SecurityKey(key_type), tmp_path / "id.pub"
+    spec = user_spec(datetime.now(UTC), public_key=parse_ssh_public_key(key.line))
+    identity.write_text(f"{key.line}\n")
+    certificate = ssh.issue_user_certificate(CA, spec).line
+    (tmp_path / "id.pub-cert.pub").write_text(f"{certificate}\n")
+    before = len(sshd.log())
+    with software_agent(key) as agent:
+        agent.flags = USER_PRESENT if touched else 0
+        result = _login(sshd, identity, IdentityAgent=str(agent.path))
+    assert (result.returncode == 0) is touched, result.stderr + sshd.log()
+    missing = "user presence (authenticator touch) requirement not met"
+    assert (missing in sshd.log()[before:]) is not touched
+
+
+def _host_certificate(directory: Path, signer: MemorySigner, *names: str) -> None:
+    """A host key in ``directory`` and our certificate for it."""
+    make_host_key(directory / "host_key")
+    public = parse_ssh_public_key((directory / "host_key.pub").read_text())
+    spec = host_spec(datetime.now(UTC), public_key=public, principals=names)
+    issued = ssh.issue_host_certificate(signer, spec)
+    (directory / "host_key-cert.pub").write_text(f"{issued.line}\n")
+
+
+@pytest.mark.parametrize(("dialled", "known"), [("db.edge.localhost", True), ("other", False)])
+def test_a_host_is_known_by_its_certificate(tmp_path: Path, dialled: str, *, known: bool) -> None:
+    directory = tmp_path / "sshd"
+    directory.mkdir()
+    host_ca = MemorySigner(name="hosts", signing_key=ec_key())
+    _host_certificate(directory, host_ca, "db.edge.localhost")
+    extra = [f"HostCertificate {directory / 'host_key-cert.pub'}"]
+    with running_sshd(directory, [ssh.ca_public_line(CA)], [EMAIL], extra) as sshd:
+        identity, _ = _write_identity(tmp_path, ec_key())
+        line = f"@cert-authority * {ssh.ca_public_line(host_ca)}\n"
+        result = _login(sshd, identity, known=line, HostKeyAlias=dialled)
+    assert (result.returncode == 0) is known, result.stderr
+    assert ("Host key verification failed" in result.stderr) is not known
 
 
 AUTHORITIES: dict[str, Callable[[], Any]] = {
