@@ -4,12 +4,14 @@ Whoever appends holds the one write lock of the database (SQLite) or the log's o
 until the commit, so two gateways never give one index to two leaves.
 """
 
+import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, text
+from sqlalchemy import ColumnElement, Connection, Dialect, and_, delete, func, or_, select, text
 from sqlalchemy.exc import IntegrityError
 
 from ca.formats.merkle import Node
@@ -20,6 +22,7 @@ from idp_gateway.records import (
     DecisionRecord,
     LogCheckpointRecord,
     LogLeafRecord,
+    LogNodeRecord,
 )
 from idp_gateway.store.base import (
     StorePart,
@@ -27,9 +30,9 @@ from idp_gateway.store.base import (
     find_all,
     find_one,
     in_parts,
-    values_of,
 )
 from idp_gateway.store.issuance import CERTIFICATES, DECISIONS
+from idp_gateway.store.quick import Insertion
 from idp_gateway.store.sockets import SOCKETS
 from idp_gateway.tables import LogCheckpoint, LogLeaf, LogNode, table_of
 
@@ -75,11 +78,23 @@ class Sought:
     """Only leaves below this index."""
 
 
+class _Insertions:
+    """How rows get into the five tables."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.certificates = Insertion(CertificateRecord, CERTIFICATES, dialect)
+        self.decisions = Insertion(DecisionRecord, DECISIONS, dialect)
+        self.leaves = Insertion(LogLeafRecord, LEAVES, dialect)
+        self.nodes = Insertion(LogNodeRecord, NODES, dialect)
+        self.checkpoints = Insertion(LogCheckpointRecord, CHECKPOINTS, dialect)
+
+
 class LogTransaction:
     """One append under way; nothing is kept unless ``add`` was called and the block left well."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, into: _Insertions) -> None:
         self._connection = connection
+        self._into = into
 
     def tip(self) -> tuple[int, bytes] | None:
         """Size and root of the tree as it stands; nothing before the first leaf."""
@@ -98,23 +113,18 @@ class LogTransaction:
         Raises:
             Conflict: a serial number was given out before; the transaction is lost.
         """
-        run = self._connection.execute
+        nodes = [
+            LogNodeRecord(level=level, node_index=index, node_hash=node_hash)
+            for (level, index), node_hash in growth.nodes.items()
+        ]
         try:
-            run(insert(CERTIFICATES), [values_of(record) for record in growth.certificates])
-            run(insert(LEAVES), [values_of(leaf) for leaf in growth.leaves])
-            if growth.decisions:
-                run(insert(DECISIONS), [values_of(decision) for decision in growth.decisions])
-        except IntegrityError as error:
+            self._into.certificates.run(self._connection, growth.certificates)
+            self._into.leaves.run(self._connection, growth.leaves)
+            self._into.decisions.run(self._connection, growth.decisions)
+            self._into.nodes.run(self._connection, nodes)
+            self._into.checkpoints.run(self._connection, [growth.checkpoint])
+        except (IntegrityError, sqlite3.IntegrityError) as error:
             raise Conflict("this serial number was given out before") from error
-        if growth.nodes:
-            run(
-                insert(NODES),
-                [
-                    {"level": level, "node_index": index, "node_hash": node_hash}
-                    for (level, index), node_hash in growth.nodes.items()
-                ],
-            )
-        run(insert(CHECKPOINTS).values(values_of(growth.checkpoint)))
 
 
 class LogStore(StorePart):
@@ -126,7 +136,11 @@ class LogStore(StorePart):
         with self.database.writing() as connection:
             if not self.database.is_sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOG_LOCK})
-            yield LogTransaction(connection)
+            yield LogTransaction(connection, self._insertions)
+
+    @cached_property
+    def _insertions(self) -> _Insertions:
+        return _Insertions(self.database.engine.dialect)
 
     def newest_checkpoint(self) -> LogCheckpointRecord | None:
         """What the log last committed to; nothing before the first leaf."""
@@ -189,7 +203,7 @@ class LogStore(StorePart):
 
 def _conditions(sought: Sought) -> list[ColumnElement[bool]]:
     own = select(SOCKETS.c.socket_id).where(SOCKETS.c.account_id == sought.account_id)
-    visible = CERTIFICATES.c.socket_id.in_(own)
+    visible: ColumnElement[bool] = CERTIFICATES.c.socket_id.in_(own)
     if sought.email is not None:
         mine = and_(CERTIFICATES.c.subject == sought.email, CERTIFICATES.c.kind.in_(_PERSONAL))
         visible = or_(visible, mine)

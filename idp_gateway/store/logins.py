@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Table, delete, func, insert, or_, select, update
@@ -16,6 +17,7 @@ from idp_gateway.records import (
     SocketSessionRecord,
 )
 from idp_gateway.store.base import StorePart, columns_for, find_one, values_of
+from idp_gateway.store.quick import Lookup
 from idp_gateway.tables import (
     DeviceCode,
     LoginAttempt,
@@ -39,16 +41,17 @@ _KEEP_FAILURES = timedelta(days=1)
 class LoginStore(StorePart):
     """Tables of sessions, login attempts, one-time and device codes, and failed logins."""
 
+    @cached_property
+    def _session_by_id(self) -> Lookup[LoginSessionRecord]:
+        return Lookup(self.database, LoginSessionRecord, SESSIONS, "session_id")
+
     def add_login_session(self, session: LoginSessionRecord) -> None:
         """Keep a new login session."""
         self._insert(SESSIONS, session)
 
     def find_login_session(self, session_id: str) -> LoginSessionRecord | None:
         """The session, revoked or over as it may be: ask its ``stands``."""
-        with self.database.reading() as connection:
-            return find_one(
-                connection, LoginSessionRecord, SESSIONS, SESSIONS.c.session_id == session_id
-            )
+        return self._session_by_id.find(session_id)
 
     def renew_login_session(self, session: LoginSessionRecord, *, renewed_id: str) -> bool:
         """Keep a session that continues ``renewed_id``; not if that was revoked meanwhile."""

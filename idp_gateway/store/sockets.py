@@ -3,6 +3,7 @@
 import random
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, select, update
@@ -12,6 +13,7 @@ from idp_gateway.errors import Conflict, NameTaken, NotFound, PortsExhausted, Qu
 from idp_gateway.records import CaGenerationRecord, ChangeKind, SocketRecord, TunnelRecord
 from idp_gateway.store.base import StorePart, find_all, find_one, in_parts, note_change, values_of
 from idp_gateway.store.generations import add_user_ca, end_user_ca
+from idp_gateway.store.quick import Lookup
 from idp_gateway.tables import PublishedSocket, SocketTunnel, table_of
 from policy.types import Reason, SocketType
 
@@ -27,6 +29,14 @@ _TRIES = 16
 
 class SocketStore(StorePart):
     """Tables ``sockets`` and ``tunnels``."""
+
+    @cached_property
+    def _by_id(self) -> Lookup[SocketRecord]:
+        return Lookup(self.database, SocketRecord, SOCKETS, "socket_id")
+
+    @cached_property
+    def _by_name(self) -> Lookup[SocketRecord]:
+        return Lookup(self.database, SocketRecord, SOCKETS, "dns_name")
 
     def add_socket(
         self,
@@ -96,13 +106,11 @@ class SocketStore(StorePart):
 
     def find_socket(self, socket_id: str) -> SocketRecord | None:
         """Any account's socket by its id: for decisions, not for owners."""
-        with self.database.reading() as connection:
-            return find_one(connection, SocketRecord, SOCKETS, SOCKETS.c.socket_id == socket_id)
+        return self._by_id.find(socket_id)
 
     def find_socket_by_dns_name(self, dns_name: str) -> SocketRecord | None:
         """Any account's socket by its public name (lower case)."""
-        with self.database.reading() as connection:
-            return find_one(connection, SocketRecord, SOCKETS, SOCKETS.c.dns_name == dns_name)
+        return self._by_name.find(dns_name)
 
     def update_socket(
         self,
