@@ -78,6 +78,8 @@ def show_socket(socket: dict[str, Json]) -> None:
             "\nSSH certificate authority of this socket, for TrustedUserCAKeys in sshd_config:"
         )
         click.echo(printable(str(socket["ssh_ca"]), 4000))
+        if socket.get("ssh_key_proof_required"):
+            click.echo("It certifies a key only for who proves to have it.")
 
 
 TUNNEL_COLUMNS = ["socket_id", "tunnel_id", "tunnel_server", "relay_port", "connected"]

@@ -22,6 +22,7 @@ from ca.formats.ssh_keys import SK_ED25519
 from ca.formats.wire import mpint, string
 from idp_gateway.composition import Gateway
 from tests.idp_gateway.api.conftest import ClientTokenMaker, Person
+from tests.support.documentation import ROOT
 from tests.support.security_keys import SecurityKey
 from tests.support.subjects import csr, ec_key, public_line
 
@@ -249,6 +250,12 @@ def test_a_tls_request_is_refused_for_a_reason(
     text, reason = TLS_REQUESTS[what]
     refused(ask("csr", {"csr": text.decode()}), reason)
     assert gateway.store.certificates_of(tls_socket["socket_id"]) == ()
+
+
+def test_every_reason_is_in_the_documentation() -> None:
+    page = (ROOT / "docs" / "ssh-keys.md").read_text("utf-8")
+    reasons = {reason for table in (SSH_KEYS, TLS_REQUESTS) for _, reason in table.values()}
+    assert {reason for reason in reasons if f"`{reason}`" not in page} == set()
 
 
 def test_a_certificate_is_no_request(ask: Ask) -> None:
