@@ -1,8 +1,10 @@
 """The linter names each fault in a finished X.509 certificate, of a leaf or of a CA."""
 
 import contextlib
+import subprocess
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -228,3 +230,43 @@ def test_whatever_the_parser_takes_can_be_linted(der: bytes, data: st.DataObject
         certificate = x509.load_der_x509_certificate(bytes(changed))
         lint_x509(certificate)
         lint_ca(certificate)
+
+
+def by_openssl(folder: Path, *options: str) -> x509.Certificate:
+    """What our library refuses to make, but openssl does."""
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x"]
+    out = folder / "made.pem"
+    subprocess.run(
+        [*command, "-keyout", "/dev/null", "-out", str(out), *options],
+        check=True,
+        capture_output=True,
+    )
+    return x509.load_pem_x509_certificate(out.read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("options", "rule"),
+    [
+        (("-sha1",), "signature-weak"),
+        (("-md5",), "signature-weak"),
+        (("-set_serial", "0x" + "f" * 40), "serial-too-long"),
+        (("-set_serial", "-3"), "serial-short"),
+        (("-days", "3660"), "validity-too-long"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Parsed a serial number which wasn.t positive")
+def test_faults_that_only_others_can_make(
+    options: tuple[str, ...], rule: str, tmp_path: Path
+) -> None:
+    made_elsewhere = by_openssl(tmp_path, *options)
+    assert rule in {finding.rule for finding in lint_ca(made_elsewhere)}
+    assert rule in {finding.rule for finding in lint_x509(made_elsewhere)}
+
+
+def test_a_certificate_of_the_first_version_is_found(tmp_path: Path) -> None:
+    config = tmp_path / "empty.cnf"
+    config.write_text("[req]\ndistinguished_name = dn\n[dn]\n")
+    old = by_openssl(tmp_path, "-config", str(config))
+    assert old.version is x509.Version.v1
+    found = {finding.rule for finding in lint_x509(old)}
+    assert {"version-not-3", "extension-missing"} <= found
