@@ -11,6 +11,7 @@ from fastapi.responses import PlainTextResponse
 from idp_gateway import revocations
 from idp_gateway.callers import CallerDep
 from idp_gateway.dependencies import GatewayDep
+from idp_gateway.hosts import DUMMY_SUFFIX
 from idp_gateway.in_force import ChangeRoute
 from idp_gateway.records import RevocationRecord
 from idp_gateway.routes.documented import problems
@@ -87,7 +88,8 @@ def show_user_cas(gateway: GatewayDep, dns_name: str) -> PlainTextResponse:
 @lists.get("/ssh/known-hosts", response_class=PlainTextResponse)
 def show_known_hosts(gateway: GatewayDep) -> PlainTextResponse:
     """Lines for `known_hosts` that make clients trust every enrolled host."""
-    names = f"*.{gateway.settings.edge_domain}"
+    domain = gateway.settings.edge_domain
+    names = f"*.{domain},*.{domain}{DUMMY_SUFFIX}"
     lines = gateway.authority.host_ca_lines
     return PlainTextResponse(
         "".join(f"@cert-authority {names} {line}\n" for line in lines), headers=_FRESH

@@ -243,5 +243,5 @@ def test_the_lists_need_no_token(room: Room, api: httpx.Client, gateway: Gateway
             gateway.store.find_socket_by_dns_name(room.dns_name).socket_id  # type: ignore[union-attr]
         )
     )
-    assert hosts.startswith("@cert-authority *.edge.localhost ssh-")
+    assert hosts.startswith("@cert-authority *.edge.localhost,*.edge.localhost.mysocket-dummy ssh-")
     assert api.get("/ssh/nobody.edge.localhost/krl").status_code == 404
