@@ -8,6 +8,7 @@ grows. No reason is written: none would say more than "revoked", and RFC 5280 §
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from threading import Lock
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -19,6 +20,8 @@ from ca.x509 import Issuer, authority_key_identifier, digest_for
 
 MAX_REVOKED = 100_000
 """Entries of one list, about 4 MB; more than that is a reason for a new CA, not for a list."""
+MAX_KEPT = 16
+"""CAs whose lists are kept; more than are ever trusted at a time."""
 MAX_CRL_LIFE = timedelta(days=31)
 """A list that lives longer hides that its source has gone."""
 
@@ -30,6 +33,41 @@ class RevokedX509:
     serial: int
     at: datetime
     """When it was revoked; aware, kept in whole seconds."""
+
+
+class KeptCrls:
+    """The latest list of each CA, so that asking for it again costs no signature.
+
+    Anybody may ask for a list, and a key in a token signs slowly. A list is made anew when what is
+    revoked has changed, or when it is ``refresh`` old. Its number is its time in milliseconds,
+    which grows whichever of several gateways makes it. For several threads at once.
+    """
+
+    def __init__(self, life: timedelta, refresh: timedelta = timedelta(hours=1)) -> None:
+        """``life``: how long a list is good for; ``refresh``: after which age it is made anew."""
+        self._life = life
+        self._refresh = refresh
+        self._lock = Lock()
+        self._kept: dict[int, tuple[datetime, tuple[RevokedX509, ...], bytes]] = {}
+
+    def current(self, issuer: Issuer, revoked: Sequence[RevokedX509], now: datetime) -> bytes:
+        """The list that holds now; it raises as ``make_crl``."""
+        serial, wanted = issuer.certificate.serial_number, tuple(revoked)
+        with self._lock:
+            made, listed, der = self._kept.get(serial, (now, (), b""))
+            if der and listed == wanted and timedelta(0) <= now - made < self._refresh:
+                return der
+            der = make_crl(
+                issuer,
+                number=int(now.timestamp() * 1000),
+                revoked=wanted,
+                this_update=now,
+                next_update=now + self._life,
+            )
+            if len(self._kept) >= MAX_KEPT:
+                self._kept.clear()
+            self._kept[serial] = (now, wanted, der)
+            return der
 
 
 def make_crl(

@@ -179,3 +179,62 @@ def test_a_list_of_another_key_is_not_released(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(crl, "_sign", sign)
     with pytest.raises(errors.SelfCheckError, match="signature"):
         crl_of(7)
+
+
+class Counting:
+    """A signer that says how often its key was used."""
+
+    def __init__(self) -> None:
+        self._signer = MemorySigner(name="counting", signing_key=ec_key())
+        self.used = 0
+        self.name, self.public_key = self._signer.name, self._signer.public_key
+
+    @property
+    def signing_key(self) -> Any:
+        self.used += 1
+        return self._signer.signing_key
+
+
+def test_asking_again_costs_no_signature() -> None:
+    signer, other = Counting(), issuer(ec_key())
+    by = issuer(signer.signing_key)
+    counted = x509.Issuer(certificate=by.certificate, signer=signer)
+    signer.used = 0
+    kept = crl.KeptCrls(timedelta(days=7))
+    entry = RevokedX509(serial=5, at=NOW)
+    first = kept.current(counted, [entry], NOW)
+    kept.current(other, [entry], NOW)
+    assert kept.current(counted, [entry], NOW + HOUR - timedelta(seconds=1)) == first
+    assert signer.used == 1
+
+
+@pytest.mark.parametrize(
+    ("revoked", "later"),
+    [
+        ([], timedelta(seconds=1)),
+        ([RevokedX509(serial=5, at=NOW), RevokedX509(serial=6, at=NOW)], timedelta(seconds=1)),
+        ([RevokedX509(serial=5, at=NOW)], HOUR),
+        ([RevokedX509(serial=5, at=NOW)], -timedelta(seconds=1)),
+    ],
+    ids=["lifted", "one more", "an hour old", "clock went back"],
+)
+def test_a_list_is_made_anew_when_it_should_be(
+    revoked: list[RevokedX509], later: timedelta
+) -> None:
+    kept = crl.KeptCrls(timedelta(days=7))
+    first = kept.current(ISSUER, [RevokedX509(serial=5, at=NOW)], NOW)
+    second = kept.current(ISSUER, revoked, NOW + later)
+    read = cryptography_x509.load_der_x509_crl(second)
+    assert second != first
+    assert [one.serial_number for one in read] == [one.serial for one in revoked]
+    assert read.next_update_utc == NOW + later + timedelta(days=7)
+    number = read.extensions.get_extension_for_class(cryptography_x509.CRLNumber).value.crl_number
+    assert number == int((NOW + later).timestamp() * 1000)
+
+
+def test_lists_of_few_cas_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crl, "MAX_KEPT", 2)
+    kept = crl.KeptCrls(timedelta(days=7))
+    for _ in range(5):
+        kept.current(issuer(ec_key()), [], NOW)
+    assert len(kept._kept) <= 2
