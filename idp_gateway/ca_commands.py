@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from idp_gateway.ca_check import check_command
 from idp_gateway.ca_generations import SSH_HOST, SSH_TUNNEL, X509_ISSUING, user_ca_id
 from idp_gateway.composition import Gateway, build_gateway
 from idp_gateway.errors import Conflict, NotFound
@@ -32,6 +33,9 @@ _config = click.option(
 @click.group("ca")
 def ca_group() -> None:
     """Look after the keys of the certificate authorities."""
+
+
+ca_group.add_command(check_command)
 
 
 @ca_group.command("status")

@@ -22,7 +22,7 @@ from idp_gateway.ca_files import RootFiles
 from idp_gateway.clock import Clock
 from idp_gateway.errors import Conflict, NotFound
 from idp_gateway.records import CaGenerationRecord, CaState
-from idp_gateway.signing import MadeKey, Signing
+from idp_gateway.signing import FILE, MadeKey, Signing
 from idp_gateway.store import Store
 from idp_gateway.store.generations import USER_CA
 
@@ -88,6 +88,14 @@ class Generations:
         """
         record = self._remembered(ca_id)
         return OpenGeneration(record=record, signer=self._signing.open(record))
+
+    def signs_here(self, ca_id: str) -> bool:
+        """Whether this process itself signs for a CA: at once, and without waiting for anybody.
+
+        Raises:
+            NotFound: there is no such CA.
+        """
+        return self._remembered(ca_id).signer == FILE
 
     def issuer(self, record: CaGenerationRecord) -> x509.Issuer:
         """An X.509 generation as the issuer of certificates and revocation lists.
@@ -187,6 +195,14 @@ class Generations:
             ca.errors.CaError: it cannot be had, or does not sign.
         """
         check_signs(self._signing.open(record))
+
+    def try_new_key(self, ca_id: str) -> MadeKey:
+        """Make a key as for a new generation, and give it back at once.
+
+        Raises:
+            ca.errors.CaError: there would be none.
+        """
+        return self._signing.try_out(ca_id, taken=self._store.key_references())
 
     def issuing_ca_outlived(self) -> bool:
         """Whether an issuing CA in use is near its end, or may not be limited as new ones are."""

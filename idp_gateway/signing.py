@@ -53,8 +53,11 @@ class Signing:
         self._backends: dict[str, SignerBackend] = {}
         self._open: OrderedDict[tuple[str, int, str], Signer] = OrderedDict()
         self._lock = Lock()
-        for name in settings.ca.signers:
-            self._backend(name)
+        try:
+            for name in settings.ca.signers:
+                self._backend(name)
+        except KeyStoreError as error:
+            raise SettingsError(f"ca: {error}") from error
 
     def make(self, ca_id: str, *, taken: Collection[str] = ()) -> MadeKey:
         """A new key for a CA, in the place and of the algorithm its purpose has in the settings.
@@ -116,6 +119,20 @@ class Signing:
         with self._lock:
             self._open.pop((record.ca_id, record.generation, record.key_id), None)
         self._backend(record.signer).destroy(_held(record))
+
+    def try_out(self, ca_id: str, *, taken: Collection[str] = ()) -> MadeKey:
+        """What ``make`` would do now; the key is given back at once.
+
+        Raises:
+            ca.errors.IssuanceError: the place is out of reach, or has no key to give.
+        """
+        name, algorithm = _place(self._settings, ca_id)
+        backend = self._backend(name)
+        signer, held = backend.create(ca_id, algorithm, taken=taken)
+        try:
+            return _made(name, signer, held)
+        finally:
+            backend.give_back(held)
 
     def close(self) -> None:
         """Let go of tokens and agents; a later question takes them up again."""
@@ -188,4 +205,5 @@ def _factory(name: str) -> signers.BackendFactory:
     for entry in entry_points(group=signers.ENTRY_POINTS, name=name):
         factory: signers.BackendFactory = entry.load()
         return factory
-    raise SettingsError(f"no signer {name!r} is installed")
+    # Also for a generation whose signer was installed when its key was made.
+    raise KeyStoreError(f"no signer {name!r} is installed")

@@ -123,7 +123,8 @@ class TokenProcess:
     def _start(self) -> _Process:
         ours, theirs = socket.socketpair()
         with theirs:
-            command = [sys.executable, "-m", "ca.signers.token_process"]
+            # Not from the directory the gateway happens to run in (-P).
+            command = [sys.executable, "-P", "-m", "ca.signers.token_process"]
             process = subprocess.Popen(
                 [*command, str(self.module), self.label, str(self.pin_file)],
                 stdin=theirs.fileno(),

@@ -212,6 +212,13 @@ def ca_status(state: Layout, ca: str | None) -> None:
     _ca(state, "status", *(() if ca is None else ("--", ca)))
 
 
+@ca.command("check")
+@_state_option
+def ca_check(state: Layout) -> None:
+    """Let every key that signs now sign something, and make one of each kind for a moment."""
+    _ca(state, "check")
+
+
 @ca.command("rotate")
 @_state_option
 @click.argument("ca")

@@ -26,6 +26,7 @@ USER_CA = "ssh-user:"
 """What the id of a socket's SSH user CA begins with; the socket's id follows."""
 
 _UNFINISHED = (CaState.PREPARED, CaState.PUBLISHED, CaState.DRAINING)
+_SIGNING = (CaState.PREPARED, CaState.PUBLISHED, CaState.ACTIVE)
 _ENDED = (CaState.RETIRED, CaState.WITHDRAWN)
 
 
@@ -56,6 +57,17 @@ class GenerationStore(StorePart):
                 GENERATIONS,
                 GENERATIONS.c.ca_id == ca_id,
                 GENERATIONS.c.state == CaState.ACTIVE,
+            )
+
+    def signing_generations(self) -> tuple[CaGenerationRecord, ...]:
+        """The generations that sign, and those that are to."""
+        with self.database.reading() as connection:
+            return find_all(
+                connection,
+                CaGenerationRecord,
+                GENERATIONS,
+                GENERATIONS.c.state.in_(_SIGNING),
+                order_by=[GENERATIONS.c.ca_id, GENERATIONS.c.generation],
             )
 
     def unfinished_rotations(self) -> tuple[str, ...]:
