@@ -6,7 +6,7 @@ certificates and cookies that open a socket are made from a ``Grant`` and from n
 """
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from idp_gateway.clock import Clock
@@ -35,11 +35,13 @@ CLOCK_LEEWAY = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """One recorded decision together with the request it answers, so that the two cannot part."""
+    """One decision together with the request it answers, so that the two cannot part."""
 
     decision_id: str
     request: AccessRequest
     decision: Decision
+    unrecorded: DecisionRecord | None = None
+    """What is still to be put on record; of a verdict of ``authorize`` nothing is."""
 
     @property
     def allowed(self) -> bool:
@@ -61,6 +63,30 @@ def authorize(
     The record is durable before this returns, whichever way the decision fell; only a denial that
     repeats one among ``denials`` has that one's.
     """
+    verdict = decide(
+        clock,
+        identity=identity,
+        socket=socket,
+        action=action,
+        source_ip=source_ip,
+        denials=denials,
+    )
+    put_on_record(store, verdict, denials)
+    return replace(verdict, unrecorded=None)
+
+
+def decide(
+    clock: Clock,
+    *,
+    identity: Identity,
+    socket: Socket,
+    action: Action,
+    source_ip: IPAddress,
+    denials: RecentDenials | None = None,
+) -> Verdict:
+    """As ``authorize``, but the caller sees to it that ``unrecorded`` is on record before anything
+    that rests on the decision leaves: with ``put_on_record``, or in one transaction with it.
+    """
     request = AccessRequest(
         identity=identity,
         socket=socket,
@@ -73,11 +99,22 @@ def authorize(
         recorded = denials.find(request, decision)
         if recorded is not None:
             return Verdict(decision_id=recorded, request=request, decision=decision)
-    verdict = Verdict(decision_id=str(uuid.uuid4()), request=request, decision=decision)
-    store.record_decision(_record(verdict))
+    decision_id = str(uuid.uuid4())
+    return Verdict(
+        decision_id=decision_id,
+        request=request,
+        decision=decision,
+        unrecorded=_record(decision_id, request, decision),
+    )
+
+
+def put_on_record(store: Store, verdict: Verdict, denials: RecentDenials | None = None) -> None:
+    """Make what is unrecorded of a verdict durable."""
+    if verdict.unrecorded is None:
+        return
+    store.record_decision(verdict.unrecorded)
     if denials is not None:
-        denials.remember(request, decision, verdict.decision_id)
-    return verdict
+        denials.remember(verdict.request, verdict.decision, verdict.decision_id)
 
 
 def admits(
@@ -160,11 +197,10 @@ def _denied(verdict: Verdict, reason: Reason) -> AccessDenied:
     )
 
 
-def _record(verdict: Verdict) -> DecisionRecord:
-    request, decision = verdict.request, verdict.decision
+def _record(decision_id: str, request: AccessRequest, decision: Decision) -> DecisionRecord:
     email = request.identity.email
     return DecisionRecord(
-        decision_id=verdict.decision_id,
+        decision_id=decision_id,
         at=request.at,
         effect=decision.effect,
         reasons=tuple(str(reason) for reason in decision.reasons),

@@ -33,13 +33,14 @@ API_PREFIXES = ("", "/api/v1")
 """Where the API is served: the clients of 2021 call the first, those of 2022 the second."""
 
 API_ROUTERS: tuple[APIRouter, ...] = (
+    # Routes are tried in this order, and certificates are what is asked for most.
+    keys.router,
     accounts.router,
     login.router,
     sockets.router,
     tunnels.router,
     tunnels.logins,
     connect.router,
-    keys.router,
     hosts.router,
     hosts.syncing,
     revocations.router,

@@ -27,8 +27,8 @@ class Caller:
     session: LoginSessionRecord
 
 
-def presented_token(token: Annotated[str | None, Depends(_header)]) -> str:
-    """The request's token, not looked at yet.
+async def presented_token(token: Annotated[str | None, Depends(_header)]) -> str:
+    """The request's token, not looked at yet; asynchronous, so that it needs no thread.
 
     Raises:
         NotAuthenticated: there is none.

@@ -4,13 +4,20 @@ The caller shows a client token of the browser login. It is good for this one so
 decides nothing: every certificate rests on a decision made now.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
+from typing import TypeVar
 
 from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse, Response
 
 from ca.errors import PrincipalError
+from ca.ssh import IssuedSshCertificate
 from idp_gateway import access
+from idp_gateway.authority import Prepared
 from idp_gateway.callers import PresentedToken, standing_session
 from idp_gateway.composition import Gateway
 from idp_gateway.conversions import policy_of
@@ -27,6 +34,8 @@ from idp_gateway.schemas.keys import (
     SshChallengeReply,
 )
 from policy.types import Action, Grant, Reason
+
+Result = TypeVar("Result")
 
 router = APIRouter(prefix="/mtls-ca/socket/{dns_name}", tags=["certificates"])
 
@@ -59,30 +68,68 @@ def challenge_ssh_key(
     )
 
 
-@router.post("/ssh", responses=problems(400, 401, 403, 404))
-def certify_ssh_login(
+@router.post("/ssh", responses=problems(400, 401, 403, 404), response_model=SshCertificateReply)
+async def certify_ssh_login(
     gateway: GatewayDep,
     request: Request,
     token: PresentedToken,
     dns_name: str,
     form: ProvenSshKeyForm,
-) -> SshCertificateReply:
+) -> Response:
     """An SSH certificate that the sshd behind this TLS socket accepts for some minutes."""
+    # What takes microseconds is done here and now; only what waits for somebody gets a thread.
+    at_once = gateway.store.database.is_sqlite
+    decided = await _run(at_once, partial(_decide_ssh, gateway, request, token, dns_name, form))
+    verdict = decided.verdict
+    try:
+        grant = _grant_of(gateway, verdict, decided.asking.session)
+        at_once = at_once and gateway.authority.signs_here(grant.socket_id)
+        prepared = await _run(at_once, partial(_certify, gateway, grant, form, decided.proven))
+        proof = await gateway.log.append_soon(
+            prepared.record, prepared.entry, decision=verdict.unrecorded
+        )
+    except Exception:
+        await run_in_threadpool(access.put_on_record, gateway.store, verdict, gateway.denials)
+        raise
+    return JSONResponse(
+        {"signed_ssh_cert": prepared.certificate.line, "log_proof": proof.to_json()}
+    )
+
+
+async def _run(at_once: bool, step: Callable[[], Result]) -> Result:  # noqa: FBT001
+    return step() if at_once else await run_in_threadpool(step)
+
+
+def _decide_ssh(
+    gateway: Gateway, request: Request, token: str, dns_name: str, form: ProvenSshKeyForm
+) -> "_Decided":
     asking = _asking(gateway, token, dns_name)
     proven = _has_proven(gateway, asking, form)
-    grant = _grant(gateway, request, asking, Action.SSH)
+    verdict = access.decide(
+        gateway.clock,
+        identity=access.identity_of(asking.session),
+        socket=policy_of(asking.socket),
+        action=Action.SSH,
+        source_ip=source_address(request, gateway),
+        denials=gateway.denials,
+    )
+    return _Decided(asking=asking, verdict=verdict, proven=proven)
+
+
+def _certify(
+    gateway: Gateway,
+    grant: Grant,
+    form: ProvenSshKeyForm,
+    proven: bool,  # noqa: FBT001
+) -> Prepared[IssuedSshCertificate]:
     try:
-        issued = gateway.authority.issue_ssh_certificate(grant, form.ssh_public_key, proven=proven)
+        return gateway.authority.prepare_ssh_certificate(grant, form.ssh_public_key, proven=proven)
     except PrincipalError as error:
         # Mailboxes may hold * and ?, which sshd would read as patterns.
         raise Forbidden(
             f"the address {grant.email} cannot be the name in an SSH certificate",
             reason="email-not-certifiable",
         ) from error
-    return SshCertificateReply(
-        signed_ssh_cert=issued.certificate.line,
-        log_proof=issued.proof.to_json(),
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +142,15 @@ class _Asking:
     @property
     def place(self) -> ProofPlace:
         return ProofPlace(session_id=self.session.session_id, dns_name=self.socket.dns_name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Decided:
+    """What was decided about somebody's key, and not put on record yet."""
+
+    asking: _Asking
+    verdict: access.Verdict
+    proven: bool
 
 
 def _asking(gateway: Gateway, token: str, dns_name: str) -> _Asking:
@@ -127,16 +183,19 @@ def _has_proven(gateway: Gateway, asking: _Asking, form: ProvenSshKeyForm) -> bo
 
 
 def _grant(gateway: Gateway, request: Request, asking: _Asking, action: Action) -> Grant:
-    session = asking.session
     verdict = access.authorize(
         gateway.store,
         gateway.clock,
-        identity=access.identity_of(session),
+        identity=access.identity_of(asking.session),
         socket=policy_of(asking.socket),
         action=action,
         source_ip=source_address(request, gateway),
         denials=gateway.denials,
     )
+    return _grant_of(gateway, verdict, asking.session)
+
+
+def _grant_of(gateway: Gateway, verdict: access.Verdict, session: LoginSessionRecord) -> Grant:
     return access.grant(
         verdict,
         session=session,
