@@ -294,6 +294,15 @@ class Authority:
         )
         return _ssh(issued, certificate)
 
+    def signs_here(self, socket_id: str) -> bool:
+        """Whether a socket's logins are signed in this process, without waiting for a token or an
+        agent.
+
+        Raises:
+            NotFound: the socket has no CA.
+        """
+        return self.generations.signs_here(user_ca_id(socket_id))
+
     def issue_host_certificate(
         self,
         *,
