@@ -226,6 +226,8 @@ class TestOwnKey:
             file.write_bytes(content)
             file.chmod(0o600)
         refused(keysign(ctl, "--identity", str(file)), 2, why)
+        done = ctl.run("client", "ssh-config", "--host", DNS_NAME, "--identity", str(file))
+        refused(done, 2, why)
         assert gateway.requests == []
 
     def test_a_certificate_is_no_key(self, ctl: Ctl) -> None:
@@ -406,6 +408,28 @@ def test_two_block_form_is_what_ssh_understands(ctl: Ctl, tmp_path: Path) -> Non
     assert inner["proxycommand"].endswith(" client tls --host %h")
     assert inner["identityfile"] == f"{ctl.home}/.ssh/{DNS_NAME}"
     assert inner["hostkeyalias"] == DNS_NAME
+
+
+@pytest.mark.parametrize("modern", [True, False])
+def test_the_printed_blocks_name_the_choice_of_key(ctl: Ctl, modern: bool, tmp_path: Path) -> None:
+    key = own_key(tmp_path)
+    form = ["--modern"] if modern else []
+    for options, identity in [
+        ((f"--identity={key}",), str(key)),
+        (("--agent-only",), f"{ctl.home}/.ssh/{'%n' if modern else DNS_NAME}"),
+        (("--confirm",), f"{ctl.home}/.ssh/{'%n' if modern else DNS_NAME}"),
+    ]:
+        said = ctl.run("client", "ssh-config", "--host", DNS_NAME, *form, *options).stdout.decode()
+        assert f"client ssh-keysign {options[0]} --host" in said
+        assert f"    IdentityFile {identity}\n" in said
+
+
+def test_a_path_that_does_not_fit_into_the_configuration(ctl: Ctl, tmp_path: Path) -> None:
+    folder = tmp_path / "with blanks"
+    folder.mkdir()
+    key = own_key(folder)
+    done = ctl.run("client", "ssh-config", "--host", DNS_NAME, "--identity", str(key))
+    refused(done, 2, "does not fit")
 
 
 def test_two_block_form_is_for_one_host(ctl: Ctl) -> None:

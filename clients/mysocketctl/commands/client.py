@@ -17,6 +17,7 @@ from clients.mysocketctl.commands.options import (
     settings_of,
 )
 from clients.mysocketctl.errors import InvalidInput
+from clients.mysocketctl.key_proofs import OwnKey
 from clients.mysocketctl.ssh_config import recipe
 from clients.mysocketctl.ssh_keys import KeyChoice, SshIdentity
 from clients.mysocketctl.tls_session import SocketDialer, run_listener, run_standard_streams
@@ -122,6 +123,8 @@ def ssh_config(
 ) -> None:
     """Print what belongs into ~/.ssh/config for a socket."""
     choice = _key_choice(own, agent_only=agent_only, confirm=confirm)
+    if own is not None:
+        OwnKey(own)  # what cannot be certified does not belong into a configuration
     click.echo(recipe(settings_of(context), host, choice, modern=modern), nl=False)
 
 
