@@ -4,20 +4,28 @@ The last check before a certificate is released: it sees the bytes, not what som
 rules for SSH are those of ``ca.formats.ssh_lint``; those for X.509 come from RFC 5280.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ca import specs
+from ca.ca_keys import MIN_CA_RSA_BITS
 from ca.formats.ssh_lint import Finding, Profile, lint
+from ca.key_strength import MIN_SUBJECT_RSA_BITS
 
 _SHORTEST_SERIAL = 2**64
 _EVERYWHERE = (x509.BasicConstraints, x509.KeyUsage, x509.SubjectKeyIdentifier)
-_IN_LEAVES = (x509.ExtendedKeyUsage, x509.SubjectAlternativeName, x509.AuthorityKeyIdentifier)
-_IN_ISSUING = (x509.ExtendedKeyUsage, x509.AuthorityKeyIdentifier)
+_IN_ISSUING = (*_EVERYWHERE, x509.ExtendedKeyUsage, x509.AuthorityKeyIdentifier)
+_IN_LEAVES = (*_IN_ISSUING, x509.SubjectAlternativeName)
+_CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+_Found = Mapping[type[x509.ExtensionType], x509.Extension[Any]]
+"""The extensions of a certificate by their kind."""
 _LEAF_PURPOSES = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH}
 _UNREADABLE = (
     ValueError,
@@ -42,6 +50,7 @@ def lint_x509(certificate: x509.Certificate) -> tuple[Finding, ...]:
         return (
             *_lint_frame(certificate),
             *_lint_window(certificate, specs.MAX_SERVER_LIFE),
+            *_lint_key(certificate, MIN_SUBJECT_RSA_BITS),
             *_lint_leaf_extensions(certificate),
         )
     except _UNREADABLE as error:
@@ -54,6 +63,7 @@ def lint_ca(certificate: x509.Certificate) -> tuple[Finding, ...]:
         return (
             *_lint_frame(certificate),
             *_lint_window(certificate, specs.ROOT_LIFE),
+            *_lint_key(certificate, MIN_CA_RSA_BITS),
             *_lint_ca_extensions(certificate),
         )
     except _UNREADABLE as error:
@@ -87,14 +97,23 @@ def _lint_window(certificate: x509.Certificate, longest: timedelta) -> tuple[Fin
     )
 
 
+def _lint_key(certificate: x509.Certificate, min_rsa_bits: int) -> tuple[Finding, ...]:
+    key = certificate.public_key()
+    if isinstance(key, rsa.RSAPublicKey):
+        return _when(key.key_size < min_rsa_bits, "key-weak", f"RSA with {key.key_size} bits")
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return _when(not isinstance(key.curve, _CURVES), "key-weak", key.curve.name)
+    known = isinstance(key, ed25519.Ed25519PublicKey)
+    return _when(not known, "key-weak", "not a kind of key that is certified here")
+
+
 def _lint_leaf_extensions(certificate: x509.Certificate) -> tuple[Finding, ...]:
-    extensions = certificate.extensions
-    missing = _missing(extensions, (*_EVERYWHERE, *_IN_LEAVES))
-    if missing:
-        return missing
-    basic = extensions.get_extension_for_class(x509.BasicConstraints)
-    usage = extensions.get_extension_for_class(x509.KeyUsage)
-    purposes = set(extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+    found = {type(extension.value): extension for extension in certificate.extensions}
+    odd = (*_missing(found, _IN_LEAVES), *_unknown(found, _IN_LEAVES))
+    if odd:
+        return odd
+    basic, usage = found[x509.BasicConstraints], found[x509.KeyUsage]
+    purposes = set(found[x509.ExtendedKeyUsage].value)
     sound = len(purposes) == 1 and purposes <= _LEAF_PURPOSES
     return (
         *_when(basic.value.ca or not basic.critical, "leaf-is-ca", "a leaf must say it is no CA"),
@@ -111,44 +130,59 @@ def _lint_leaf_extensions(certificate: x509.Certificate) -> tuple[Finding, ...]:
             "purpose-not-one",
             "a leaf serves clientAuth or serverAuth, one of them",
         ),
-        *(_lint_leaf_names(certificate, purposes) if sound else ()),
+        *_lint_leaf_names(certificate, found[x509.SubjectAlternativeName], purposes),
     )
 
 
 def _lint_leaf_names(
-    certificate: x509.Certificate, purposes: set[x509.ObjectIdentifier]
+    certificate: x509.Certificate,
+    names: x509.Extension[Any],
+    purposes: set[x509.ObjectIdentifier],
 ) -> tuple[Finding, ...]:
-    server = ExtendedKeyUsageOID.SERVER_AUTH in purposes
-    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    kinds = (x509.DNSName,) if server else (x509.UniformResourceIdentifier, x509.RFC822Name)
-    common = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    subject = list(certificate.subject)
     alternatives = {getattr(name, "value", None) for name in names.value}
+    wrong = [one for one in names.value if not isinstance(one, _name_kinds(purposes))]
     return (
         *_when(
-            not all(isinstance(name, kinds) for name in names.value),
+            bool(wrong),
             "name-of-another-kind",
             "a server has DNS names; a client has a URI and an e-mail address",
         ),
         *_when(
-            not list(certificate.subject) and not names.critical,
+            not subject and not names.critical,
             "names-not-critical",
             "names that are the only ones are critical",
         ),
         *_when(
-            not alternatives.issuperset(one.value for one in common),
+            any(one.oid != NameOID.COMMON_NAME for one in subject) or len(subject) > 1,
+            "subject-odd",
+            "a subject is empty or one common name",
+        ),
+        *_when(
+            not alternatives.issuperset(one.value for one in subject),
             "common-name-alone",
             "a common name must be one of the alternative names",
         ),
     )
 
 
+def _name_kinds(purposes: set[x509.ObjectIdentifier]) -> tuple[type[x509.GeneralName], ...]:
+    """What may stand in the alternative names; anything, if the purpose itself is wrong."""
+    if purposes == {ExtendedKeyUsageOID.SERVER_AUTH}:
+        return (x509.DNSName,)
+    if purposes == {ExtendedKeyUsageOID.CLIENT_AUTH}:
+        return (x509.UniformResourceIdentifier, x509.RFC822Name)
+    return (x509.GeneralName,)
+
+
 def _lint_ca_extensions(certificate: x509.Certificate) -> tuple[Finding, ...]:
-    extensions = certificate.extensions
+    found = {type(extension.value): extension for extension in certificate.extensions}
     root = certificate.subject == certificate.issuer
-    missing = _missing(extensions, _EVERYWHERE if root else (*_EVERYWHERE, *_IN_ISSUING))
-    if missing:
-        return missing
-    basic = extensions.get_extension_for_class(x509.BasicConstraints)
+    wanted = _EVERYWHERE if root else _IN_ISSUING
+    odd = (*_missing(found, wanted), *_unknown(found, (*_IN_ISSUING, x509.NameConstraints)))
+    if odd:
+        return odd
+    basic = found[x509.BasicConstraints]
     return (
         *_when(not basic.value.ca or not basic.critical, "ca-is-leaf", "a CA must say it is one"),
         *_when(
@@ -156,12 +190,12 @@ def _lint_ca_extensions(certificate: x509.Certificate) -> tuple[Finding, ...]:
             "path-length-wrong",
             "a root has one level below it, an issuing CA none",
         ),
-        *_lint_ca_usage(extensions.get_extension_for_class(x509.KeyUsage)),
-        *(() if root else _lint_issuing_limits(extensions)),
+        *_lint_ca_usage(found[x509.KeyUsage]),
+        *(() if root else _lint_issuing_limits(found)),
     )
 
 
-def _lint_ca_usage(usage: x509.Extension[x509.KeyUsage]) -> tuple[Finding, ...]:
+def _lint_ca_usage(usage: x509.Extension[Any]) -> tuple[Finding, ...]:
     signs = usage.value.key_cert_sign and usage.value.crl_sign
     more = usage.value.digital_signature or usage.value.key_encipherment
     return (
@@ -174,9 +208,9 @@ def _lint_ca_usage(usage: x509.Extension[x509.KeyUsage]) -> tuple[Finding, ...]:
     )
 
 
-def _lint_issuing_limits(extensions: x509.Extensions) -> tuple[Finding, ...]:
-    purposes = set(extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
-    limits = [one for one in extensions if isinstance(one.value, x509.NameConstraints)]
+def _lint_issuing_limits(found: _Found) -> tuple[Finding, ...]:
+    purposes = set(found[x509.ExtendedKeyUsage].value)
+    limits = found.get(x509.NameConstraints)
     return (
         *_when(
             not purposes or not purposes <= _LEAF_PURPOSES,
@@ -184,16 +218,18 @@ def _lint_issuing_limits(extensions: x509.Extensions) -> tuple[Finding, ...]:
             "an issuing CA certifies for clientAuth and serverAuth",
         ),
         *_when(
-            any(not one.critical for one in limits),
+            limits is not None and not limits.critical,
             "limits-not-critical",
             "limits that may be ignored are none",
         ),
     )
 
 
-def _missing(
-    extensions: x509.Extensions, wanted: tuple[type[x509.ExtensionType], ...]
-) -> tuple[Finding, ...]:
-    present = {type(extension.value) for extension in extensions}
-    absent = [kind.__name__ for kind in wanted if kind not in present]
+def _missing(found: _Found, wanted: tuple[type[x509.ExtensionType], ...]) -> tuple[Finding, ...]:
+    absent = [kind.__name__ for kind in wanted if kind not in found]
     return _when(bool(absent), "extension-missing", ", ".join(absent))
+
+
+def _unknown(found: _Found, known: tuple[type[x509.ExtensionType], ...]) -> tuple[Finding, ...]:
+    strange = [one.oid.dotted_string for kind, one in found.items() if kind not in known]
+    return _when(bool(strange), "extension-unknown", ", ".join(strange))

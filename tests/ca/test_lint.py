@@ -24,12 +24,19 @@ BOTH = [CLIENT, SERVER]
 EMAIL = x509.RFC822Name("alice@example.com")
 URI = x509.UniformResourceIdentifier("urn:mysocket:socket:s:1")
 DNS = x509.DNSName("box.example.com")
+STRANGE = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4.5"), b"\5\0")
 KEY = ec.generate_private_key(ec.SECP256R1())
 START = datetime(2026, 11, 23, tzinfo=UTC)
 
 
 def name(text: str | None) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)] if text else [])
+    """``a`` is one common name, ``O=a`` an organization, ``a+O=a`` both."""
+    kinds = [
+        (NameOID.ORGANIZATION_NAME if part.startswith("O=") else NameOID.COMMON_NAME, part)
+        for part in (text or "").split("+")
+        if part
+    ]
+    return x509.Name([x509.NameAttribute(oid, part.removeprefix("O=")) for oid, part in kinds])
 
 
 def usage(*allowed: str) -> x509.KeyUsage:
@@ -65,6 +72,7 @@ def made(values: dict[str, Any]) -> x509.Certificate:
         ),
         "key": (identifier, False),
         "authority": (authority, False),
+        "extra": (values["extra"], False),
     }
     builder = (
         x509.CertificateBuilder()
@@ -99,6 +107,7 @@ def leaf(**changes: Any) -> x509.Certificate:
             "limits": None,
             "limits_critical": True,
             "without": (),
+            "extra": None,
             "digest": hashes.SHA256(),
         }
         | changes
@@ -156,6 +165,11 @@ SERVER_LEAF = {"subject": None, "purposes": [SERVER], "names": [DNS], "names_cri
         (SERVER_LEAF | {"names_critical": False}, {"names-not-critical"}),
         (SERVER_LEAF | {"subject": "other.example.com"}, {"common-name-alone"}),
         ({"subject": "mallory@example.com"}, {"common-name-alone"}),
+        ({"subject": "alice@example.com+alice@example.com"}, {"subject-odd"}),
+        ({"subject": "O=alice@example.com"}, {"subject-odd"}),
+        ({"extra": x509.InhibitAnyPolicy(0)}, {"extension-unknown"}),
+        ({"extra": STRANGE}, {"extension-unknown"}),
+        ({"limits": DNS}, {"extension-unknown"}),
     ],
 )
 def test_each_fault_of_a_leaf_has_its_rule(changes: dict[str, Any], expected: set[str]) -> None:
@@ -183,6 +197,8 @@ def test_each_fault_of_a_leaf_has_its_rule(changes: dict[str, Any], expected: se
         ({"purposes": [*BOTH, ExtendedKeyUsageOID.CODE_SIGNING]}, {"purpose-too-wide"}),
         ({"purposes": [ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE]}, {"purpose-too-wide"}),
         ({"limits_critical": False}, {"limits-not-critical"}),
+        ({"extra": STRANGE}, {"extension-unknown"}),
+        ({"names": [DNS]}, {"extension-unknown"}),
     ],
 )
 def test_each_fault_of_an_issuing_ca_has_its_rule(
@@ -234,7 +250,9 @@ def test_whatever_the_parser_takes_can_be_linted(der: bytes, data: st.DataObject
 
 def by_openssl(folder: Path, *options: str) -> x509.Certificate:
     """What our library refuses to make, but openssl does."""
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x"]
+    command = ["openssl", "req", "-x509", "-nodes", "-subj", "/CN=x"]
+    if "-newkey" not in options:
+        command += ["-newkey", "rsa:3072"]
     out = folder / "made.pem"
     subprocess.run(
         [*command, "-keyout", "/dev/null", "-out", str(out), *options],
@@ -252,6 +270,9 @@ def by_openssl(folder: Path, *options: str) -> x509.Certificate:
         (("-set_serial", "0x" + "f" * 40), "serial-too-long"),
         (("-set_serial", "-3"), "serial-short"),
         (("-days", "3660"), "validity-too-long"),
+        (("-newkey", "rsa:1024"), "key-weak"),
+        (("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:secp224r1"), "key-weak"),
+        (("-newkey", "ed448"), "key-weak"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Parsed a serial number which wasn.t positive")
@@ -270,3 +291,9 @@ def test_a_certificate_of_the_first_version_is_found(tmp_path: Path) -> None:
     assert old.version is x509.Version.v1
     found = {finding.rule for finding in lint_x509(old)}
     assert {"version-not-3", "extension-missing"} <= found
+
+
+def test_a_ca_key_is_stronger_than_its_subjects(tmp_path: Path) -> None:
+    middling = by_openssl(tmp_path, "-newkey", "rsa:2048")
+    assert "key-weak" in {finding.rule for finding in lint_ca(middling)}
+    assert "key-weak" not in {finding.rule for finding in lint_x509(middling)}
