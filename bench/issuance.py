@@ -23,7 +23,7 @@ CALLERS = (1, 8, 16, 32)
 TARGET_PER_SECOND = 1000
 TARGET_P99_MS = 25
 
-_LATENCY = re.compile(r"^\s+(50|99)%\s+([0-9.]+)(us|ms|s)$", re.MULTILINE)
+_LATENCY = re.compile(r"^\s+(50|99)%\s+([0-9.]+)(us|ms|s)\s*$", re.MULTILINE)
 _MILLISECONDS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 
 
@@ -100,12 +100,17 @@ def measure(
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     took, used = time.monotonic() - began, cpu_seconds(pids) - before
     count = re.search(r"(\d+) requests in", done.stdout)
-    if count is None or "Non-2xx" in done.stdout or "Socket errors" in done.stdout:
-        raise RuntimeError(f"wrk:\n{done.stdout}{done.stderr}{gateway.process.output()[-2000:]}")
     latency = {
         share: float(value) * _MILLISECONDS[unit]
         for share, value, unit in _LATENCY.findall(done.stdout)
     }
+    if (
+        count is None
+        or len(latency) < 2
+        or "Non-2xx" in done.stdout
+        or "Socket errors" in done.stdout
+    ):
+        raise RuntimeError(f"wrk:\n{done.stdout}{done.stderr}{gateway.process.output()[-2000:]}")
     return Issuance(
         callers=callers,
         per_second=int(count[1]) / took,
