@@ -129,6 +129,8 @@ class WireGateway:
     ssh_ca: ed25519.Ed25519PrivateKey = field(default_factory=ed25519.Ed25519PrivateKey.generate)
     tunnel: dict[str, Any] = field(default_factory=dict)
     codes: dict[str, str] = field(default_factory=dict)
+    more: dict[tuple[str, str], Callable[..., tuple[int, Any]]] = field(default_factory=dict)
+    """Further calls a test answers itself, as in ``_ROUTES``."""
     nonces: set[str] = field(default_factory=set)
     """Challenges given out and not yet answered."""
     server: ThreadingHTTPServer | None = None
@@ -159,7 +161,7 @@ class WireGateway:
         self.requests.append((method, path, body))
         if refused := self.refuse.get(f"{method} {path}"):
             return refused
-        for (verb, pattern), route in _ROUTES.items():
+        for (verb, pattern), route in (_ROUTES | self.more).items():
             found = re.fullmatch(pattern, path)
             if found and verb == method:
                 return route(self, body, token, *found.groups())
