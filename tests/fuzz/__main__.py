@@ -10,6 +10,7 @@ import atheris
 
 INSTRUMENTED = [
     "ca",
+    "clients.mysocketctl.sightings",
     "proxy.tunnels.ssh.login",
     "cryptography.hazmat.primitives.serialization.ssh",
     "sshpubkeys",

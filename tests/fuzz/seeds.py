@@ -15,6 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from ca.formats import ssh_certificate, wire
 from ca.formats.checkpoint import Checkpoint, LogKey
+from ca.formats.host_messages import Bundle
 from ca.formats.krl import Krl, RevokedByCa
 from ca.formats.log_proof import InclusionProof
 from ca.formats.ssh_keys import (
@@ -111,6 +112,43 @@ def _log_texts() -> Iterator[tuple[str, str, bytes]]:
     yield "log-proof", "proof", json.dumps(proof.to_json()).encode()
 
 
+def _other_texts() -> Iterator[tuple[str, str, bytes]]:
+    key = public_keys()["p256"]
+    bundle = Bundle(
+        host_id="host",
+        dns_name="calm-otter.edge.test",
+        nonce="0" * 32,
+        number=4,
+        issued_at=1_795_392_000,
+        krl=Krl().encode(),
+        user_cas=(key.line,),
+        host_cas=(key.line, key.line),
+    )
+    yield "bundle", "plain", bundle.encode().encode()
+    fingerprint = key.fingerprint.encode()
+    yield (
+        "sightings",
+        "sshd",
+        b"".join(
+            (
+                b"sshd[7]: Accepted publickey for bob from 192.0.2.1 port 50022 ssh2: ",
+                b"ED25519-CERT " + fingerprint + b" ID ann@corp.test/d-1/3 (serial 7) CA ED25519 ",
+                fingerprint + b"\n",
+            )
+        ),
+    )
+    yield (
+        "sightings",
+        "edge",
+        b'{"kind":"stream","peer_serial":"ff","upstream":"/t","details":""}\n',
+    )
+    listed = wire.string(key.blob) + wire.string(b"mysocket ssh-host")
+    yield "agent-answer", "keys", b"\x0c" + wire.uint32(2) + listed * 2
+    for name in ("ed25519", "p256"):
+        signed = sign_blob(KEYS[name], b"message")
+        yield "agent-answer", f"signed-{name}", b"\x0e" + wire.string(signed)
+
+
 def seeds() -> Iterator[tuple[str, str, bytes]]:
     """Target, name and content of each seed."""
     signer = KEYS["ed25519"]
@@ -171,6 +209,7 @@ def seeds() -> Iterator[tuple[str, str, bytes]]:
     )
     yield "merkle", "path", b"".join(map(wire.uint32, (3, 4, 9))) + b"h" * 128
     yield from _log_texts()
+    yield from _other_texts()
 
 
 def main() -> None:

@@ -17,13 +17,16 @@ from ca.errors import CaError
 from ca.formats import ssh_certificate, ssh_keys, ssh_lint, wire
 from ca.formats.checkpoint import Checkpoint, LogKey
 from ca.formats.errors import FormatError, SignatureInvalid
+from ca.formats.host_messages import parse_bundle
 from ca.formats.krl import Krl, RevokedByCa, parse_krl
 from ca.formats.log_proof import InclusionProof, LogEntry
 from ca.formats.merkle import verify_consistency, verify_inclusion
 from ca.formats.ssh_keys import KeyBlob, blob_of, parse_key_blob, parse_key_line
 from ca.formats.ssh_lint_rules import RULES, Profile
 from ca.formats.sshsig import parse_armored, parse_sshsig, verify_sshsig
+from ca.signers import ssh_agent
 from ca.subject_keys import MAX_KEY_BYTES, parse_csr, parse_ssh_public_key
+from clients.mysocketctl.sightings import Sighting, read_edge_log, read_sshd_log
 from proxy.errors import TunnelRefused
 from proxy.state import TunnelUser
 from proxy.tunnels.ssh.login import LoginKeys, read_certificate
@@ -269,6 +272,38 @@ def merkle(data: bytes) -> None:
     assert not consistent
 
 
+def bundle(data: bytes) -> None:
+    """A host's bundle that can be read has one text."""
+    text = data.decode("utf-8", "surrogateescape")
+    try:
+        found = parse_bundle(text)
+    except FormatError:
+        return
+    assert found.encode() == text
+    assert parse_bundle(found.encode()) == found
+
+
+def sightings(data: bytes) -> None:
+    """Any log can be read to its end, and what it says of certificates can be asked about."""
+    lines = data.splitlines(keepends=True)
+    for found in (*read_sshd_log(lines), *read_edge_log(lines)):
+        if isinstance(found, Sighting):
+            json.dumps(found.question()).encode()
+        else:
+            assert found.line in lines
+
+
+def agent_answer(data: bytes) -> None:
+    """An agent that answers nonsense holds no keys and signs nothing."""
+    for read in (
+        ssh_agent._read_identities,
+        lambda answer: ssh_agent._read_signature(_SIGNERS[0], b"ssh-ed25519", answer),
+        lambda answer: ssh_agent._read_signature(_SIGNERS[1], b"ecdsa-sha2-nistp256", answer),
+    ):
+        with contextlib.suppress(FormatError):
+            read(data)
+
+
 def subject_key(data: bytes) -> None:
     """A key that is certified is read alike by the format's own parser."""
     try:
@@ -319,6 +354,9 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
         "checkpoint": checkpoint,
         "log-proof": log_proof,
         "merkle": merkle,
+        "bundle": bundle,
+        "sightings": sightings,
+        "agent-answer": agent_answer,
         "subject-key": subject_key,
         "csr": csr,
     }

@@ -24,6 +24,7 @@ from ca.formats.merkle import (
 from ca.formats.ssh_keys import blob_of, sign_blob, verify_signature
 from ca.formats.ssh_lint_rules import Profile
 from ca.formats.sshsig import make_sshsig, parse_armored, verify_sshsig
+from clients.mysocketctl.sightings import Sighting, read_sshd_log
 from proxy.errors import TunnelRefused
 from proxy.state import TunnelUser
 from proxy.tunnels.ssh.login import LoginKeys, read_certificate
@@ -253,6 +254,28 @@ def test_a_message_signature_is_for_its_namespace(
 
 
 # The log.
+
+
+@quickly
+@given(
+    user=st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=60),
+    key_id=st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=200)
+    | st.just(f"x (serial 1) CA ED25519 {PUBLIC['rsa'].fingerprint}")
+    | st.just(f"x ssh2: RSA-CERT {PUBLIC['rsa'].fingerprint} ID y (serial 2) CA"),
+    serial=uint64,
+)
+def test_no_key_id_makes_sshds_log_name_another_certificate(
+    user: str, key_id: str, serial: int
+) -> None:
+    key, ca = PUBLIC["p256"].fingerprint, PUBLIC["p384"].fingerprint
+    line = (
+        f"Nov 23 12:00:00 web sshd[7]: Accepted publickey for {user} from 192.0.2.1 port 50022 "
+        f"ssh2: ECDSA-CERT {key} ID {key_id} (serial {serial}) CA ECDSA {ca}\n"
+    )
+    (found,) = read_sshd_log([line.encode()])
+    assert isinstance(found, Sighting)
+    assert (found.serial, found.ca) == (str(serial), ca)
+
 
 LOG = LogKey(origin="gateway.test/ca/log", public=AUTHORITY.public_key())
 

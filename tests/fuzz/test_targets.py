@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.fuzz.seeds import CORPUS
 from tests.fuzz.targets import TARGETS
 
-GUIDED_RUNS = 4000
+GUIDED_RUNS = 2000
 """Inputs of each guided run; ``make fuzz`` goes on for minutes instead."""
 ROOT = Path(__file__).parents[2]
 
