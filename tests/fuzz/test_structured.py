@@ -24,7 +24,7 @@ from ca.formats.merkle import (
 from ca.formats.ssh_keys import blob_of, sign_blob, verify_signature
 from ca.formats.ssh_lint_rules import Profile
 from ca.formats.sshsig import make_sshsig, parse_armored, verify_sshsig
-from clients.mysocketctl.sightings import Sighting, read_sshd_log
+from clients.mysocketctl.sightings import Sighting, Unreadable, read_sshd_log
 from proxy.errors import TunnelRefused
 from proxy.state import TunnelUser
 from proxy.tunnels.ssh.login import LoginKeys, read_certificate
@@ -275,6 +275,12 @@ def test_no_key_id_makes_sshds_log_name_another_certificate(
     (found,) = read_sshd_log([line.encode()])
     assert isinstance(found, Sighting)
     assert (found.serial, found.ca) == (str(serial), ca)
+
+
+def test_a_line_made_to_keep_the_reader_busy_is_named_and_passed_over() -> None:
+    part = f"Accepted publickey for x from 1 port 1 ssh2: A-CERT {PUBLIC['rsa'].fingerprint} ID "
+    line = f"sshd[7]: {part * 4000}\n".encode()
+    assert list(read_sshd_log([line, b"x" * 100_000, b"\n"])) == [Unreadable(line)]
 
 
 LOG = LogKey(origin="gateway.test/ca/log", public=AUTHORITY.public_key())
