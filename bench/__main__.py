@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from bench import certificates, discovery, edge_state, handshakes, issuance, requests
+from bench import certificates, discovery, edge_state, handshakes, issuance, requests, signers
 from bench.figures import Figure, chart, table
 
 BENCHMARKS: Mapping[str, Callable[[bool], list[tuple[str, float, str, str, float]]]] = {
     "requests": requests.run,
     "handshakes": handshakes.run,
     "certificates": certificates.run,
+    "signers": signers.run,
     "issuance": issuance.run,
     "discovery": discovery.run,
     "edge_state": edge_state.run,
