@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from ca import ssh, x509
-from ca.crl import RevokedX509, make_crl
+from ca.crl import KeptCrls, RevokedX509
 from ca.formats.log_proof import InclusionProof, LogEntry
 from ca.keybox import KeyBox, open_private_key, seal_private_key
 from ca.serials import ssh_serial, x509_serial
@@ -117,6 +117,7 @@ class Authority:
         self._store = store
         self._clock = clock
         self._issuances = issuances
+        self._crls = KeptCrls(CRL_LIFE)
         self._drift = timedelta(minutes=settings.clock_drift_minutes)
         self._life = timedelta(minutes=settings.grant_minutes)
         self._server_names = (*settings.gateway_names, f"*.{settings.edge_domain}")
@@ -201,14 +202,7 @@ class Authority:
         wanted = ca_key_id or self.generations.active(X509_ISSUING).record.key_id
         for record in self.generations.trusted(X509_ISSUING):
             if record.key_id == wanted:
-                now = self._clock()
-                return make_crl(
-                    self.generations.issuer(record),
-                    number=milliseconds(now),
-                    revoked=revoked,
-                    this_update=now,
-                    next_update=now + CRL_LIFE,
-                )
+                return self._crls.current(self.generations.issuer(record), revoked, self._clock())
         raise NotFound("no such issuing CA", reason="ca-unknown")
 
     def issue_client_certificate(self, grant: Grant, csr: str) -> Issued[x509.IssuedCertificate]:
