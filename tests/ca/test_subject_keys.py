@@ -181,6 +181,11 @@ def test_a_security_key_is_not_taken_for_a_plain_one(line: str) -> None:
     assert b64encode(parsed.blob).decode() == line.split()[1]
 
 
+def test_a_security_key_made_for_the_web_is_told_so() -> None:
+    with pytest.raises(errors.KeyMalformedError, match="ssh:"):
+        parse_ssh_public_key(line_of("sk-ssh-ed25519@openssh.com", BLOB[-32:], b"https://x.org"))
+
+
 def test_a_plain_key_is_no_security_key() -> None:
     parsed = parse_ssh_public_key(LINES[2])
     assert (parsed.is_security_key, parsed.application) == (False, None)

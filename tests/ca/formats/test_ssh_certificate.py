@@ -193,6 +193,15 @@ def test_every_cut_is_noticed() -> None:
         parse_certificate_blob(BLOB + bytes(MAX_CERTIFICATE_BYTES))
 
 
+def test_a_certificate_can_be_too_long() -> None:
+    long = signed(principals=(b"p" * 250,) * (MAX_CERTIFICATE_BYTES // 254))
+    assert len(long) > MAX_CERTIFICATE_BYTES
+    with pytest.raises(CertificateFormatError, match="at most"):
+        parse_certificate_blob(long)
+    shorter = signed(principals=(b"p" * 250,) * (MAX_CERTIFICATE_BYTES // 254 - 2))
+    assert len(parse_certificate_blob(shorter).principals) > 500
+
+
 def _with_options(packed: bytes) -> bytes:
     """The certificate with ``packed`` in place of its (empty) critical options."""
     empty_then_extensions = string(b"") + string(encode_options(((b"permit-pty", b""),)))
