@@ -282,8 +282,11 @@ def test_no_such_host_certificate(changes: dict[str, Any], reason: str) -> None:
 
 @pytest.mark.parametrize(
     "principals",
-    [("db",), ("db.edge.localhost", "xn--dtenbank-8za.edge.localhost", "1db")]
-    + [(".".join(["x" * 63] * 3 + ["x" * 61]),)],
+    [
+        ("db",),
+        ("db.edge.localhost", "xn--dtenbank-8za.edge.localhost", "1db"),
+        (".".join(["x" * 63] * 3 + ["x" * 61]),),
+    ],
 )
 def test_such_a_host_certificate(principals: tuple[str, ...]) -> None:
     spec = host_spec(NOW, principals=principals, not_before=NOW, not_after=NOW + MAX_HOST_LIFE)
