@@ -3,8 +3,9 @@
 A key stays where it was made: changing a setting counts from the next generation on.
 """
 
+import time
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from threading import Lock
@@ -27,6 +28,10 @@ FILE = "file"
 _MOST_OPEN = 4096
 """Signers kept open: a socket's CA is used again and again while somebody works through it."""
 
+IDLE_SECONDS = 900.0
+"""An open signer nobody used for so long is let go, with the key it may hold: another gateway may
+have ended its generation since."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MadeKey:
@@ -42,7 +47,9 @@ class MadeKey:
 class Signing:
     """Makes, opens and destroys the keys of generations; may be used from several threads."""
 
-    def __init__(self, settings: Settings, box: KeyBox) -> None:
+    def __init__(
+        self, settings: Settings, box: KeyBox, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         """Reach for nothing yet but the built-in and installed backends the settings name.
 
         Raises:
@@ -51,7 +58,8 @@ class Signing:
         self._settings = settings.ca
         self._options = _options(settings.ca, box)
         self._backends: dict[str, SignerBackend] = {}
-        self._open: OrderedDict[tuple[str, int, str], Signer] = OrderedDict()
+        self._monotonic = monotonic
+        self._open: OrderedDict[tuple[str, int, str], tuple[Signer, float]] = OrderedDict()
         self._lock = Lock()
         try:
             for name in settings.ca.signers:
@@ -91,16 +99,24 @@ class Signing:
         key = (record.ca_id, record.generation, record.key_id)
         with self._lock:
             if key in self._open:
-                self._open.move_to_end(key)
-                return self._open[key]
+                signer, _ = self._open.pop(key)
+                self._open[key] = signer, self._monotonic()
+                return signer
         signer = self._backend(record.signer).load(_held(record))
         if signer.public_key != _public_key(record):
             raise KeyStoreError(f"the key kept for {record.ca_id} is not its generation's")
         with self._lock:
-            self._open[key] = signer
-            if len(self._open) > _MOST_OPEN:
-                self._open.popitem(last=False)
+            self._open[key] = signer, self._monotonic()
+            self._let_go()
         return signer
+
+    def _let_go(self) -> None:
+        """Drop what was not used for long, and more than may be kept; longest unused first."""
+        idle = self._monotonic() - IDLE_SECONDS
+        for key, (_, used) in list(self._open.items()):
+            if used > idle and len(self._open) <= _MOST_OPEN:
+                return
+            del self._open[key]
 
     def give_back(self, record: CaGenerationRecord) -> None:
         """Undo ``make`` for a record that did not come to be a generation.

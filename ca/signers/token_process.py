@@ -7,8 +7,11 @@ After an answer ``unavailable`` it ends as well: the next one starts with a libr
 """
 
 import json
+import os
+import select
 import socket
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,9 +34,14 @@ _PIN_REFUSED = (
 )
 
 
+GRACE_SECONDS = 20.0
+"""How long an operation that is under way may go on after the gateway is gone."""
+
+
 def main(module: str, label: str, pin_file: str) -> None:
     """Serve one gateway until it hangs up."""
     with socket.socket(fileno=0) as channel:
+        end_with(channel, GRACE_SECONDS)
         keys: TokenKeys | None = None
         while True:
             try:
@@ -48,6 +56,22 @@ def main(module: str, label: str, pin_file: str) -> None:
             send(channel, json.dumps(answer).encode("ascii"))
             if answer.get("error") == "unavailable":
                 return
+
+
+def end_with(channel: socket.socket, grace: float) -> None:
+    """End this process, ``grace`` seconds after the other side hung up at the latest.
+
+    The main thread sees the end by itself, unless the library holds it for ever.
+    """
+
+    def watch() -> None:
+        ended = select.poll()
+        ended.register(channel.fileno(), select.POLLRDHUP)
+        ended.poll()
+        threading.Event().wait(grace)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _open(module: str, label: str, pin_file: str) -> TokenKeys:

@@ -5,7 +5,9 @@ import logging
 import os
 import secrets
 import signal
+import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,6 +116,18 @@ def test_the_process_ends_with_its_gateway(backend: TokenBackend) -> None:
     assert running is not None
     running.channel.close()
     assert running.process.wait(10) == 0
+
+
+def test_a_process_the_library_holds_ends_after_its_gateway_too() -> None:
+    held = "import socket, threading; from ca.signers.token_process import end_with\n"
+    held += "end_with(socket.socket(fileno=0), 0.05); threading.Event().wait()"
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen([sys.executable, "-c", held], stdin=theirs.fileno())
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1)
+    ours.close()
+    assert process.wait(20) == 1
 
 
 @pytest.mark.parametrize(

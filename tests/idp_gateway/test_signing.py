@@ -19,7 +19,7 @@ from ca.ssh import ca_public_line, fingerprint
 from idp_gateway.errors import SettingsError
 from idp_gateway.records import CaGenerationRecord, CaState
 from idp_gateway.settings import CaSettings, Settings
-from idp_gateway.signing import MadeKey, Signing
+from idp_gateway.signing import IDLE_SECONDS, MadeKey, Signing
 
 BOX = KeyBox(bytes(32))
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -60,6 +60,22 @@ def test_an_open_key_is_kept_until_it_is_destroyed(signing: Signing) -> None:
     assert signing.open(record) is not signer
     with pytest.raises(KeyMissingError, match="not kept"):
         signing.open(replace(record, generation=2, private_sealed=None))
+
+
+def test_a_key_nobody_uses_is_let_go(settings: Settings) -> None:
+    now = 0.0
+    signing = Signing(settings, BOX, monotonic=lambda: now)
+    busy, idle, last = (
+        record_of(ca, signing.make(ca)) for ca in ("ssh-host", "ssh-tunnel", "ssh-user:1")
+    )
+    kept, dropped = signing.open(busy), signing.open(idle)
+    now = IDLE_SECONDS - 1
+    assert signing.open(busy) is kept
+    now = IDLE_SECONDS + 1
+    signing.open(last)
+    assert list(signing._open) == [("ssh-host", 1, busy.key_id), ("ssh-user:1", 1, last.key_id)]
+    assert signing.open(busy) is kept
+    assert signing.open(idle) is not dropped
 
 
 def test_a_key_opens_for_its_own_ca_and_generation_only(signing: Signing) -> None:
