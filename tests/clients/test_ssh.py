@@ -166,8 +166,8 @@ class TestOwnKey:
         public = key.with_suffix(".pub")
         assert keysign(ctl, f"--identity={public}", SSH_AUTH_SOCK=agent).returncode == 0
         assert certified(ctl).key_blob == parse_key_line(public.read_bytes())
-        (ctl.home / ".ssh" / f"{DNS_NAME}-cert.pub").unlink()
         assert keysign(ctl, SSH_AUTH_SOCK=agent).returncode == 0  # a key of ours again
+        assert certified(ctl).key_blob != parse_key_line(public.read_bytes())
         listed = subprocess.run(
             ["ssh-add", "-L"], env={"SSH_AUTH_SOCK": agent}, capture_output=True, check=True
         ).stdout
