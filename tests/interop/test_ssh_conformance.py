@@ -1,6 +1,7 @@
 """The conformance matrix: what OpenSSH makes of certificates, ours and those nobody should make."""
 
 import asyncio
+import subprocess
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -33,6 +34,21 @@ from tests.support.inetd_sshd import InetdSshd
 from tests.support.raw_ssh import Outcome, RawIdentity, log_in, raw_host
 
 Servers = dict[str, InetdSshd]
+DOCUMENTED = "OpenSSH_9.2"
+"""What the page is about. Others are held to what we issue, not to each word and oddity."""
+
+
+@pytest.fixture(scope="module")
+def documented() -> bool:
+    """Whether the installed OpenSSH is that of the page."""
+    return subprocess.run(
+        ["ssh", "-V"], capture_output=True, text=True, check=True
+    ).stderr.startswith(DOCUMENTED)
+
+
+def _skip_unless(documented: bool, case: Case) -> None:
+    if case.rule and not documented:
+        pytest.skip(f"not issued here, and the page is about {DOCUMENTED}")
 
 
 @pytest.fixture(scope="module")
@@ -141,8 +157,9 @@ def write_krl(path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("case", USER_CASES, ids=conformance.names(USER_CASES))
 async def test_sshd_on_user_certificates(
-    case: Case, servers: Servers, revoked: Path, tmp_path: Path
+    case: Case, servers: Servers, revoked: Path, tmp_path: Path, *, documented: bool
 ) -> None:
+    _skip_unless(documented, case)
     if case.krl:
         write_krl(revoked, case.krl)
     server = servers["revocation" if case.krl else case.server]
@@ -152,7 +169,7 @@ async def test_sshd_on_user_certificates(
         outcome = await log_in(connected, server.login, identity, case.wish)
     said = log.read_text()
     assert outcome == Outcome(accepted=case.accepted, works=case.accepted and case.works), said
-    assert case.says in said, said
+    assert case.says in said or not documented, said
 
 
 async def _dial(case: Case, port: int, directory: Path) -> tuple[bool, str]:
@@ -187,11 +204,12 @@ async def _dial(case: Case, port: int, directory: Path) -> tuple[bool, str]:
 
 
 @pytest.mark.parametrize("case", HOST_CASES, ids=conformance.names(HOST_CASES))
-async def test_ssh_on_host_certificates(case: Case, tmp_path: Path) -> None:
+async def test_ssh_on_host_certificates(case: Case, tmp_path: Path, *, documented: bool) -> None:
+    _skip_unless(documented, case)
     async with raw_host(shown(case, made(case))) as port:
         accepted, said = await _dial(case, port, tmp_path)
     assert accepted is case.accepted, said
-    assert case.says in said, said
+    assert case.says in said or not documented, said
 
 
 def test_the_page_shows_the_matrix() -> None:
