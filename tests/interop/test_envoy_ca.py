@@ -52,11 +52,11 @@ async def edge(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Edge]:
 
 
 class ProductAuthority:
-    """Stands where the edge's tests have an authority of their own: what the feed carries."""
+    """Stands where the edge's tests have an authority of their own: what the feed carries, which
+    is the issuing CA without its root."""
 
     def __init__(self, issuing: x509.Issuer) -> None:
-        self.issuing = issuing
-        self.pem = issuing.trust_pem.decode("ascii")
+        self.pem = issuing.pem.decode("ascii")
 
 
 async def install(edge: Edge, make_key: Callable[[], Any]) -> x509.Issuer:
