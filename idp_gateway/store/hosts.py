@@ -39,7 +39,8 @@ class HostStore(StorePart):
             QuotaExceeded: the socket has as many hosts as it may have.
         """
         with self.database.writing() as connection:
-            _check_owner(connection, account_id, wanted.socket_id)
+            # Locked, so that of two enrolments of one key the second finds the first.
+            _check_owner(connection, account_id, wanted.socket_id, lock=True)
             known = find_one(
                 connection,
                 HostRecord,
@@ -138,11 +139,13 @@ class HostStore(StorePart):
             connection.execute(update(HOSTS).where(HOSTS.c.host_id == host_id).values(**values))
 
 
-def _check_owner(connection: Connection, account_id: str, socket_id: str) -> None:
+def _check_owner(
+    connection: Connection, account_id: str, socket_id: str, *, lock: bool = False
+) -> None:
     query = select(SOCKETS.c.socket_id).where(
         SOCKETS.c.socket_id == socket_id, SOCKETS.c.account_id == account_id
     )
-    if connection.execute(query).first() is None:
+    if connection.execute(query.with_for_update() if lock else query).first() is None:
         raise NotFound("no such socket", reason=Reason.SOCKET_UNKNOWN)
 
 

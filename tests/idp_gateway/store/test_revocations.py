@@ -1,0 +1,235 @@
+"""Revocations on both databases: what they change together, what they name, and in any order."""
+
+import dataclasses
+import itertools
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from idp_gateway.errors import Conflict, NotFound, QuotaExceeded
+from idp_gateway.records import (
+    CertificateKind,
+    CertificateRecord,
+    RevocationRecord,
+    RevocationScope,
+    SocketRecord,
+)
+from idp_gateway.store import Store, revocations
+from tests.support.rows import NOW, PORTS, certificate, owner_with_socket, race
+
+SSH = (CertificateKind.SSH_USER,)
+LATER = NOW + timedelta(seconds=1)
+_numbers = itertools.count(1)
+
+
+def revocation(socket: SocketRecord, **changes: Any) -> RevocationRecord:
+    plain = RevocationRecord(
+        revocation_id=f"revocation-{next(_numbers)}",
+        socket_id=socket.socket_id,
+        scope=RevocationScope.PERSON,
+        value="ann@corp.test",
+        reason="",
+        created_by=socket.account_id,
+        created_at=NOW,
+    )
+    return dataclasses.replace(plain, **changes)
+
+
+def issued(store: Store, socket: SocketRecord, **changes: Any) -> CertificateRecord:
+    record = certificate(
+        **{
+            "serial": str(1000 + next(_numbers)),
+            "kind": CertificateKind.SSH_USER,
+            "socket_id": socket.socket_id,
+            "epoch": socket.epoch,
+        }
+        | changes
+    )
+    store.record_certificate(record)
+    return record
+
+
+def named(store: Store, socket: SocketRecord, now: datetime = NOW, kinds: Any = SSH) -> set[str]:
+    found = store.live_revoked(now, kinds=kinds, socket_id=socket.socket_id)
+    return {one.serial for one in found}
+
+
+def fresh(store: Store, socket: SocketRecord) -> SocketRecord:
+    found = store.find_socket(socket.socket_id)
+    assert found is not None
+    return found
+
+
+def test_a_revocation_blocks_and_ends_the_epoch_in_one_transaction(store: Store) -> None:
+    owner, socket = owner_with_socket(store)
+    revision = store.revision()
+
+    made = store.add_revocation(owner.account_id, revocation(socket))
+
+    after = fresh(store, socket)
+    assert (after.blocked_emails, after.epoch) == (("ann@corp.test",), socket.epoch + 1)
+    assert store.revocations_of(owner.account_id, socket.socket_id) == (made,)
+    (change,) = store.changes_since(revision)
+    assert change.entity_id == socket.socket_id
+
+
+def test_a_lift_takes_the_block_away_and_ends_nothing(store: Store) -> None:
+    owner, socket = owner_with_socket(store)
+    made = store.add_revocation(owner.account_id, revocation(socket))
+    ended = fresh(store, socket).epoch
+
+    lifted = store.lift_revocation(owner.account_id, socket.socket_id, made.revocation_id, LATER)
+
+    assert lifted == dataclasses.replace(made, lifted_at=LATER)
+    after = fresh(store, socket)
+    assert (after.blocked_emails, after.epoch) == ((), ended)
+    again = store.lift_revocation(
+        owner.account_id, socket.socket_id, made.revocation_id, LATER + timedelta(days=1)
+    )
+    assert again == lifted
+
+
+def test_of_racing_revocations_none_is_lost(store: Store) -> None:
+    owner, socket = owner_with_socket(store)
+    people = [f"p{number}@corp.test" for number in range(6)]
+
+    race(
+        [
+            lambda p=person: store.add_revocation(owner.account_id, revocation(socket, value=p))
+            for person in people
+        ]
+        + [
+            lambda: store.update_socket(
+                owner.account_id,
+                socket.socket_id,
+                {"description": "changed"},
+                bump_epoch=True,
+                ports=PORTS,
+                now=NOW,
+            )
+        ]
+    )
+
+    after = fresh(store, socket)
+    assert after.blocked_emails == tuple(people)
+    assert after.epoch == socket.epoch + 7
+    assert after.description == "changed"
+
+
+def test_of_the_same_revocation_at_once_one_is_kept(store: Store) -> None:
+    owner, socket = owner_with_socket(store)
+    wanted = [revocation(socket) for _ in range(5)]
+
+    results = race([lambda w=one: store.add_revocation(owner.account_id, w) for one in wanted])
+
+    assert len({one.revocation_id for one in results}) == 1
+    assert fresh(store, socket).epoch == socket.epoch + 1
+
+
+@pytest.mark.parametrize(
+    ("scope", "value", "certificates"),
+    [
+        (RevocationScope.PERSON, "ann@corp.test", {"subject": "ann@corp.test"}),
+        (RevocationScope.KEY, "SHA256:k", {"public_key_fingerprint": "SHA256:k"}),
+        (RevocationScope.SERIAL, "77", {"serial": "77"}),
+    ],
+)
+def test_what_is_named_and_what_is_not(
+    scope: RevocationScope, value: str, certificates: dict[str, str], store: Store
+) -> None:
+    owner, socket = owner_with_socket(store)
+    _, elsewhere = owner_with_socket(store)
+    meant = issued(store, socket, **certificates)
+    issued(store, socket, subject="bob@corp.test", public_key_fingerprint="SHA256:b")
+    gone = {"not_before": NOW - timedelta(hours=1), "not_after": NOW}
+    issued(store, socket, **(certificates | {"serial": "5"} | gone))
+    if scope is not RevocationScope.SERIAL:
+        issued(store, elsewhere, **certificates)
+
+    store.add_revocation(owner.account_id, revocation(socket, scope=scope, value=value))
+
+    assert named(store, socket) == {meant.serial}
+    assert named(store, elsewhere) == set()
+    assert named(store, socket, meant.not_after) == set()
+
+
+def test_a_certificate_on_its_way_while_its_person_is_revoked_is_named(store: Store) -> None:
+    owner, socket = owner_with_socket(store)
+    made = store.add_revocation(owner.account_id, revocation(socket))
+    slipped = issued(store, socket, subject="ann@corp.test", issued_at=LATER)
+    assert named(store, socket) == {slipped.serial}
+
+    store.lift_revocation(
+        owner.account_id, socket.socket_id, made.revocation_id, LATER + timedelta(seconds=1)
+    )
+    after = issued(store, socket, subject="ann@corp.test", issued_at=LATER + timedelta(seconds=2))
+
+    assert named(store, socket) == {slipped.serial}
+    assert after.serial not in named(store, socket)
+
+
+def test_everything_up_to_now_is_told_by_the_epoch(store: Store) -> None:
+    owner, socket = owner_with_socket(store)
+    old = issued(store, socket)
+    made = store.add_revocation(
+        owner.account_id, revocation(socket, scope=RevocationScope.SOCKET, value="")
+    )
+    slipped = issued(store, socket, issued_at=LATER)
+    new = issued(store, socket, epoch=fresh(store, socket).epoch, issued_at=LATER)
+
+    assert made.value == str(socket.epoch)
+    assert named(store, socket) == {old.serial, slipped.serial}
+    assert new.serial not in named(store, socket)
+    with pytest.raises(Conflict):
+        store.lift_revocation(owner.account_id, socket.socket_id, made.revocation_id, LATER)
+
+
+def test_a_serial_has_to_be_of_the_socket(store: Store) -> None:
+    owner, socket = owner_with_socket(store)
+    stranger, other = owner_with_socket(store)
+    theirs = issued(store, other)
+    edge = issued(store, socket, kind=CertificateKind.SSH_TUNNEL)
+
+    for serial in (theirs.serial, edge.serial, "12345678"):
+        wanted = revocation(socket, scope=RevocationScope.SERIAL, value=serial)
+        with pytest.raises(NotFound):
+            store.add_revocation(owner.account_id, wanted)
+    with pytest.raises(NotFound):
+        store.add_revocation(stranger.account_id, revocation(socket))
+    assert fresh(store, socket) == socket
+
+
+def test_there_is_an_end_to_what_may_stand(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(revocations, "MAX_STANDING", 2)
+    owner, socket = owner_with_socket(store)
+    for person in ("a@corp.test", "b@corp.test"):
+        store.add_revocation(owner.account_id, revocation(socket, value=person))
+
+    with pytest.raises(QuotaExceeded):
+        store.add_revocation(owner.account_id, revocation(socket, value="c@corp.test"))
+    assert len(fresh(store, socket).blocked_emails) == 2
+
+
+def test_there_is_an_end_to_what_a_list_names(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revocations, "MAX_LISTED", 2)
+    owner, socket = owner_with_socket(store)
+    for _ in range(3):
+        issued(store, socket, subject="ann@corp.test")
+    store.add_revocation(owner.account_id, revocation(socket))
+
+    with pytest.raises(QuotaExceeded) as caught:
+        named(store, socket)
+    assert caught.value.reason == "too-many-revoked"
+
+
+def test_revocations_go_with_their_socket(store: Store) -> None:
+    owner, socket = owner_with_socket(store)
+    issued(store, socket, subject="ann@corp.test")
+    store.add_revocation(owner.account_id, revocation(socket))
+
+    store.delete_socket(owner.account_id, socket.socket_id, NOW)
+
+    assert named(store, socket) == set()
