@@ -61,6 +61,7 @@ def test_a_login_through_the_edge(machine_room: tuple[dict[str, Any], Sshd], ali
 def test_the_pin_is_nowhere_to_be_seen(
     machine_room: tuple[dict[str, Any], Sshd], product: Product
 ) -> None:
+    assert product.process is not None
     processes = [command_line(pid) for pid in children_of(product.process.pid)]
     assert any("token_process" in line for line in processes)
     assert not any(PIN in line for line in processes)
