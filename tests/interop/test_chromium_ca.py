@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509 as cryptography_x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from playwright.sync_api import Error
 
@@ -68,9 +69,7 @@ def serving(certificate: bytes, folder: Path) -> Iterator[int]:
 
 def visit(issuing: x509.Issuer, host: str, certificate: bytes, folder: Path) -> str:
     """``200``, or why the browser does not show the page."""
-    (folder / "root.pem").write_bytes(
-        issuing.parents[-1].public_bytes(x509.serialization.Encoding.PEM)
-    )
+    (folder / "root.pem").write_bytes(issuing.parents[-1].public_bytes(serialization.Encoding.PEM))
     with (
         serving(certificate, folder) as port,
         chromium(folder, folder / "root.pem") as browser,

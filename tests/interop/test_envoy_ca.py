@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from cryptography import x509 as cryptography_x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from ca import x509
@@ -88,7 +89,7 @@ async def install(edge: Edge, make_key: Callable[[], Any]) -> x509.Issuer:
 
 async def talk(edge: Edge, issuing: x509.Issuer, certificate: bytes) -> bytes:
     """What the origin says to a client with that certificate; nothing if it is refused."""
-    root = issuing.parents[-1].public_bytes(x509.serialization.Encoding.PEM).decode("ascii")
+    root = issuing.parents[-1].public_bytes(serialization.Encoding.PEM).decode("ascii")
     # The machine that visits trusts the root alone, and strictly.
     tls = ssl.create_default_context(cadata=root)
     tls.verify_flags |= ssl.VERIFY_X509_STRICT
