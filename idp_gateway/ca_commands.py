@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -43,12 +44,12 @@ ca_group.add_command(check_command)
 @click.argument("ca", required=False)
 def status_command(config: Path | None, ca: str | None) -> None:
     """Print the generations of a CA, or of all that no socket owns or that are being rotated."""
-    gateway = build_gateway(Settings.load(config))
-    if ca is not None:
-        wanted = [_ca_id(gateway, ca)]
-    else:
-        wanted = sorted({*_SHARED, *gateway.store.unfinished_rotations()})
-    _print([_described(gateway.rotation.standing(ca_id)) for ca_id in wanted])
+    with closing(build_gateway(Settings.load(config))) as gateway:
+        if ca is not None:
+            wanted = [_ca_id(gateway, ca)]
+        else:
+            wanted = sorted({*_SHARED, *gateway.store.unfinished_rotations()})
+        _print([_described(gateway.rotation.standing(ca_id)) for ca_id in wanted])
 
 
 @ca_group.command("rotate")
@@ -95,22 +96,22 @@ def rotate_command(
     Goes on with a rotation that was begun before. Progress is on standard error; what stands
     at the end is printed as JSON.
     """
-    gateway = build_gateway(Settings.load(config))
-    ca_id = _ca_id(gateway, ca)
     given_up = GivenUp(
         hosts=frozenset(given["hosts"]),
         edges=frozenset(given["edges"]),
         by_hand=given["by_hand"],
         compromised=given["compromised"],
     )
-    _check_given_up(gateway, ca_id, given_up)
-    standing = gateway.rotation.standing(ca_id, given_up)
-    if step or not standing.under_way:
-        standing = _take(gateway, standing, given_up)
-    if not step:
-        ends = time.monotonic() + (0 if no_wait else timeout * 60)
-        standing = _finish(gateway, standing, given_up, ends)
-    _print(_described(standing))
+    with closing(build_gateway(Settings.load(config))) as gateway:
+        ca_id = _ca_id(gateway, ca)
+        _check_given_up(gateway, ca_id, given_up)
+        standing = gateway.rotation.standing(ca_id, given_up)
+        if step or not standing.under_way:
+            standing = _take(gateway, standing, given_up)
+        if not step:
+            ends = time.monotonic() + (0 if no_wait else timeout * 60)
+            standing = _finish(gateway, standing, given_up, ends)
+        _print(_described(standing))
 
 
 @ca_group.command("rollback")
@@ -118,8 +119,8 @@ def rotate_command(
 @click.argument("ca")
 def rollback_command(config: Path | None, ca: str) -> None:
     """Undo the rotation of a CA that is under way; `rotate` then ends what is left of it."""
-    gateway = build_gateway(Settings.load(config))
-    _print(_described(gateway.rotation.rollback(_ca_id(gateway, ca))))
+    with closing(build_gateway(Settings.load(config))) as gateway:
+        _print(_described(gateway.rotation.rollback(_ca_id(gateway, ca))))
 
 
 def _finish(gateway: Gateway, standing: Standing, given_up: GivenUp, ends: float) -> Standing:
