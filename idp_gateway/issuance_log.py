@@ -9,10 +9,13 @@ import asyncio
 import base64
 import binascii
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from weakref import WeakKeyDictionary
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -36,6 +39,8 @@ from idp_gateway.store.log import LogGrowth, LogTransaction
 
 LARGEST_GROUP = 256
 """Certificates that share one transaction, at most."""
+MOST_GATHERING = 0.005
+"""Seconds for which others may join a transaction before it begins."""
 
 _PURPOSE = "ca-log"
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
@@ -70,7 +75,92 @@ class _Waiting:
     certificate: CertificateRecord
     entry: LogEntry
     decision: DecisionRecord | None
-    proof: "Future[InclusionProof]"
+    settle: Callable[[InclusionProof | BaseException], None]
+    """Tells the caller, from the writer's thread."""
+
+
+class _Gathering:
+    """What an event loop wants written. It is handed over when the loop has nothing to add for the
+    moment, and nothing is being written: a group costs little more than one alone.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, writer: "_Writer") -> None:
+        self._loop = loop
+        self._writer = writer
+        self._items: list[_Waiting] = []
+        self._seen = 0
+        self._began: float | None = None
+
+    def add(self, waiting: _Waiting) -> None:
+        self._items.append(waiting)
+        if self._began is None:
+            self._began, self._seen = self._loop.time(), 0
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """One turn of the loop later: hand over, or let those who just came in join."""
+        if self._writer.call_when_idle(self._turn_soon):
+            return
+        grew, self._seen = len(self._items) > self._seen, len(self._items)
+        late = self._loop.time() - (self._began or 0) > MOST_GATHERING
+        if grew and not late and self._seen < LARGEST_GROUP:
+            self._loop.call_soon(self._turn)
+            return
+        items, self._items, self._began = self._items, [], None
+        try:
+            self._writer.write(items)
+        except RuntimeError as error:  # closed
+            for waiting in items:
+                waiting.settle(error)
+
+    def _turn_soon(self) -> None:
+        with suppress(RuntimeError):  # the loop was closed, and with it whoever waited
+            self._loop.call_soon_threadsafe(self._turn)
+
+
+class _Writer:
+    """One thread that writes groups, in the order they came in."""
+
+    def __init__(self, write: Callable[[Sequence[_Waiting]], None]) -> None:
+        self._write = write
+        self._lock = threading.Lock()
+        self._queue: list[_Waiting] = []
+        self._busy = False
+        self._when_idle: list[Callable[[], None]] = []
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="issuance-log")
+
+    def write(self, items: Sequence[_Waiting]) -> None:
+        with self._lock:
+            self._queue += items
+            start, self._busy = not self._busy, True
+        if start:
+            self._thread.submit(self._run)
+
+    def call_when_idle(self, told: Callable[[], None]) -> bool:
+        """Have ``told`` called when the writing is over; not, and ``False``, if nothing is."""
+        with self._lock:
+            if self._busy:
+                self._when_idle.append(told)
+            return self._busy
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=True)
+
+    def _run(self) -> None:
+        while group := self._next():
+            self._write(group)
+
+    def _next(self) -> Sequence[_Waiting]:
+        with self._lock:
+            group = self._queue[:LARGEST_GROUP]
+            del self._queue[:LARGEST_GROUP]
+            self._busy = bool(group)
+            told = [] if group else self._when_idle
+            if told:
+                self._when_idle = []
+        for call in told:
+            call()
+        return group
 
 
 class IssuanceLog:
@@ -87,10 +177,10 @@ class IssuanceLog:
         self.key, self._private = _load_key(store, box, f"{origin}/ca/log", clock)
         self._key_hash = self.key.key_hash
         self._frontier = merkle.Frontier()
-        self._lock = threading.Lock()
-        self._queue: list[_Waiting] = []
-        self._writing = False
-        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="issuance-log")
+        self._writer = _Writer(self._write_group)
+        self._gatherings: WeakKeyDictionary[asyncio.AbstractEventLoop, _Gathering] = (
+            WeakKeyDictionary()
+        )
 
     def append(
         self,
@@ -106,7 +196,10 @@ class IssuanceLog:
         Raises:
             Conflict: the serial number was given out before.
         """
-        return self._submit(certificate, entry, decision).result()
+        proof: Future[InclusionProof] = Future()
+        settle = partial(_settle, proof)
+        self._writer.write([_checked(_Waiting(certificate, entry, decision, settle))])
+        return proof.result()
 
     async def append_soon(
         self,
@@ -116,7 +209,15 @@ class IssuanceLog:
         decision: DecisionRecord | None = None,
     ) -> InclusionProof:
         """As ``append``, without a thread that waits."""
-        return await asyncio.wrap_future(self._submit(certificate, entry, decision))
+        loop = asyncio.get_running_loop()
+        proof: asyncio.Future[InclusionProof] = loop.create_future()
+        settle = partial(_settle_soon, loop, proof)
+        waiting = _checked(_Waiting(certificate, entry, decision, settle))
+        gathering = self._gatherings.get(loop)
+        if gathering is None:
+            gathering = self._gatherings[loop] = _Gathering(loop, self._writer)
+        gathering.add(waiting)
+        return await proof
 
     def checkpoint(self) -> str:
         """The newest signed checkpoint."""
@@ -154,59 +255,26 @@ class IssuanceLog:
 
     def close(self) -> None:
         """Finish what is under way; nothing may be appended afterwards."""
-        self._writer.shutdown(wait=True)
+        self._writer.close()
 
     def _walk(self, path: Callable[[merkle.Lookup], tuple[bytes, ...]]) -> tuple[bytes, ...]:
         hashes = self._store.log_hashes(merkle.nodes_needed(path))
         return path(hashes.__getitem__)
 
-    def _submit(
-        self, certificate: CertificateRecord, entry: LogEntry, decision: DecisionRecord | None
-    ) -> "Future[InclusionProof]":
-        if entry.issued_at_ms != milliseconds(certificate.issued_at):
-            raise ValueError("record and leaf are of one time")
-        proof: Future[InclusionProof] = Future()
-        # What is queued gets written: a caller who stops waiting must not stop the others.
-        proof.set_running_or_notify_cancel()
-        waiting = _Waiting(certificate, entry, decision, proof)
-        with self._lock:
-            self._queue.append(waiting)
-            start, self._writing = not self._writing, True
-        if start:
-            self._writer.submit(self._write_all)
-        return waiting.proof
-
-    def _write_all(self) -> None:
-        while group := self._next_group():
-            try:
-                proofs = self._write(group)
-            except Conflict as error:
-                self._one_by_one(group, error)
-            except BaseException as error:  # noqa: BLE001 - it is the callers'
-                _fail(group, error)
-            else:
-                for waiting, proof in zip(group, proofs, strict=True):
-                    waiting.proof.set_result(proof)
-
-    def _next_group(self) -> Sequence[_Waiting]:
-        with self._lock:
-            group = self._queue[:LARGEST_GROUP]
-            del self._queue[:LARGEST_GROUP]
-            self._writing = bool(group)
-        return group
-
-    def _one_by_one(self, group: Sequence[_Waiting], error: Conflict) -> None:
-        """Only who brought the clash is refused."""
-        if len(group) == 1:
-            _fail(group, error)
-            return
-        for waiting in group:
-            try:
-                (proof,) = self._write([waiting])
-            except BaseException as failure:  # noqa: BLE001 - it is the caller's
-                waiting.proof.set_exception(failure)
-            else:
-                waiting.proof.set_result(proof)
+    def _write_group(self, group: Sequence[_Waiting]) -> None:
+        """Write a group and tell everybody in it; of a clash, only who brought it is told."""
+        try:
+            outcomes: Sequence[InclusionProof | BaseException] = self._write(group)
+        except Conflict as error:
+            if len(group) > 1:
+                for waiting in group:
+                    self._write_group([waiting])
+                return
+            outcomes = [error]
+        except BaseException as error:  # noqa: BLE001 - it is the callers'
+            outcomes = [error] * len(group)
+        for waiting, outcome in zip(group, outcomes, strict=True):
+            waiting.settle(outcome)
 
     def _write(self, group: Sequence[_Waiting]) -> list[InclusionProof]:
         with self._store.appending() as transaction:
@@ -261,9 +329,31 @@ class IssuanceLog:
         return checkpoint.sign(self._private, key_hash=self._key_hash)
 
 
-def _fail(group: Iterable[_Waiting], error: BaseException) -> None:
-    for waiting in group:
-        waiting.proof.set_exception(error)
+def _checked(waiting: _Waiting) -> _Waiting:
+    if waiting.entry.issued_at_ms != milliseconds(waiting.certificate.issued_at):
+        raise ValueError("record and leaf are of one time")
+    return waiting
+
+
+def _settle(
+    proof: "Future[InclusionProof] | asyncio.Future[InclusionProof]",
+    outcome: InclusionProof | BaseException,
+) -> None:
+    if proof.done():  # whoever waited has gone
+        return
+    if isinstance(outcome, BaseException):
+        proof.set_exception(outcome)
+    else:
+        proof.set_result(outcome)
+
+
+def _settle_soon(
+    loop: asyncio.AbstractEventLoop,
+    proof: "asyncio.Future[InclusionProof]",
+    outcome: InclusionProof | BaseException,
+) -> None:
+    with suppress(RuntimeError):  # the loop was closed, and with it whoever waited
+        loop.call_soon_threadsafe(_settle, proof, outcome)
 
 
 def _load_key(
