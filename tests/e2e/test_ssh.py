@@ -1,6 +1,7 @@
 """``ssh LOGIN@socket`` to a real sshd that knows nobody: its only trust is the socket's CA."""
 
 import contextlib
+import json
 import os
 import re
 import shlex
@@ -98,6 +99,35 @@ def test_the_modern_block_runs_a_command(
 
     assert done.stdout == "it is 42\n", done.stderr + sshd.log()
     assert f'ID "{alice.email}"' in sshd.log() or alice.email in sshd.log()
+
+
+def test_what_sshd_logs_leads_to_the_decision_behind_it(
+    machine_room: tuple[dict[str, Any], Sshd], owner: Person, alice: Person, tmp_path: Path
+) -> None:
+    socket, sshd = machine_room
+    config = one_block_config(alice, socket["dnsname"])
+    ssh(alice, config, f"{sshd.login}@{socket['dnsname']}", "true")
+
+    logged = [one for one in sshd.log().splitlines() if "Accepted publickey" in one][-1]
+    found = re.search(r"ID (\S+) \(serial (\d+)\) CA \S+ (SHA256:\S+)", logged)
+    assert found, logged
+    key_id, serial, ca = found.groups()
+    why = json.loads(owner.ctl("ca", "explain", serial, "--json").stdout)
+    certificate = alice.home / ".ssh" / f"{socket['dnsname']}-cert.pub"
+    alice.log_in()
+    holders = json.loads(alice.ctl("ca", "explain", str(certificate), "--json").stdout)
+
+    assert key_id == f"{alice.email}/{why['decision_id']}/{why['policy_version']}"
+    assert (why["decision"]["effect"], why["ca"], why["proven"]) == ("allow", ca, True)
+    assert holders["certificate"].split()[1] == certificate.read_text().split()[1]
+
+    log = tmp_path / "sshd.log"
+    log.write_text(sshd.log())
+    owner.ctl("ca", "reconcile", "--sshd-log", str(log))
+    log.write_text(logged.replace(f"(serial {serial})", f"(serial {int(serial) - 1})"))
+    stolen = owner.ctl("ca", "reconcile", "--sshd-log", str(log), check=False)
+    assert stolen.returncode == 1
+    assert str(int(serial) - 1) in stolen.stdout.decode()
 
 
 @pytest.mark.parametrize("key_type", [SK_ED25519, SK_ECDSA])
