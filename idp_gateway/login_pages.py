@@ -19,6 +19,7 @@ _SENTENCES = {
     Reason.NO_POLICY: "Nobody has been let in to this service yet.",
     Reason.NOT_ON_LIST: "This account is not on the list of this service.",
     Reason.EMAIL_UNVERIFIED: "Nobody has verified the e-mail address of this account.",
+    Reason.PERSON_REVOKED: "The owner of this service has taken this account's access back.",
     Reason.SESSION_EXPIRED: "The login has ended.",
     Reason.ACTION_NOT_OFFERED: "This service does not offer what was asked for.",
 }

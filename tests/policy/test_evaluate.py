@@ -1,5 +1,6 @@
 """Who gets in: the table of cases, and what must hold for every input."""
 
+import dataclasses
 from datetime import UTC, datetime
 from ipaddress import IPv4Address
 
@@ -174,3 +175,30 @@ def test_one_more_policy_never_takes_access_away(
 @given(st.lists(POLICIES, max_size=4))
 def test_whoever_has_no_verified_address_stays_out(policies: list[Policy]) -> None:
     assert not evaluate(request(None, *policies)).allowed
+
+
+@given(EMAILS, st.lists(POLICIES), st.frozensets(EMAILS, max_size=4))
+def test_whoever_is_revoked_stays_out_and_nobody_else(
+    email: EmailAddress, policies: list[Policy], blocked: frozenset[EmailAddress]
+) -> None:
+    asked = request(email, *policies)
+    socket = dataclasses.replace(asked.socket, blocked=blocked)
+    before = evaluate(asked)
+
+    decision = evaluate(dataclasses.replace(asked, socket=socket))
+
+    if email not in blocked:
+        assert decision == before
+    elif before.allowed:
+        assert decision.reasons == (Reason.PERSON_REVOKED,)
+    else:
+        assert not decision.allowed
+
+
+def test_a_revoked_person_is_told_so_whatever_lists_name_them() -> None:
+    asked = request("a@b.test", policy(emails="a@b.test", domains="b.test"))
+    socket = dataclasses.replace(asked.socket, blocked=frozenset({EmailAddress.parse("a@b.test")}))
+
+    decision = evaluate(dataclasses.replace(asked, socket=socket))
+
+    assert reasons(decision) == (Reason.PERSON_REVOKED,)
