@@ -10,12 +10,16 @@ from typing import Any
 from idp_gateway import socket_rules
 from idp_gateway.ca_generations import user_ca_id
 from idp_gateway.composition import Gateway
-from idp_gateway.errors import GatewayError, InvalidInput, NameTaken
+from idp_gateway.errors import Conflict, GatewayError, InvalidInput, NameTaken
 from idp_gateway.names import random_name
 from idp_gateway.records import AccountRecord, SocketRecord
 from idp_gateway.schemas.sockets import NewSocketForm, SocketChangeForm, SocketFields
 from idp_gateway.socket_rules import SocketColumns
+from idp_gateway.store.generations import KEY_TAKEN
 from policy.types import SocketType
+
+KEY_TRIES = 20
+"""Sockets made at once may choose the same key of an agent; all but one choose again."""
 
 NAME_TRIES = 20
 """Clashes in a row after which something else than chance is wrong."""
@@ -39,15 +43,32 @@ def create_socket(
         InvalidInput: the fields make no sensible socket together; nothing was kept.
         QuotaExceeded: the account has as many sockets as it may have.
     """
+    socket_type = form.socket_type or SocketType.HTTP
+    columns = SocketColumns().with_said(_said(form))
+    socket_rules.check(socket_type, SocketColumns(), columns)
+    for _ in range(KEY_TRIES - 1):
+        try:
+            return _create(gateway, account, socket_type, columns, with_tunnel=with_tunnel)
+        except Conflict as error:
+            if error.reason != KEY_TAKEN:
+                raise
+    return _create(gateway, account, socket_type, columns, with_tunnel=with_tunnel)
+
+
+def _create(
+    gateway: Gateway,
+    account: AccountRecord,
+    socket_type: SocketType,
+    columns: SocketColumns,
+    *,
+    with_tunnel: bool,
+) -> SocketRecord:
     settings = gateway.settings
     limit = (
         settings.sockets_per_account
         if account.email_verified
         else settings.sockets_per_unverified_account
     )
-    socket_type = form.socket_type or SocketType.HTTP
-    columns = SocketColumns().with_said(_said(form))
-    socket_rules.check(socket_type, SocketColumns(), columns)
     socket_id = str(uuid.uuid4())
     user_ca = gateway.authority.new_user_ca(socket_id)
     record = SocketRecord(

@@ -5,6 +5,7 @@ An agent makes no keys. An operator adds keys whose comment says which CA they a
 purpose: ``mysocket ssh-host``, ``mysocket ssh-user`` (any socket's), ``mysocket ssh-user:<id>``.
 """
 
+import secrets
 import socket
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -63,8 +64,10 @@ class AgentKeys:
             raise errors.IssuanceError(
                 f"the agent has no unused {algorithm} key with the comment {comments[1]!r}"
             )
-        # One that was added for this very CA goes before one for any of its purpose.
-        _, chosen = min(fitting, key=lambda pair: pair[0])
+        # One that was added for this very CA goes before one for any of its purpose. Which one of
+        # those is left to chance: who chooses at the same time seldom chooses the same.
+        best = min(rank for rank, _ in fitting)
+        chosen = secrets.choice([key for rank, key in fitting if rank == best])
         return self._signer(name, chosen), HeldKey(name=name, reference=chosen.fingerprint)
 
     def load(self, held: HeldKey) -> Signer:

@@ -22,6 +22,9 @@ GENERATIONS = table_of(CaGeneration)
 HOSTS = table_of(Host)
 SOCKETS = table_of(PublishedSocket)
 
+KEY_TAKEN = "ca-key-taken"
+"""Reason of the ``Conflict`` that another CA came to have a key first."""
+
 USER_CA = "ssh-user:"
 """What the id of a socket's SSH user CA begins with; the socket's id follows."""
 
@@ -274,4 +277,4 @@ def _lost_race(ca_id: str) -> Conflict:
 
 
 def _key_taken() -> Conflict:
-    return Conflict("another CA took this key first; try again", reason="ca-key-taken")
+    return Conflict("another CA took this key first; try again", reason=KEY_TAKEN)

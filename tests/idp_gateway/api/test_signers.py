@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -189,3 +190,17 @@ class TestAgentKeys:
             for s in (first, second)
         }
         assert len(keys) == 2
+
+    def test_sockets_made_at_once_share_no_key(
+        self, owner: Person, agent: RunningAgent, gateway: Gateway
+    ) -> None:
+        for _ in range(7):
+            agent.add_new_key("ed25519", "mysocket ssh-user")
+
+        def make(number: int) -> str:
+            return str(owner.socket(name=f"s{number}")["socket_id"])
+
+        with ThreadPoolExecutor(8) as pool:
+            made = list(pool.map(make, range(8)))
+        keys = {gateway.store.generations(f"ssh-user:{one}")[0].key_id for one in made}
+        assert len(keys) == 8
