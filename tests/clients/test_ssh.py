@@ -193,6 +193,13 @@ class TestOwnKey:
             untouched = keysign(ctl, "--identity", str(public), SSH_AUTH_SOCK=str(agent.path))
             refused(untouched, 1, "without being touched")
 
+    def test_a_kept_certificate_is_left_when_a_fresh_one_is_wanted(
+        self, ctl: Ctl, gateway: WireGateway
+    ) -> None:
+        for options in ((), (), ("--fresh",)):
+            assert keysign(ctl, *options).returncode == 0
+        assert gateway.asked("POST", f"/mtls-ca/socket/{DNS_NAME}/ssh") == 2
+
     def test_a_changed_mind(self, ctl: Ctl, gateway: WireGateway, tmp_path: Path) -> None:
         """A kept certificate serves only for the key that is asked for."""
         key = own_key(tmp_path)
@@ -287,6 +294,30 @@ class TestAgentOnly:
         assert done.returncode == 0
         assert "the key is in" in done.stderr.decode()
         assert stat.S_IMODE(private_half(ctl).stat().st_mode) == 0o600
+
+    @pytest.mark.parametrize(
+        "nonsense",
+        [
+            b"",
+            b"\0\0",
+            b"\0\0\0\0",
+            b"\xff\xff\xff\xff",
+            b"\0\0\0\x05\x0c\xff\xff\xff\xff",
+            b"\0\0\0\x09\x0c\0\0\0\x01\xff\xff\xff\xff",
+            b"\0\0\0\x06\x0c\0\0\0\0x",
+            b"\0\0\0\x01\x63",
+        ],
+    )
+    def test_an_agent_that_talks_nonsense(
+        self, ctl: Ctl, nonsense: bytes, gateway: WireGateway
+    ) -> None:
+        with software_agent() as agent:
+            agent.nonsense = nonsense
+            for options in ((), ("--agent-only",)):
+                done = keysign(ctl, *options, SSH_AUTH_SOCK=str(agent.path))
+                assert done.returncode == 0, done.stderr
+                assert private_half(ctl).exists()
+            refused(keysign(ctl, "--confirm", SSH_AUTH_SOCK=str(agent.path)), 1, "ssh-agent")
 
     @pytest.mark.parametrize("path", ["", "/nowhere", "\0bad"[1:]])
     def test_no_agent(self, ctl: Ctl, path: str) -> None:

@@ -29,6 +29,8 @@ class SoftwareAgent:
     """What the keys say about their person."""
     forgets: bool = True
     """Says yes to keys it is given; else no."""
+    nonsense: bytes | None = None
+    """Sent in place of every answer, its length in front included; then the agent hangs up."""
     asked: list[int] = field(default_factory=list)
     """Numbers of the requests so far."""
 
@@ -79,4 +81,7 @@ def _accept(listening: socket.socket, agent: SoftwareAgent) -> None:
 def _serve(connection: socket.socket, agent: SoftwareAgent) -> None:
     with contextlib.suppress(OSError), connection, connection.makefile("rb") as requests:
         while head := requests.read(4):
-            connection.sendall(string(agent.answer(requests.read(int.from_bytes(head)))))
+            answer = string(agent.answer(requests.read(int.from_bytes(head))))
+            connection.sendall(answer if agent.nonsense is None else agent.nonsense)
+            if agent.nonsense is not None:
+                return

@@ -86,6 +86,7 @@ def _key_choice(own: Path | None, *, agent_only: bool, confirm: bool) -> KeyChoi
 @client.command("ssh-keysign")
 @_HOST
 @_key_options
+@click.option("--fresh", is_flag=True, help="Ask for a new one although the kept one is good.")
 @login_way_options
 @click.pass_context
 def ssh_keysign(
@@ -96,11 +97,12 @@ def ssh_keysign(
     *,
     agent_only: bool,
     confirm: bool,
+    fresh: bool,
 ) -> None:
     """Get an SSH certificate for a socket, on disk and in the running agent."""
     choice = _key_choice(own, agent_only=agent_only, confirm=confirm)
     identity = SshIdentity(ClientIdentity(settings_of(context), host, way=way), choice)
-    ends = identity.sign()
+    ends = identity.sign(fresh=fresh)
     left = max(0, int(ends - time.time()))
     click.echo(
         f"SSH certificate for {host}: {identity.certificate_path}, good for {left} s", err=True
