@@ -24,6 +24,7 @@ from ca.formats.ssh_keys import (
     KEY_TYPES,
     MAX_KEY_BLOB_BYTES,
     MAX_KEY_LINE_BYTES,
+    MAX_SIGNATURE_BYTES,
     SK_ECDSA,
     SK_ED25519,
     USER_PRESENT,
@@ -193,6 +194,11 @@ def test_any_bytes_are_no_signature(key_type: str, raw: bytes) -> None:
     for signature in (raw, string(key_type.encode()) + string(raw)):
         with pytest.raises(SignatureInvalid):
             verify_signature(PUBLIC[key_type], signature, b"message")
+
+
+def test_a_signature_can_be_too_long() -> None:
+    with pytest.raises(SignatureInvalid, match="longer than any"):
+        verify_signature(PUBLIC["ssh-ed25519"], bytes(MAX_SIGNATURE_BYTES + 1), b"message")
 
 
 def test_a_signature_with_a_tail_is_none() -> None:
