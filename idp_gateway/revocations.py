@@ -8,9 +8,10 @@ still be good: a KRL for each socket's sshd and a CRL for the issuing CA.
 import re
 import uuid
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ca.crl import RevokedX509
+from ca.formats.host_messages import CLOCK_TOLERANCE_SECONDS
 from ca.formats.krl import Krl, RevokedByCa
 from ca.formats.ssh_certificate import parse_certificate_line
 from idp_gateway.ca_generations import X509_ISSUING
@@ -29,6 +30,9 @@ from policy.addresses import EmailAddress
 from policy.types import Reason
 
 KRL_KINDS = (CertificateKind.SSH_USER, CertificateKind.SSH_HOST)
+SLOWEST_CLOCK = timedelta(seconds=CLOCK_TOLERANCE_SECONDS)
+"""A verifier whose clock is this slow still takes what has expired, so lists go on naming it; hosts
+whose clock is further off get no bundle."""
 
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}|[0-9a-f]{64}")
 _SERIAL = re.compile(r"[1-9a-f][0-9a-f]{0,39}")
@@ -71,7 +75,9 @@ def socket_krl(gateway: Gateway, socket: SocketRecord) -> bytes:
     now = gateway.clock()
     # The revision first: whatever was revoked up to it is on the list.
     number = gateway.store.revision()
-    revoked = gateway.store.live_revoked(now, kinds=KRL_KINDS, socket_id=socket.socket_id)
+    revoked = gateway.store.live_revoked(
+        now - SLOWEST_CLOCK, kinds=KRL_KINDS, socket_id=socket.socket_id
+    )
     return Krl(
         number=number,
         generated_at=int(now.timestamp()),
@@ -106,10 +112,10 @@ def crl(gateway: Gateway, ca_key_id: str | None) -> bytes:
 
 
 def revoked_x509(store: Store, now: datetime, ca_key_id: str) -> tuple[RevokedX509, ...]:
-    """Client certificates of one issuing CA that are revoked and have not expired."""
+    """Client certificates of one issuing CA that are revoked and not expired by any clock."""
     return tuple(
         RevokedX509(serial=int(one.serial, 16), at=one.at)
-        for one in store.live_revoked(now, kinds=(CertificateKind.X509_CLIENT,))
+        for one in store.live_revoked(now - SLOWEST_CLOCK, kinds=(CertificateKind.X509_CLIENT,))
         if one.ca_key_id == ca_key_id
     )
 

@@ -6,18 +6,27 @@ from datetime import timedelta
 
 from idp_gateway.ca_generations import X509_ISSUING
 from idp_gateway.composition import Gateway
+from idp_gateway.errors import Conflict
 from idp_gateway.rotation import Step
 
 log = logging.getLogger(__name__)
 
 REMEMBER_CHANGES = timedelta(days=7)
 """An edge that was away longer gets a snapshot."""
+REMEMBER_CHECKPOINTS = timedelta(days=1)
+"""Nobody asks the gateway for older ones: who compares keeps the signed note."""
 
 
 def tend(gateway: Gateway) -> None:
     """One round of everything; what fails is logged and tried again in the next."""
-    steps: tuple[Callable[[Gateway], None], ...] = (_forget_logins, _forget_changes, _forget_audit)
-    for step in (*steps, follow_issuing_ca):
+    steps: tuple[Callable[[Gateway], None], ...] = (
+        _forget_logins,
+        _forget_changes,
+        _forget_audit,
+        _forget_checkpoints,
+        follow_issuing_ca,
+    )
+    for step in steps:
         try:
             step(gateway)
         except Exception:
@@ -33,12 +42,30 @@ def follow_issuing_ca(gateway: Gateway) -> None:
     gateway.rotation.advance(X509_ISSUING)
 
 
+def follow_names(gateway: Gateway) -> None:
+    """Make an issuing CA for the gateway's names if the present one is for others.
+
+    For a gateway that starts to serve, and for nothing else: a command run with other settings by
+    mistake must not replace a CA.
+    """
+    try:
+        if gateway.authority.generations.names_changed():
+            log.warning("the names of this gateway have changed: making an issuing CA for them")
+            gateway.rotation.replace_at_once(X509_ISSUING)
+    except Conflict:
+        log.info("another gateway makes an issuing CA for the new names")
+
+
 def _forget_logins(gateway: Gateway) -> None:
     gateway.store.delete_expired(gateway.clock())
 
 
 def _forget_changes(gateway: Gateway) -> None:
     gateway.store.forget_changes(gateway.clock() - REMEMBER_CHANGES)
+
+
+def _forget_checkpoints(gateway: Gateway) -> None:
+    gateway.store.forget_checkpoints(gateway.clock() - REMEMBER_CHECKPOINTS)
 
 
 def _forget_audit(gateway: Gateway) -> None:

@@ -30,7 +30,7 @@ from policy.types import Reason
 REVOCATIONS = table_of(Revocation)
 
 MAX_STANDING = 10_000
-"""Revocations of one socket that are not lifted."""
+"""Revocations of one socket that are not lifted; those of certificates do not count for ever."""
 MAX_LISTED = 100_000
 """Certificates one revocation list may name."""
 
@@ -42,6 +42,8 @@ _PEOPLES = (CertificateKind.SSH_USER, CertificateKind.X509_CLIENT)
 _REVOCABLE = (*_PEOPLES, CertificateKind.SSH_HOST)
 _LONGEST_GRANT = timedelta(hours=25)
 """After this no certificate of an ended epoch is good: ``MAX_GRANT_LIFE`` and an hour."""
+_LONGEST_CERTIFICATE = timedelta(days=32)
+"""After this no certificate that was revoked is good: ``MAX_HOST_LIFE`` and a day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +223,12 @@ def _kept(
     connection: Connection, socket: SocketRecord, wanted: RevocationRecord
 ) -> RevocationRecord:
     query = select(func.count()).where(
-        REVOCATIONS.c.socket_id == socket.socket_id, REVOCATIONS.c.lifted_at.is_(None)
+        REVOCATIONS.c.socket_id == socket.socket_id,
+        REVOCATIONS.c.lifted_at.is_(None),
+        or_(
+            REVOCATIONS.c.scope.in_(_BLOCKED_COLUMN),
+            REVOCATIONS.c.created_at > wanted.created_at - _LONGEST_CERTIFICATE,
+        ),
     )
     if connection.execute(query).scalar_one() >= MAX_STANDING:
         raise QuotaExceeded(f"no more than {MAX_STANDING} revocations may stand on a socket")

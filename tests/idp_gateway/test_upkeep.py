@@ -7,11 +7,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import func, select
 
+from ca.formats.merkle import verify_consistency
 from idp_gateway import upkeep
 from idp_gateway.ca_generations import RENEW_BEFORE, X509_ISSUING
 from idp_gateway.composition import Gateway
 from idp_gateway.records import DecisionRecord
+from idp_gateway.store.log import CHECKPOINTS
 from policy.types import Action, Effect
 from tests.idp_gateway.conftest import FixedClock
 from tests.idp_gateway.test_authority import csr
@@ -33,6 +36,29 @@ def decided(gateway: Gateway, decision_id: str) -> None:
             source_ip="192.0.2.1",
         )
     )
+
+
+def test_of_checkpoints_the_newest_is_enough(gateway: Gateway, clock: FixedClock) -> None:
+    first = gateway.authority.issue_server_certificate(csr())
+    old = gateway.log.key.open(first.proof.checkpoint)
+    gateway.authority.issue_server_certificate(csr())
+    note = gateway.log.checkpoint()
+    before = count(gateway)
+    clock.advance(days=2)
+    upkeep.tend(gateway)
+    assert before > 1
+    assert count(gateway) == 1
+    assert gateway.log.checkpoint() == note
+    path = gateway.log.consistency(old.size, old.size + 1)
+    newest = gateway.log.key.open(note)
+    assert verify_consistency(
+        old=old.size, old_root=old.root, new=newest.size, new_root=newest.root, path=path
+    )
+
+
+def count(gateway: Gateway) -> int:
+    with gateway.store.database.reading() as connection:
+        return connection.execute(select(func.count()).select_from(CHECKPOINTS)).scalar_one()
 
 
 def test_the_audit_is_kept_as_long_as_the_settings_say(gateway: Gateway, clock: FixedClock) -> None:

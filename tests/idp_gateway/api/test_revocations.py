@@ -161,6 +161,9 @@ def test_entries_leave_the_list_when_their_certificates_have_expired(
     first = room.krl()
 
     clock.advance(minutes=6)
+    # A server whose clock is slow by what `host sync` allows still takes it.
+    assert room.krl().certificates == first.certificates
+    clock.advance(minutes=10)
 
     assert not first.is_empty
     assert room.krl().is_empty

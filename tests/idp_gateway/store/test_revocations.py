@@ -211,6 +211,23 @@ def test_there_is_an_end_to_what_may_stand(store: Store, monkeypatch: pytest.Mon
     assert len(fresh(store, socket).blocked_emails) == 2
 
 
+def test_certificates_that_are_long_over_take_no_room(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revocations, "MAX_STANDING", 2)
+    owner, socket = owner_with_socket(store)
+    for _ in range(2):
+        store.add_revocation(
+            owner.account_id, revocation(socket, scope=RevocationScope.SOCKET, value="")
+        )
+    later = revocation(socket, created_at=NOW + timedelta(days=31))
+    with pytest.raises(QuotaExceeded):
+        store.add_revocation(owner.account_id, later)
+    later = revocation(socket, created_at=NOW + timedelta(days=33))
+    store.add_revocation(owner.account_id, later)
+    assert fresh(store, socket).blocked_emails == ("ann@corp.test",)
+
+
 def test_there_is_an_end_to_what_a_list_names(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
