@@ -8,7 +8,6 @@ from typing import Any
 
 from ca.keybox import KeyBox
 from idp_gateway.authority import Authority
-from idp_gateway.ca_generations import X509_ISSUING
 from idp_gateway.capacity import Capacity
 from idp_gateway.clock import Clock, system_clock
 from idp_gateway.denials import RecentDenials
@@ -83,8 +82,6 @@ def build_gateway(settings: Settings, *, clock: Clock = system_clock) -> Gateway
         life=timedelta(minutes=settings.grant_minutes),
         drift=timedelta(minutes=settings.clock_drift_minutes),
     )
-    if authority.generations.names_changed():
-        rotation.replace_at_once(X509_ISSUING)
     load_or_make_secret(settings.edge_key_file)
     return Gateway(
         settings=settings,

@@ -17,7 +17,7 @@ from idp_gateway.app import create_app
 from idp_gateway.composition import Gateway
 from idp_gateway.errors import SettingsError
 from idp_gateway.settings import Settings
-from idp_gateway.upkeep import tend
+from idp_gateway.upkeep import follow_names, tend
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,7 @@ def serve(gateway: Gateway) -> None:
     Raises:
         SettingsError: an address is in use or cannot be bound.
     """
+    follow_names(gateway)
     config = uvicorn.Config(
         create_app(gateway),
         lifespan="off",

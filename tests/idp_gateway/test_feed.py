@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from idp_gateway import feed as feed_module
+from idp_gateway.ca_generations import SSH_TUNNEL
 from idp_gateway.composition import Gateway, build_gateway
 from idp_gateway.feed_state import FeedState
 from idp_gateway.records import AccountRecord, SocketRecord
+from idp_gateway.rotation import Step
 from idp_gateway.settings import Settings
 from policy.types import SocketType
 from tests.idp_gateway.conftest import FixedClock
@@ -336,3 +338,28 @@ async def test_closing_ends_streams_and_waits(gateway: Gateway) -> None:
     async with asyncio.timeout(10):
         assert [line async for line in edge.lines] == []
         assert not await wait
+
+
+async def test_edges_hear_of_keys_that_another_gateway_publishes(
+    gateway: Gateway, clock: FixedClock
+) -> None:
+    edge = FakeEdge(gateway)
+    await edge.next()
+    other = build_gateway(gateway.settings, clock=clock)
+    old = edge.state["trust"]
+    for step in (Step.PREPARE, Step.PUBLISH):
+        other.rotation.take(SSH_TUNNEL, step)
+    while edge.state["trust"]["tunnel_user_ca"] == old["tunnel_user_ca"]:
+        await edge.next()
+    assert edge.state["trust"]["tunnel_user_ca"] == list(other.authority.tunnel_user_ca)
+
+    gateway.feed.acknowledge("e1", 1)
+    assert [one.name for one in other.rotation.standing(SSH_TUNNEL).awaited] == ["e1"]
+    gateway.feed.acknowledge("e1", edge.revision)
+    other.rotation.take(SSH_TUNNEL, Step.ACTIVATE)
+    clock.advance(minutes=15)
+    other.rotation.take(SSH_TUNNEL, Step.RETIRE)
+    while edge.state["trust"]["tunnel_user_ca_past"] == []:
+        await edge.next()
+    assert edge.state["trust"]["tunnel_user_ca_past"] == old["tunnel_user_ca"]
+    other.close()
