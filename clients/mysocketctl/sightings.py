@@ -17,6 +17,8 @@ from typing import BinaryIO, Literal, NamedTuple
 from clients.mysocketctl.api import Json
 
 MAX_LINE_BYTES = 1 << 20
+MAX_KEY_ID = 4096
+"""Characters; sshd's own lines end before."""
 MAX_SSHD_LINE_BYTES = 4096
 """sshd cuts its messages at 1024 (MSGBUFSIZ of log.c); what a syslog puts in front is short."""
 
@@ -65,7 +67,7 @@ def read_sshd_log(lines: Iterable[bytes]) -> Iterator[Sighting | Unreadable]:
                 serial=found["serial"].decode(),
                 ca=found["ca"].decode(),
                 key_fingerprint=found["key"].decode(),
-                key_id=found["id"].decode("utf-8", "replace"),
+                key_id=found["id"].decode("utf-8", "replace")[:MAX_KEY_ID],
             )
         elif _LOOKS_ACCEPTED.search(line):
             yield Unreadable(line)

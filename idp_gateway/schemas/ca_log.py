@@ -95,7 +95,9 @@ class QuestionForm(BaseModel):
     key_fingerprint: _Word | None = Field(
         default=None, description="Of the certified key, as sshd logs it."
     )
-    key_id: _Word | None = Field(default=None, description="SSH key id.")
+    key_id: str | None = Field(
+        default=None, max_length=4096, description="SSH key id, which a forger may choose freely."
+    )
     certificate_sha256: _Word | None = Field(
         default=None, description="SHA-256 of the X.509 certificate's DER, hex."
     )

@@ -1,0 +1,285 @@
+"""``ca log``, ``ca explain``, ``ca reconcile`` with a real gateway, and what is trusted of it."""
+
+import base64
+import json
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.issuance_gateway import EMAIL, IssuingGateway, issuing_gateway
+from ca.formats.checkpoint import Checkpoint
+from ca.formats.log_proof import InclusionProof
+from ca.formats.ssh_certificate import SshCertificate, parse_certificate_line
+from clients.mysocketctl.api import GatewayApi
+from clients.mysocketctl.errors import InvalidInput, LogNotTrusted, LogProofMissing
+from clients.mysocketctl.log_trust import LogTrust
+from clients.mysocketctl.settings import Settings, read_settings
+from idp_gateway import sessions
+from idp_gateway.composition import build_gateway
+from idp_gateway.providers.local import local_identity
+from idp_gateway.tokens import API_TOKEN_LIFE
+from tests.clients.conftest import Ctl
+
+
+@pytest.fixture(scope="module")
+def issuing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IssuingGateway]:
+    with issuing_gateway(tmp_path_factory.mktemp("gateway"), keys=4) as running:
+        yield running
+
+
+@pytest.fixture
+def settings(issuing: IssuingGateway, tmp_path: Path) -> Settings:
+    return read_settings({"HOME": str(tmp_path)}, api_url=f"http://127.0.0.1:{issuing.port}")
+
+
+@pytest.fixture
+def api(settings: Settings) -> Iterator[GatewayApi]:
+    with GatewayApi(settings) as api:
+        yield api
+
+
+class Issue:
+    """Asks for certificates as somebody the socket admits."""
+
+    def __init__(self, api: GatewayApi, issuing: IssuingGateway) -> None:
+        self._api, self._issuing = api, issuing
+
+    def __call__(self, number: int = 0) -> tuple[dict[str, Any], SshCertificate]:
+        answer: dict[str, Any] = self._api.post(
+            f"/mtls-ca/socket/{self._issuing.dns_name}/ssh",
+            {"ssh_public_key": self._issuing.keys[number].line},
+            token=self._issuing.token,
+        )
+        return answer, parse_certificate_line(answer["signed_ssh_cert"])
+
+
+@pytest.fixture
+def issue(api: GatewayApi, issuing: IssuingGateway) -> Issue:
+    return Issue(api, issuing)
+
+
+def test_a_proof_is_checked_and_the_key_kept_from_then_on(
+    settings: Settings, api: GatewayApi, issue: Issue
+) -> None:
+    answer, certificate = issue()
+    trust = LogTrust(settings, api)
+    trust.check(answer, kind="ssh", certificate=certificate.blob)
+    assert stat.S_IMODE(trust.path.stat().st_mode) == 0o600
+    kept = json.loads(trust.path.read_text())
+    assert kept["key"] == str(trust.key)
+    size = int(kept["checkpoint"].splitlines()[1])
+    later, certificate = issue()
+    LogTrust(settings, api).check(later, kind="ssh", certificate=certificate.blob)
+    assert int(json.loads(trust.path.read_text())["checkpoint"].splitlines()[1]) > size
+
+
+def test_an_older_proof_still_holds(settings: Settings, api: GatewayApi, issue: Issue) -> None:
+    older, newer = issue(), issue()
+    trust = LogTrust(settings, api)
+    for answer, certificate in (newer, older, newer):
+        trust.check(answer, kind="ssh", certificate=certificate.blob)
+
+
+def test_a_proof_can_be_demanded(settings: Settings, api: GatewayApi) -> None:
+    LogTrust(settings, api).check({}, kind="ssh", certificate=b"x")
+    demanding = settings._replace(require_log_proof=True)
+    with pytest.raises(LogProofMissing):
+        LogTrust(demanding, api).check({"log_proof": None}, kind="ssh", certificate=b"x")
+
+
+def test_a_proof_for_something_else_is_refused(
+    settings: Settings, api: GatewayApi, issue: Issue
+) -> None:
+    (answer, certificate), (_, other) = issue(0), issue(1)
+    wrong: list[tuple[Any, bytes]] = [
+        (answer["log_proof"], other.blob),
+        (answer["log_proof"] | {"index": answer["log_proof"]["index"] + 1}, certificate.blob),
+        (answer["log_proof"] | {"checkpoint": "x"}, certificate.blob),
+        ({}, certificate.blob),
+        ("proof", certificate.blob),
+    ]
+    for document, blob in wrong:
+        with pytest.raises(LogNotTrusted):
+            LogTrust(settings, api).check({"log_proof": document}, kind="ssh", certificate=blob)
+
+
+def test_a_key_that_was_named_is_the_only_one(
+    settings: Settings, api: GatewayApi, issue: Issue
+) -> None:
+    answer, certificate = issue()
+    key = api.get("/ca/log/key")["key"]
+    right = settings._replace(log_key=key)
+    LogTrust(right, api).check(answer, kind="ssh", certificate=certificate.blob)
+    other = "gateway.localhost/ca/log+aa4e3a3c+AXHI6pOmlrf0VaYeIbgvLi8SmHUzDgOvLlTiPS1ErpQL"
+    with pytest.raises((LogNotTrusted, InvalidInput)):
+        LogTrust(settings._replace(log_key=other), api).check(
+            answer, kind="ssh", certificate=certificate.blob
+        )
+
+
+def test_a_log_that_was_changed_shows(
+    settings: Settings, api: GatewayApi, issue: Issue, issuing: IssuingGateway
+) -> None:
+    """A checkpoint the log did sign once, for a tree that is not the beginning of this one."""
+    answer, certificate = issue()
+    trust = LogTrust(settings, api)
+    trust.check(answer, kind="ssh", certificate=certificate.blob)
+    with closing(build_gateway(issuing.settings)) as gateway:
+        forked = Checkpoint(origin=trust.key.origin, size=1, root=bytes(32))
+        note = forked.sign(gateway.log._private)
+    kept = json.loads(trust.path.read_text())
+    trust.path.write_text(json.dumps(kept | {"checkpoint": note}))
+    for look in (
+        lambda: LogTrust(settings, api).advance(),
+        lambda: LogTrust(settings, api).check(answer, kind="ssh", certificate=certificate.blob),
+    ):
+        with pytest.raises(LogNotTrusted, match="was changed"):
+            look()
+    assert json.loads(trust.path.read_text())["checkpoint"] == note
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"key": 1}', '{"key": "x"}', "\x00"])
+def test_a_kept_file_that_makes_no_sense_is_an_error(
+    settings: Settings, api: GatewayApi, content: str
+) -> None:
+    path = LogTrust(settings, api).path
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    with pytest.raises(InvalidInput, match=r"log-.*\.json"):
+        LogTrust(settings, api)
+
+
+@pytest.fixture
+def owner(issuing: IssuingGateway, settings: Settings) -> Ctl:
+    """``mysocketctl`` of the socket's owner."""
+    with closing(build_gateway(issuing.settings)) as gateway:
+        account = gateway.store.find_account_by_email("owner@example.com")
+        assert account is not None
+        now = gateway.clock()
+        identity = local_identity(account, issuer=gateway.settings.base_url, now=now)
+        _, session = sessions.begin_session(gateway.store, identity, life=API_TOKEN_LIFE, now=now)
+        token = gateway.tokens.api_token(
+            account_id=account.account_id,
+            email=account.email,
+            session_id=session.session_id,
+            expires_at=session.expires_at,
+        )
+    (settings.home / ".mysocketio_token").write_text(token + "\n")
+    environment = {"HOME": str(settings.home), "MYSOCKET_API": settings.api_url}
+    return Ctl(settings.home, environment, (sys.executable, "-m", "clients.mysocketctl"))
+
+
+def test_the_owner_lists_searches_verifies_and_asks_why(
+    owner: Ctl, issue: Issue, tmp_path: Path
+) -> None:
+    answer, certificate = issue()
+    file = tmp_path / "id-cert.pub"
+    file.write_text(answer["signed_ssh_cert"] + "\n")
+    listed = json.loads(owner.run("ca", "log", "list", "--json").stdout)
+    assert listed[0]["serial"] == str(certificate.serial)
+    for word in (str(certificate.serial), certificate.fingerprint, EMAIL):
+        found = json.loads(owner.run("ca", "log", "search", word, "--json").stdout)
+        assert str(certificate.serial) in {one["serial"] for one in found}, word
+    shown = owner.run("ca", "log", "verify", str(file))
+    assert shown.returncode == 0, shown.stderr
+    for _ in range(2):
+        grown = owner.run("ca", "log", "consistency", "--json")
+        assert grown.returncode == 0, grown.stderr
+    assert json.loads(grown.stdout)["before"] is not None
+    why = json.loads(owner.run("ca", "explain", str(file), "--json").stdout)
+    assert why["decision"]["reasons"] == ["email-allowed"]
+    table = owner.run("ca", "explain", str(certificate.serial))
+    assert b"email-allowed" in table.stdout
+
+
+def test_one_that_is_not_in_the_log_does_not_verify(
+    owner: Ctl, issue: Issue, tmp_path: Path
+) -> None:
+    _, certificate = issue()
+    blob = certificate.blob[:-1] + bytes([certificate.blob[-1] ^ 1])
+    file = tmp_path / "id-cert.pub"
+    file.write_text(f"{certificate.line.split()[0]} {base64.b64encode(blob).decode()}\n")
+    for arguments in (("ca", "log", "verify"), ("ca", "explain")):
+        done = owner.run(*arguments, str(file))
+        assert done.returncode == 1
+        assert len(done.stderr.splitlines()) == 1
+        assert b"Traceback" not in done.stderr
+
+
+def accepted(certificate: SshCertificate, **changes: str) -> str:
+    said = {
+        "key": certificate.fingerprint,
+        "id": certificate.key_id.decode(),
+        "serial": str(certificate.serial),
+        "ca": certificate.ca_fingerprint,
+    } | changes
+    return (
+        "Nov 23 12:00:00 host sshd[7]: Accepted publickey for bob from 192.0.2.1 port 50022 ssh2: "
+        "ED25519-CERT {key} ID {id} (serial {serial}) CA ED25519 {ca}\n".format(**said)
+    )
+
+
+def test_a_certificate_that_was_never_issued_shows(
+    owner: Ctl, issue: Issue, tmp_path: Path
+) -> None:
+    _, certificate = issue()
+    log = tmp_path / "auth.log"
+    noise = "Nov 23 12:00:00 host sshd[7]: Accepted password for bob from 192.0.2.1 port 1 ssh2\n"
+    log.write_text(noise + accepted(certificate) * 3)
+    fine = owner.run("ca", "reconcile", "--sshd-log", str(log))
+    assert (fine.returncode, fine.stderr) == (0, b"")
+    forgeries = [
+        accepted(certificate, serial="4711"),
+        accepted(certificate, key="SHA256:" + "A" * 43),
+        accepted(certificate, id=f"x (serial {certificate.serial}) CA ED25519 SHA256:{'A' * 43}"),
+    ]
+    log.write_text("".join(forgeries) + accepted(certificate))
+    done = owner.run("ca", "reconcile", "--sshd-log", "-", "--json", stdin=log.read_bytes())
+    assert done.returncode == 1
+    answer = json.loads(done.stdout)
+    assert answer["verdicts"] == {"unknown": 1, "different": 2, "issued": 1}
+    assert {row["serial"] for row in answer["report"]} == {"4711", str(certificate.serial)}
+
+
+def test_a_line_that_cannot_be_read_is_not_passed_over(owner: Ctl, tmp_path: Path) -> None:
+    log = tmp_path / "auth.log"
+    log.write_text("sshd[7]: Accepted publickey for bob from ::1 port 5 ssh2: RSA-CERT nonsense\n")
+    done = owner.run("ca", "reconcile", "--sshd-log", str(log))
+    assert done.returncode == 1
+    assert b"cannot be read" in done.stdout
+
+
+def test_connections_of_an_edge_are_asked_about_too(owner: Ctl, tmp_path: Path) -> None:
+    let_in = {"kind": "stream", "peer_serial": "1f", "peer_sha256": "ab", "upstream": "/t.sock"}
+    refused = {"kind": "stream", "peer_serial": "2f", "details": "certificate expired"}
+    log = tmp_path / "requests.jsonl"
+    log.write_text("".join(json.dumps(one) + "\n" for one in (let_in, refused, {"kind": "http"})))
+    done = owner.run("ca", "reconcile", "--edge-log", str(log), "--json")
+    assert done.returncode == 1
+    assert [row["serial"] for row in json.loads(done.stdout)["report"]] == ["1f"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["reconcile"],
+        ["reconcile", "--sshd-log", "/nowhere"],
+        ["explain", "/nowhere"],
+        ["log", "verify", "/dev/null"],
+        ["log", "list", "--limit", "0"],
+    ],
+)
+def test_a_mistake_is_one_line(owner: Ctl, arguments: list[str]) -> None:
+    done = owner.run("ca", *arguments)
+    assert done.returncode == 2
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_proof_in_an_answer_is_what_the_format_says(issue: Issue) -> None:
+    answer, _ = issue()
+    assert InclusionProof.from_json(answer["log_proof"]).to_json() == answer["log_proof"]
