@@ -297,3 +297,13 @@ def test_a_ca_key_is_stronger_than_its_subjects(tmp_path: Path) -> None:
     middling = by_openssl(tmp_path, "-newkey", "rsa:2048")
     assert "key-weak" in {finding.rule for finding in lint_ca(middling)}
     assert "key-weak" not in {finding.rule for finding in lint_x509(middling)}
+
+
+@pytest.mark.parametrize("value", [b"", b"\xff", b"\x30\x03\x01\x01"])
+def test_an_extension_that_cannot_be_read_is_a_finding(value: bytes) -> None:
+    torn = x509.UnrecognizedExtension(x509.ExtensionOID.BASIC_CONSTRAINTS, value)
+    for certificate, look in (
+        (leaf(without=("basic",), extra=torn), lint_x509),
+        (issuing(without=("basic",), extra=torn), lint_ca),
+    ):
+        assert {finding.rule for finding in look(certificate)} == {"certificate-malformed"}

@@ -422,3 +422,23 @@ def test_a_chain_that_is_not_ours_is_refused(issuing: x509.Issuer, root: x509.Is
     ):
         with pytest.raises(errors.KeyStoreError):
             x509.load_issuer(chain, signer)
+
+
+def test_a_stored_chain_is_short(issuing: x509.Issuer) -> None:
+    with pytest.raises(errors.KeyStoreError, match="this long"):
+        x509.load_issuer(issuing.trust_pem + b"\n" * 65536, issuing.signer)
+
+
+def test_a_stored_root_that_breaks_a_rule_is_refused(root: x509.Issuer, now: datetime) -> None:
+    """A single certificate has no parent to be compared with."""
+    for length in (0, 2, None):
+        bad = self_signed(root.signer, now, length)
+        with pytest.raises(errors.KeyStoreError, match="breaks a rule: path-length-wrong"):
+            x509.load_issuer(x509._pem(bad), root.signer)
+
+
+def self_signed(signer: Any, now: datetime, length: int | None) -> cryptography_x509.Certificate:
+    spec = ca_spec(now, "own")
+    name = x509._ca_name(spec)
+    builder = x509._ca_builder(spec, name, signer.public_key, path_length=length)
+    return x509._sign(builder, name, signer)
