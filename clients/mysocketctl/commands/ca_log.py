@@ -30,7 +30,7 @@ def log() -> None:
 @_LIMIT
 @json_option
 @click.pass_context
-def list_entries(context: click.Context, *, as_json: bool, **sought: Any) -> None:
+def list_entries(context: click.Context, /, *, as_json: bool, **sought: Any) -> None:
     """List certificates for your sockets, and your own, newest first."""
     _show_entries(context, sought, as_json=as_json)
 
