@@ -11,7 +11,12 @@ from idp_gateway.schemas.text import MAX_PUBLIC_KEY_LENGTH, Name, PublicKeyLine
 
 _UnixSeconds = Annotated[int, Field(ge=0, lt=1 << 40, description="Unix seconds.")]
 _Signature = Annotated[
-    str, Field(max_length=MAX_SSHSIG_BYTES, description="Armored SSHSIG by the host key.")
+    str,
+    Field(
+        max_length=MAX_SSHSIG_BYTES,
+        pattern=r"^[\x20-\x7e\r\n]*$",
+        description="Armored SSHSIG by the host key.",
+    ),
 ]
 _Principal = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9.-]+$")]
 _Fingerprint = Annotated[str, Field(pattern=r"^SHA256:[A-Za-z0-9+/]{43}$")]
@@ -59,16 +64,16 @@ class HostReply(BaseModel):
 class SyncForm(BaseModel):
     """What an enrolled host says when it asks for news."""
 
-    host_id: Annotated[str, Field(max_length=64)]
+    host_id: Annotated[str, Field(pattern=r"^[0-9a-f-]{1,64}$")]
     nonce: Annotated[str, Field(pattern=f"^{NONCE_PATTERN}$")]
     at: _UnixSeconds
     number: Annotated[int, Field(ge=0, lt=1 << 63)] = Field(
         description="Of the newest bundle it has installed."
     )
     trusted_cas: list[_Fingerprint] = Field(max_length=MAX_LIST)
-    certificate: Annotated[str, Field(max_length=MAX_PUBLIC_KEY_LENGTH)] = Field(
-        default="", description="Its present host certificate, one line."
-    )
+    certificate: Annotated[
+        str, Field(max_length=MAX_PUBLIC_KEY_LENGTH, pattern=r"^[\x20-\x7e]*$")
+    ] = Field(default="", description="Its present host certificate, one line.")
     signature: _Signature
 
 

@@ -111,6 +111,16 @@ def sensible(target: dict[str, Any]) -> dict[str, Any]:
         "/socket/{socket_id}": {"name": "target"},
         "/signkey": {"ssh_public_key": key},
         "/ssh": {"ssh_public_key": key},
+        "/host": {"name": "probe", "host_key": key, "at": 1, "proof": "x"},
+        "/hosts/sync": {
+            "host_id": target["socket_id"],
+            "nonce": "0" * 32,
+            "at": 1,
+            "number": 0,
+            "trusted_cas": [],
+            "signature": "x",
+        },
+        "/revocation": {"scope": "person", "value": "probe@example.com"},
         "/internal/report": {"edge_id": "probe", "ssh_host_key": key, "tunnels": []},
         "/internal/feed/ack": {"edge_id": "probe", "revision": 1},
     }

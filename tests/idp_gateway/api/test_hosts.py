@@ -326,7 +326,7 @@ def test_there_is_no_sshd_behind_a_web_socket(
 @pytest.mark.parametrize(
     ("changes", "status", "reason"),
     [
-        ({"said": {"host_id": "nobody"}}, 404, "host-unknown"),
+        ({"said": {"host_id": "0-0"}}, 404, "host-unknown"),
         ({"said": {"at": 5}}, 400, "host-clock-off"),
         ({"namespace": ENROL_NAMESPACE}, 400, "key-proof-invalid"),
         ({"number": 7}, 400, "key-proof-invalid"),
