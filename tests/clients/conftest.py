@@ -1,10 +1,13 @@
 """A gateway, an edge and a person's home directory for the clients."""
 
 import os
+import re
+import signal
 import ssl
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -104,3 +107,26 @@ def edge_context(authority: Authority, client_authority: Authority) -> ssl.SSLCo
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(client_authority.pem)
     return context
+
+
+@contextmanager
+def running_agent(environment: dict[str, str] | None = None) -> Iterator[str]:
+    """A running ssh-agent; its socket."""
+    started = subprocess.run(
+        ["ssh-agent", "-s"],
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    sock, pid = re.findall(r"SSH_(?:AUTH_SOCK|AGENT_PID)=([^;]+);", started.stdout)
+    try:
+        yield sock
+    finally:
+        os.kill(int(pid), signal.SIGTERM)
+
+
+@pytest.fixture
+def agent() -> Iterator[str]:
+    with running_agent() as path:
+        yield path
