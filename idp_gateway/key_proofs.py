@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ca.formats.errors import FormatError
-from ca.formats.sshsig import verify_sshsig
+from ca.formats.sshsig import parse_armored, verify_sshsig
 from ca.subject_keys import parse_ssh_public_key
 from idp_gateway.errors import KeyProofInvalid
 from idp_gateway.forms import SignatureRefused, Signer
@@ -69,11 +69,13 @@ def check_proof(
     key = parse_ssh_public_key(public_key)
     _check_nonce(signer, place, nonce, now)
     try:
-        signed_by = verify_sshsig(proof, nonce.encode(), NAMESPACE)
+        found = parse_armored(proof)
+        # Before anything is computed with it: this key was vetted, any other may be a costly one.
+        if found.key.blob != key.blob:
+            raise KeyProofInvalid("the proof was made with another key", field="proof")
+        verify_sshsig(found.blob, nonce.encode(), NAMESPACE)
     except FormatError as error:
         raise KeyProofInvalid(f"the proof does not hold: {error}", field="proof") from error
-    if signed_by.blob != key.blob:
-        raise KeyProofInvalid("the proof was made with another key", field="proof")
 
 
 def _check_nonce(signer: Signer, place: ProofPlace, nonce: str, now: datetime) -> None:
