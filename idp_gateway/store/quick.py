@@ -8,6 +8,7 @@ how a row reads: every call asks the database, and sees what was committed befor
 import sqlite3
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Dialect, Table, bindparam, insert, select
@@ -67,6 +68,7 @@ class Insertion:
     def __init__(self, record_type: type[Any], table: Table, dialect: Dialect) -> None:
         self._table = table
         self._names = tuple(record_type.__dataclass_fields__)
+        self._values = attrgetter(*self._names)
         self._conversions = [
             (place, conversion)
             for place, name in enumerate(self._names)
@@ -85,7 +87,7 @@ class Insertion:
         """
         if not records:
             return
-        rows = [[getattr(record, name) for name in self._names] for record in records]
+        rows = [list(self._values(record)) for record in records]
         if not self._is_sqlite:
             names = self._names
             connection.execute(
