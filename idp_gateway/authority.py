@@ -6,20 +6,13 @@ Which key signs is ``idp_gateway.ca_generations``'s to say, when it is replaced 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from types import MappingProxyType
-from typing import Any, Generic, TypeVar
-
-from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from ca import ssh, x509
 from ca.crl import KeptCrls, RevokedX509
-from ca.formats.log_proof import InclusionProof, LogEntry
-from ca.keybox import KeyBox, open_private_key, seal_private_key
+from ca.keybox import KeyBox
 from ca.serials import ssh_serial, x509_serial
-from ca.signers.base import Signer
-from ca.signers.memory import MemorySigner
 from ca.specs import (
     ORIGINAL_EXTENSIONS,
     SERVER_LIFE,
@@ -30,6 +23,7 @@ from ca.specs import (
     UserCertSpec,
 )
 from ca.subject_keys import parse_csr, parse_ssh_public_key
+from idp_gateway.bundle_key import load_bundle_signer
 from idp_gateway.ca_files import RootFiles
 from idp_gateway.ca_generations import (
     SSH_HOST,
@@ -41,14 +35,24 @@ from idp_gateway.ca_generations import (
 from idp_gateway.ca_takeover import take_over
 from idp_gateway.clock import Clock
 from idp_gateway.errors import KeyRevoked, NotFound
-from idp_gateway.issuance_log import IssuanceLog, milliseconds
+from idp_gateway.issuance_log import IssuanceLog
+from idp_gateway.prepared import (
+    CertificateType,
+    Issued,
+    Prepared,
+    of_grant,
+    of_ssh,
+    of_x509,
+    policy_version,
+    prepared_ssh,
+    prepared_x509,
+)
 from idp_gateway.records import (
     AccountRecord,
     CaGenerationRecord,
     CaState,
     CertificateKind,
     CertificateRecord,
-    SigningKeyRecord,
     SocketRecord,
 )
 from idp_gateway.settings import Settings
@@ -71,28 +75,7 @@ HOST_LIFE = timedelta(days=14)
 replaced."""
 
 CRL_LIFE = timedelta(days=7)
-"""How long a revocation list counts; a new one is made each time somebody asks."""
-
-_BUNDLE_KEY = "host-bundle"
-
-CertificateType = TypeVar("CertificateType", ssh.IssuedSshCertificate, x509.IssuedCertificate)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Issued(Generic[CertificateType]):
-    """A certificate that is on record, and where the transparency log has it."""
-
-    certificate: CertificateType
-    proof: InclusionProof
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared(Generic[CertificateType]):
-    """A certificate that is signed and checked, and must not leave before it is on record."""
-
-    certificate: CertificateType = field(repr=False)
-    record: CertificateRecord = field(repr=False)
-    entry: LogEntry = field(repr=False)
+"""How long a revocation list counts; ``ca.crl.KeptCrls`` says when a new one is made."""
 
 
 class Authority:
@@ -128,7 +111,7 @@ class Authority:
         take_over(store=store, box=box, signing=signing, generations=self.generations, root=root)
         for ca_id in (X509_ISSUING, SSH_TUNNEL, SSH_HOST):
             self.generations.first(ca_id)
-        self.bundle_signer = _load_bundle_signer(store, box, clock())
+        self.bundle_signer = load_bundle_signer(store, box, clock())
 
     def close(self) -> None:
         """Let go of the places keys live in."""
@@ -235,10 +218,10 @@ class Authority:
             issued_at=self._clock(),
             # A request is signed by the key it names.
             proven=True,
-            **_of_grant(grant),
-            **_of_x509(issued),
+            **of_grant(grant),
+            **of_x509(issued),
         )
-        return self._released(_x509(issued, certificate))
+        return self._released(prepared_x509(issued, certificate))
 
     def issue_ssh_certificate(
         self, grant: Grant, public_key: str, *, proven: bool = False
@@ -283,10 +266,10 @@ class Authority:
             subject=str(grant.email),
             issued_at=self._clock(),
             proven=proven,
-            **_of_grant(grant),
-            **_of_ssh(issued),
+            **of_grant(grant),
+            **of_ssh(issued),
         )
-        return _ssh(issued, certificate)
+        return prepared_ssh(issued, certificate)
 
     def signs_here(self, socket_id: str) -> bool:
         """Whether a socket's logins are signed in this process, without waiting for a token or an
@@ -331,9 +314,9 @@ class Authority:
             socket_id=socket_id,
             issued_at=self._clock(),
             proven=True,
-            **_of_ssh(issued),
+            **of_ssh(issued),
         )
-        return self._released(_ssh(issued, certificate))
+        return self._released(prepared_ssh(issued, certificate))
 
     def issue_tunnel_certificate(
         self,
@@ -368,9 +351,9 @@ class Authority:
             subject=issued.key_id,
             socket_id=socket_id,
             issued_at=self._clock(),
-            **_of_ssh(issued),
+            **of_ssh(issued),
         )
-        return self._released(_ssh(issued, certificate))
+        return self._released(prepared_ssh(issued, certificate))
 
     def issue_server_certificate(self, csr: str) -> Issued[x509.IssuedCertificate]:
         """A certificate for an edge: the product's own names, whatever the CSR says.
@@ -397,9 +380,9 @@ class Authority:
             public_key_fingerprint=key.fingerprint,
             issued_at=self._clock(),
             proven=True,
-            **_of_x509(issued),
+            **of_x509(issued),
         )
-        return self._released(_x509(issued, certificate))
+        return self._released(prepared_x509(issued, certificate))
 
     def _released(self, prepared: Prepared[CertificateType]) -> Issued[CertificateType]:
         """Put an issuance on record; only then may the certificate leave."""
@@ -417,75 +400,6 @@ class Authority:
         return socket
 
 
-def policy_version(grant: Grant) -> str:
-    """Version of the rules a grant's decision rested on: they change with the socket's epoch."""
-    return str(grant.epoch)
-
-
-def _ssh(
-    issued: ssh.IssuedSshCertificate, record: CertificateRecord
-) -> Prepared[ssh.IssuedSshCertificate]:
-    at = milliseconds(record.issued_at)
-    entry = LogEntry(kind="ssh", issued_at_ms=at, certificate=issued.blob)
-    return Prepared(certificate=issued, record=record, entry=entry)
-
-
-def _x509(
-    issued: x509.IssuedCertificate, record: CertificateRecord
-) -> Prepared[x509.IssuedCertificate]:
-    at = milliseconds(record.issued_at)
-    entry = LogEntry(kind="x509", issued_at_ms=at, certificate=issued.der)
-    return Prepared(certificate=issued, record=record, entry=entry)
-
-
-def _of_grant(grant: Grant) -> dict[str, Any]:
-    return {
-        "socket_id": grant.socket_id,
-        "epoch": grant.epoch,
-        "grant_id": grant.grant_id,
-        "decision_id": grant.decision_id,
-        "policy_version": policy_version(grant),
-    }
-
-
-def _of_x509(issued: x509.IssuedCertificate) -> dict[str, Any]:
-    return {
-        "serial": format(issued.serial, "x"),
-        "not_before": issued.not_before,
-        "not_after": issued.not_after,
-        "body": issued.pem.decode("ascii"),
-    }
-
-
-def _of_ssh(issued: ssh.IssuedSshCertificate) -> dict[str, Any]:
-    return {
-        "serial": str(issued.serial),
-        "public_key_fingerprint": issued.subject_fingerprint,
-        "not_before": issued.not_before,
-        "not_after": issued.not_after,
-        "body": issued.line,
-    }
-
-
 def _first_certificate(chain: str) -> str:
     end = "-----END CERTIFICATE-----\n"
     return chain[: chain.index(end) + len(end)]
-
-
-def _load_bundle_signer(store: Store, box: KeyBox, now: datetime) -> Signer:
-    """What bundles for hosts are signed with: a key that signs no certificates."""
-
-    def make() -> SigningKeyRecord:
-        key = ed25519.Ed25519PrivateKey.generate()
-        line = ssh.ca_public_line(MemorySigner(name=_BUNDLE_KEY, signing_key=key))
-        return SigningKeyRecord(
-            purpose=_BUNDLE_KEY,
-            key_id=ssh.fingerprint(line),
-            public={"line": line},
-            private_sealed=seal_private_key(box, key, purpose=_BUNDLE_KEY, object_id=_BUNDLE_KEY),
-            created_at=now,
-        )
-
-    record = store.signing_key(_BUNDLE_KEY, make)
-    key = open_private_key(box, record.private_sealed, purpose=_BUNDLE_KEY, object_id=_BUNDLE_KEY)
-    return MemorySigner(name=_BUNDLE_KEY, signing_key=key)

@@ -17,13 +17,13 @@ from fastapi.responses import JSONResponse, Response
 from ca.errors import PrincipalError
 from ca.ssh import IssuedSshCertificate
 from idp_gateway import access
-from idp_gateway.authority import Prepared
 from idp_gateway.callers import PresentedToken, standing_session
 from idp_gateway.composition import Gateway
 from idp_gateway.conversions import policy_of
 from idp_gateway.dependencies import GatewayDep, source_address
 from idp_gateway.errors import Forbidden, KeyProofRequired, NotFound
 from idp_gateway.key_proofs import CHALLENGE_LIFE, ProofPlace, challenge, check_proof
+from idp_gateway.prepared import Prepared
 from idp_gateway.records import LoginSessionRecord, SocketRecord
 from idp_gateway.routes.documented import problems
 from idp_gateway.schemas.keys import (
