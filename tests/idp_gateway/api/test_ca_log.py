@@ -16,6 +16,8 @@ from ca.formats.log_proof import InclusionProof, LogEntry
 from ca.formats.ssh_certificate import parse_certificate_line
 from idp_gateway import sessions
 from idp_gateway.composition import Gateway
+from idp_gateway.errors import Conflict
+from idp_gateway.store.log import LogTransaction
 from idp_gateway.tokens import API_TOKEN_LIFE
 from policy.addresses import EmailAddress
 from policy.types import Assurance, Identity
@@ -267,3 +269,68 @@ def test_only_so_many_are_asked_about_at_once(owner: Person) -> None:
     many = [{"kind": "ssh", "serial": "1"}] * 201
     reply = owner.call("POST", "/ca/log/known", json={"certificates": many})
     assert reply.status_code == 400
+
+
+@both_databases
+def test_every_decision_is_on_record_whatever_came_of_it(
+    api: httpx.Client,
+    gateway: Gateway,
+    owner: Person,
+    socket: dict[str, Any],
+    client_token: ClientTokenMaker,
+    certify: Certify,
+) -> None:
+    """Allowed and certified, allowed with a key that is refused, and denied."""
+    certify()
+    for email, line in ((EMAIL, "ssh-rsa AAAA"), ("mallory@lab.test", public_line(ec_key()))):
+        reply = api.post(
+            f"/mtls-ca/socket/{socket['dnsname']}/ssh",
+            json={"ssh_public_key": line},
+            headers={"x-access-token": client_token(socket["dnsname"], email=email)},
+        )
+        assert reply.status_code in {400, 403}
+    decisions = gateway.store.decisions_page(socket["socket_id"], offset=0, limit=10)
+    assert sorted((one.email or "", str(one.effect)) for one in decisions) == [
+        (EMAIL, "allow"),
+        (EMAIL, "allow"),
+        ("mallory@lab.test", "deny"),
+    ]
+    assert len(gateway.store.certificates_of(socket["socket_id"])) == 1
+
+
+def test_a_repeated_denial_is_on_record_once(
+    api: httpx.Client, gateway: Gateway, socket: dict[str, Any], client_token: ClientTokenMaker
+) -> None:
+    token = client_token(socket["dnsname"], email="mallory@lab.test")
+    ids = set()
+    for _ in range(3):
+        reply = api.post(
+            f"/mtls-ca/socket/{socket['dnsname']}/ssh",
+            json={"ssh_public_key": public_line(ec_key())},
+            headers={"x-access-token": token},
+        )
+        assert reply.status_code == 403
+        ids.add(reply.json()["decision_id"])
+    assert len(ids) == 1
+    assert len(gateway.store.decisions_page(socket["socket_id"], offset=0, limit=10)) == 1
+
+
+def test_nothing_leaves_when_the_record_cannot_be_kept(
+    api: httpx.Client,
+    gateway: Gateway,
+    socket: dict[str, Any],
+    client_token: ClientTokenMaker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(self: LogTransaction, growth: object) -> None:
+        raise Conflict("this serial number was given out before")
+
+    monkeypatch.setattr(LogTransaction, "add", fail)
+    reply = api.post(
+        f"/mtls-ca/socket/{socket['dnsname']}/ssh",
+        json={"ssh_public_key": public_line(ec_key())},
+        headers={"x-access-token": client_token(socket["dnsname"])},
+    )
+    assert reply.status_code == 409
+    assert "signed_ssh_cert" not in reply.text
+    assert gateway.store.certificates_of(socket["socket_id"]) == ()
