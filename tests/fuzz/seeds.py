@@ -77,6 +77,11 @@ def _csr(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
     return request.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
+def _requests() -> Iterator[tuple[str, str, bytes]]:
+    for name in ("p256", "p384", "rsa"):
+        yield "csr", name, _csr(KEYS[name])  # type: ignore[arg-type]
+
+
 def _krls() -> Iterator[tuple[str, Krl]]:
     serials = (1, 2, 5, 1000, 2**64 - 1)
     entry = RevokedByCa(
@@ -192,8 +197,6 @@ def seeds() -> Iterator[tuple[str, str, bytes]]:
             extensions=(),
         ),
     )
-    for name in ("p256", "p384", "rsa"):
-        yield "csr", name, _csr(KEYS[name])  # type: ignore[arg-type]
     for name, krl in _krls():
         yield "krl", name, krl.encode()
     yield "krl-contents", "some", bytes(range(200))
@@ -210,6 +213,7 @@ def seeds() -> Iterator[tuple[str, str, bytes]]:
     yield "merkle", "path", b"".join(map(wire.uint32, (3, 4, 9))) + b"h" * 128
     yield from _log_texts()
     yield from _other_texts()
+    yield from _requests()
 
 
 def main() -> None:
