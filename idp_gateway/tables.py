@@ -366,8 +366,9 @@ class Host(SQLModel, table=True):
 
 class Revocation(SQLModel, table=True):
     __tablename__ = "revocations"
+    __table_args__ = (Index("ix_revocations_named", "socket_id", "scope", "value"),)
     revocation_id: str = Field(primary_key=True)
-    socket_id: str = Field(foreign_key="sockets.socket_id", ondelete="CASCADE", index=True)
+    socket_id: str = Field(foreign_key="sockets.socket_id", ondelete="CASCADE")
     scope: RevocationScope = _word(RevocationScope)
     value: str
     reason: str = _text()

@@ -142,10 +142,12 @@ class RevocationStore(StorePart):
             QuotaExceeded: more than one list may name; the CA has to be replaced instead.
         """
         with self.database.reading() as connection:
+            sockets = _revoking_sockets(connection) if socket_id is None else (socket_id,)
             rows = [
                 row
-                for where in _named_certificates(connection, now, socket_id)
-                for row in _matching(connection, now, kinds, socket_id, where)
+                for one in sockets
+                for where in _named_certificates(connection, now, one)
+                for row in _matching(connection, now, kinds, one, where)
             ]
         found: dict[str, RevokedCertificate] = {}
         for row in rows:
@@ -251,35 +253,48 @@ def _with_blocked(connection: Connection, socket: SocketRecord) -> dict[str, Any
     }
 
 
+def _revoking_sockets(connection: Connection) -> Sequence[str]:
+    query = select(REVOCATIONS.c.socket_id).distinct()
+    return connection.execute(query).scalars().all()
+
+
 def _named_certificates(
-    connection: Connection, now: datetime, socket_id: str | None
-) -> list[tuple[ColumnElement[bool], ColumnElement[bool]]]:
-    """For each way to be revoked: which revocations, and which certificates they name."""
-    scope, value = REVOCATIONS.c.scope, REVOCATIONS.c.value
-    named = and_(
-        or_(
-            and_(scope == RevocationScope.PERSON, CERTIFICATES.c.subject == value),
-            and_(scope == RevocationScope.KEY, CERTIFICATES.c.public_key_fingerprint == value),
-            and_(scope == RevocationScope.SERIAL, CERTIFICATES.c.serial == value),
-        ),
-        or_(
-            REVOCATIONS.c.lifted_at.is_(None),
-            CERTIFICATES.c.issued_at <= REVOCATIONS.c.lifted_at,
-        ),
+    connection: Connection, now: datetime, socket_id: str
+) -> list[ColumnElement[bool]]:
+    """For each way to be revoked, what joins a revocation to the certificates it names.
+
+    One query each, so that every certificate is looked up in the index of revocations.
+    """
+    column = {
+        RevocationScope.PERSON: CERTIFICATES.c.subject,
+        RevocationScope.KEY: CERTIFICATES.c.public_key_fingerprint,
+        RevocationScope.SERIAL: CERTIFICATES.c.serial,
+    }
+    in_time = or_(
+        REVOCATIONS.c.lifted_at.is_(None), CERTIFICATES.c.issued_at <= REVOCATIONS.c.lifted_at
     )
-    every = REVOCATIONS.c.revocation_id.is_not(None)
-    ended = [
+    query = select(REVOCATIONS.c.scope).where(REVOCATIONS.c.socket_id == socket_id).distinct()
+    present = set(connection.execute(query).scalars())
+    named = [
+        and_(REVOCATIONS.c.scope == scope, REVOCATIONS.c.value == found, in_time)
+        for scope, found in column.items()
+        if scope in present
+    ]
+    whole = find_all(
+        connection,
+        RevocationRecord,
+        REVOCATIONS,
+        REVOCATIONS.c.socket_id == socket_id,
         REVOCATIONS.c.scope == RevocationScope.SOCKET,
         REVOCATIONS.c.created_at > now - _LONGEST_GRANT,
-    ]
-    if socket_id is not None:
-        ended.append(REVOCATIONS.c.socket_id == socket_id)
-    whole = find_all(connection, RevocationRecord, REVOCATIONS, *ended)
-    # One condition each: the epoch is text in the row, and databases differ in reading it.
-    return [(every, named)] + [
-        (
+        order_by=[REVOCATIONS.c.created_at],
+    )
+    # The epoch is text in the row, and databases differ in reading it.
+    return named + [
+        and_(
             REVOCATIONS.c.revocation_id == one.revocation_id,
-            and_(CERTIFICATES.c.kind.in_(_PEOPLES), CERTIFICATES.c.epoch <= int(one.value)),
+            CERTIFICATES.c.kind.in_(_PEOPLES),
+            CERTIFICATES.c.epoch <= int(one.value),
         )
         for one in whole
     ]
@@ -289,13 +304,9 @@ def _matching(
     connection: Connection,
     now: datetime,
     kinds: Sequence[CertificateKind],
-    socket_id: str | None,
-    where: tuple[ColumnElement[bool], ColumnElement[bool]],
+    socket_id: str,
+    where: ColumnElement[bool],
 ) -> list[RevokedCertificate]:
-    revocations, certificates = where
-    conditions = [CERTIFICATES.c.not_after > now, CERTIFICATES.c.kind.in_(kinds), revocations]
-    if socket_id is not None:
-        conditions.append(CERTIFICATES.c.socket_id == socket_id)
     query = (
         select(
             CERTIFICATES.c.serial,
@@ -303,11 +314,12 @@ def _matching(
             CERTIFICATES.c.ca_key_id,
             REVOCATIONS.c.created_at.label("at"),
         )
-        .join(
-            REVOCATIONS,
-            and_(REVOCATIONS.c.socket_id == CERTIFICATES.c.socket_id, certificates),
+        .join(REVOCATIONS, and_(REVOCATIONS.c.socket_id == CERTIFICATES.c.socket_id, where))
+        .where(
+            CERTIFICATES.c.not_after > now,
+            CERTIFICATES.c.kind.in_(kinds),
+            CERTIFICATES.c.socket_id == socket_id,
         )
-        .where(*conditions)
         .limit(MAX_LISTED + 1)
     )
     return [RevokedCertificate(**row) for row in connection.execute(query).mappings()]

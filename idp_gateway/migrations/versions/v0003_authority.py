@@ -147,7 +147,7 @@ def _make_revocations() -> None:
         sa.ForeignKeyConstraint(["socket_id"], ["sockets.socket_id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("revocation_id"),
     )
-    op.create_index("ix_revocations_socket_id", "revocations", ["socket_id"])
+    op.create_index("ix_revocations_named", "revocations", ["socket_id", "scope", "value"])
 
 
 def _make_log() -> None:
