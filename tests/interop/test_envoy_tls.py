@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from policy.types import SocketType
@@ -236,4 +238,8 @@ async def test_connections_are_recorded_with_their_person(edge: Edge) -> None:
             denied = record
     assert (allowed.kind, allowed.email) == ("stream", "alice@example.com")
     assert allowed.bytes_sent == len(BANNER) + 4
+    shown = x509.load_pem_x509_certificate(certificate.read_bytes())
+    assert int(allowed.peer_serial, 16) == shown.serial_number
+    assert allowed.peer_sha256 == shown.fingerprint(hashes.SHA256()).hex()
+    assert allowed.peer_issuer
     assert denied.upstream == ""
