@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, FastAPI
 
-from idp_gateway.bounds import BodyLimit, SecurityHeaders
+from idp_gateway.bounds import BodyLimit, PlainAddress, SecurityHeaders
 from idp_gateway.composition import Gateway
 from idp_gateway.problems import install_problems
 from idp_gateway.routes import (
@@ -93,6 +93,7 @@ def application() -> FastAPI:
             app.include_router(router, prefix=prefix, include_in_schema=prefix != "")
     for router in PAGE_ROUTERS:
         app.include_router(router)
+    app.add_middleware(PlainAddress)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(BodyLimit)
     install_problems(app)

@@ -1,10 +1,12 @@
-"""ASGI middleware around every route: a limit on bodies, and headers that tie a browser's hands."""
+"""ASGI middleware around every route: what an address may hold, how long a body may be, and headers
+that tie a browser's hands.
+"""
 
 from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from idp_gateway.errors import BodyTooLarge
+from idp_gateway.errors import BodyTooLarge, GatewayError, InvalidInput
 from idp_gateway.problems import problem_of
 
 MAX_BODY_BYTES = 64 * 1024
@@ -47,7 +49,7 @@ class BodyLimit:
         limit = MAX_EDGE_BODY_BYTES if from_edge else MAX_BODY_BYTES
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         if not announced.isdigit() or len(announced) > 18 or int(announced) > limit:
-            await _refuse(limit, scope, receive, send)
+            await _refuse(_too_large(limit), scope, receive, send)
             return
         counted = _Counted(receive, send, limit)
         try:
@@ -56,7 +58,7 @@ class BodyLimit:
             if counted.answered:
                 raise
         if counted.exceeded and not counted.answered:
-            await _refuse(limit, scope, receive, send)
+            await _refuse(_too_large(limit), scope, receive, send)
 
 
 class _Counted:
@@ -85,9 +87,35 @@ class _Counted:
         await self._send(message)
 
 
-async def _refuse(limit: int, scope: Scope, receive: Receive, send: Send) -> None:
-    response = problem_of(BodyTooLarge(f"a body has at most {limit} bytes"))
-    await response(scope, receive, send)
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"a body has at most {limit} bytes")
+
+
+async def _refuse(error: GatewayError, scope: Scope, receive: Receive, send: Send) -> None:
+    await problem_of(error)(scope, receive, send)
+
+
+class PlainAddress:
+    """Answers 400 to an address with a NUL in its path or query.
+
+    No name or number has one, and PostgreSQL cannot look up a text that has.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request on, if its address is text that can be stored."""
+        if scope["type"] == "http" and _has_nul(scope):
+            error = InvalidInput("an address has no NUL character", reason="address-invalid")
+            await _refuse(error, scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+def _has_nul(scope: Scope) -> bool:
+    query: bytes = scope["query_string"]
+    return "\0" in scope["path"] or b"\0" in query or b"%00" in query
 
 
 class SecurityHeaders:

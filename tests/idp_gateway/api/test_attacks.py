@@ -13,7 +13,7 @@ from joserfc.jwk import OctKey
 from idp_gateway.bounds import MAX_BODY_BYTES
 from idp_gateway.composition import Gateway
 from idp_gateway.tokens import Purpose
-from tests.idp_gateway.api.conftest import ClientTokenMaker, Person
+from tests.idp_gateway.api.conftest import ClientTokenMaker, Person, both_databases
 from tests.idp_gateway.conftest import FixedClock
 
 OWN_CALLS = [
@@ -218,3 +218,29 @@ def test_a_body_of_the_wrong_shape_is_a_problem_and_no_more(
 def test_a_body_of_another_type_is_a_problem(owner: Person) -> None:
     reply = owner.call("POST", "/socket", data={"name": "x"})
     assert reply.status_code == 400
+
+
+@both_databases
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/ssh/%00/krl",
+        "/ssh/a%00b/user-ca-keys",
+        "/ca/log/entries?serial=%00",
+        "/ca/log/entries?serial=7&subject=a%00",
+        "/ca/certificates/%00",
+        "/api/v1/ca/certificates/%00",
+        "/socket/%00/host",
+        "/socket/%00",
+    ],
+)
+def test_no_address_has_a_nul(owner: Person, path: str) -> None:
+    reply = owner.call("GET", path)
+
+    assert (reply.status_code, reply.json()["reason"]) == (400, "address-invalid")
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert reply.headers["x-frame-options"] == "DENY"
+
+
+def test_text_about_a_nul_is_no_nul(owner: Person) -> None:
+    assert owner.call("GET", "/socket/%2500").status_code == 404
