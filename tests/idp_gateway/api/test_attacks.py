@@ -232,6 +232,7 @@ def test_a_body_of_another_type_is_a_problem(owner: Person) -> None:
         "/api/v1/ca/certificates/%00",
         "/socket/%00/host",
         "/socket/%00",
+        "/user/%00",
     ],
 )
 def test_no_address_has_a_nul(owner: Person, path: str) -> None:
