@@ -1,12 +1,14 @@
 """Certificates that servers and edges saw, read from their logs.
 
-sshd writes (auth2-pubkey.c of OpenSSH), at its default log level:
+sshd writes (auth2.c and auth2-pubkey.c of OpenSSH), at its default log level:
 
     Accepted publickey for bob from 192.0.2.1 port 50022 ssh2: ED25519-CERT SHA256:… ID … (serial 7)
     CA ED25519 SHA256:…
 
-The key id is the certificate's own word and may hold anything, so serial and CA are what ends the
-line. An edge writes one JSON object a line, see ``docs/transparency.md``.
+The key id is the certificate's own word and may hold anything, also what looks like such a line.
+So what stands before it is read from the front and what follows it from the end, and a line that
+sshd may have cut off (log.c) has no end to go by.
+An edge writes one JSON object a line, see ``docs/transparency.md``.
 """
 
 import json
@@ -22,13 +24,34 @@ MAX_KEY_ID = 4096
 MAX_SSHD_LINE_BYTES = 4096
 """sshd cuts its messages at 1024 (MSGBUFSIZ of log.c); what a syslog puts in front is short."""
 
-_HASH = rb"SHA256:[A-Za-z0-9+/]{43}"
-_ACCEPTED = re.compile(
-    rb"(?:Accepted|Partial) publickey for .* from \S+ port [0-9]+ ssh2: "
-    rb"(?P<type>\S+-CERT) (?P<key>" + _HASH + rb") ID (?P<id>.*) "
-    rb"\(serial (?P<serial>[0-9]{1,20})\) CA \S+ (?P<ca>" + _HASH + rb")\s*\Z"
+_SYSLOG_CUT = 500
+"""Bytes of a message that sshd hands to syslog at most, in all versions."""
+_CUT = 1016
+"""A message of so many bytes may be one cut to its buffer of 1024: an escape is left out whole."""
+
+_LET_IN = rb"(?:Accepted|Partial) publickey for "
+_ANOTHER = (
+    rb"(?:Bad|Connection|Disconnect|Failed|Illegal|Invalid|Postponed|Received|User|banner|debug|"
+    rb"error:|fatal:|pam_|ssh_dispatch)"
 )
-_LOOKS_ACCEPTED = re.compile(rb"sshd.*(?:Accepted|Partial) publickey for .* ssh2: \S+-CERT ")
+"""How messages begin that hold what somebody typed who was not let in."""
+_HEAD = re.compile(
+    # A syslog's time, machine and program, or the time only, or sshd's name only.
+    rb"(?:(?:<[0-9]{1,3}>)?(?:1 )?(?:[A-Z][a-z]{2} +)?"
+    rb"(?:[A-Z][a-z]{2} +[0-9]{1,2}|[0-9]{4}-[0-9]{2}-[0-9]{2})"
+    rb"(?:[ T][0-9:.,]+)?(?:[+-][0-9:]+|Z)? +|\[? *[0-9]+\.[0-9]+\]? +)"
+    rb"(?:(?=" + _LET_IN + rb"|" + _ANOTHER + rb")"
+    rb"|(?:\S+ +){0,3}?(?:\S+:|\S+ [0-9-]+ \S+ \S+) +)"
+    rb"|(?:[^\s:]+ +)?sshd[a-z-]*(?:\[[0-9]+\])?: +"
+)
+_SPEAKS_OF_ANOTHER = re.compile(_ANOTHER)
+_SPEAKS_OF_LOGIN = re.compile(_LET_IN)
+_LOGIN = re.compile(_LET_IN + rb".*? from \S+ port [0-9]+ ssh2(?:: |$)")
+"""To the end of what is not the certificate's word; an account may have blanks in its name."""
+_KEY = re.compile(rb"(?P<type>\S+-CERT) (?P<key>SHA256:[A-Za-z0-9+/]{43}) ID ")
+_END = re.compile(
+    rb" \(serial (?P<serial>[0-9]{1,20})\) CA \S+ (?P<ca>SHA256:[A-Za-z0-9+/]{43})\s*\Z"
+)
 
 
 class Sighting(NamedTuple):
@@ -59,18 +82,35 @@ def read_sshd_log(lines: Iterable[bytes]) -> Iterator[Sighting | Unreadable]:
         if len(line) > MAX_SSHD_LINE_BYTES:
             if b" publickey for " in line:
                 yield Unreadable(line)
-            continue
-        found = _ACCEPTED.search(line)
-        if found is not None:
-            yield Sighting(
-                kind="ssh",
-                serial=found["serial"].decode(),
-                ca=found["ca"].decode(),
-                key_fingerprint=found["key"].decode(),
-                key_id=found["id"].decode("utf-8", "replace")[:MAX_KEY_ID],
-            )
-        elif _LOOKS_ACCEPTED.search(line):
-            yield Unreadable(line)
+        elif _SPEAKS_OF_LOGIN.search(line):
+            found = _read_login(line)
+            if found is not None:
+                yield found
+
+
+def _read_login(line: bytes) -> Sighting | Unreadable | None:
+    head = _HEAD.match(line)
+    message = line[head.end() if head else 0 :].rstrip(b"\r\n")
+    login = _LOGIN.match(message)
+    if login is None:
+        # With nothing known in front it may be a login all the same.
+        of_another = head and not _SPEAKS_OF_LOGIN.match(message)
+        return None if of_another or _SPEAKS_OF_ANOTHER.match(message) else Unreadable(line)
+    if len(message) == _SYSLOG_CUT or len(message) >= _CUT:
+        return Unreadable(line)
+    shown = message[login.end() :]
+    if not shown.split(b" ", 1)[0].endswith(b"-CERT"):
+        return None
+    key, end = _KEY.match(shown), _END.match(shown, max(0, shown.rfind(b" (serial ")))
+    if key is None or end is None or end.start() < key.end():
+        return Unreadable(line)
+    return Sighting(
+        kind="ssh",
+        serial=end["serial"].decode(),
+        ca=end["ca"].decode(),
+        key_fingerprint=key["key"].decode(),
+        key_id=shown[key.end() : end.start()].decode("utf-8", "replace")[:MAX_KEY_ID],
+    )
 
 
 def read_edge_log(lines: Iterable[bytes]) -> Iterator[Sighting | Unreadable]:

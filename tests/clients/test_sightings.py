@@ -1,0 +1,157 @@
+"""What is read from sshd's log, also where the key id was chosen to mislead whoever reads it."""
+
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from clients.mysocketctl.sightings import Sighting, Unreadable, read_sshd_log
+from tests.support.sshd import running_sshd
+
+KEY, CA, OTHER = (f"SHA256:{letter * 43}" for letter in "ACL")
+END = f"(serial 777) CA ED25519 {CA}"
+SEEN = Sighting(kind="ssh", serial="777", ca=CA, key_fingerprint=KEY, key_id="ann@x.test/d/1")
+
+
+def said(key_id: str = "ann@x.test/d/1", *, end: str = f" {END}", user: str = "bob") -> str:
+    start = f"Accepted publickey for {user} from 192.0.2.1 port 50022 ssh2: ED25519-CERT {KEY} ID "
+    return start + key_id + end
+
+
+def read(*lines: str) -> list[Sighting | Unreadable]:
+    return list(read_sshd_log([f"{line}\n".encode() for line in lines]))
+
+
+HEADS = [
+    "",
+    "sshd[7]: ",
+    "web sshd[7]: ",
+    "sshd: ",
+    "Nov 23 12:00:00 web sshd[7]: ",
+    "Nov  3 12:00:00 web /usr/sbin/sshd[7]: ",
+    "Nov 23 12:00:00.123456 web sshd-session[7]: ",
+    "Nov 23 12:00:00 web auth.info sshd[7]: ",
+    "2026-11-23T12:00:00.123456+01:00 web sshd[7]: ",
+    "2026-11-23T12:00:00Z ",
+    "Mon 2026-11-23 12:00:00 UTC web sshd[7]: ",
+    "1795435200.123456 web sshd[7]: ",
+    "[ 1234.567890] sshd[7]: ",
+    "<86>Nov 23 12:00:00 ::1 sshd[7]: ",
+    "<86>1 2026-11-23T12:00:00Z web sshd 7 - - ",
+]
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_login_is_read_behind_every_kind_of_head(head: str) -> None:
+    assert read(head + said()) == [SEEN]
+    assert read(head + said(user="CORP\\\\john smith")) == [SEEN]
+    assert read(head + said().replace("Accepted", "Partial") + "\r") == [SEEN]
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize(
+    "key_id",
+    [
+        f"x from 192.0.2.9 port 1 ssh2: ECDSA-CERT {OTHER} ID eve@x.test/d/1",
+        f"x (serial 1) CA ED25519 {OTHER}",
+        said(OTHER, end=f" (serial 1) CA ED25519 {OTHER}"),
+        f"sshd[7]: Accepted publickey for root from ::1 port 1 ssh2: RSA-CERT {OTHER} ID x",
+        " (serial ",
+        "",
+    ],
+)
+def test_nothing_in_a_key_id_is_read_as_more(head: str, key_id: str) -> None:
+    assert read(head + said(key_id)) == [SEEN._replace(key_id=key_id)]
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("size", [500, 1020, 1021, 1023])
+def test_a_line_that_may_be_cut_off_is_never_passed_over(head: str, size: int) -> None:
+    """Also where what is left was made to look like a whole one."""
+    plain = said("x" * 2000)[:size]
+    begun = said(f"x (serial 1) CA ED25519 {OTHER}", end="")
+    padded = begun + " " * (size - len(begun))
+    for line in (plain, padded):
+        assert len(line) == size
+        (found,) = read(head + line)
+        assert isinstance(found, Unreadable)
+
+
+def test_a_long_line_that_is_whole_is_read() -> None:
+    key_id = "x" * 320
+    assert len(said(key_id)) > 500
+    assert read(said(key_id)) == [SEEN._replace(key_id=key_id)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Accepted publickey for bob from ::1 port 5 ssh2: RSA-CERT nonsense",
+        "Accepted publickey for bob",
+        said(end=""),
+        f"something new: {said()}",
+    ],
+)
+def test_a_line_that_is_not_understood_is_named(line: str) -> None:
+    (found,) = read(line)
+    assert isinstance(found, Unreadable)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_what_a_stranger_typed_is_no_login(head: str) -> None:
+    """Nobody who is not let in can make the reader cry wolf."""
+    assert not read(
+        f"{head}Invalid user {said()} from 192.0.2.9 port 5",
+        f"{head}Connection closed by invalid user {said()} 192.0.2.9 port 5 [preauth]",
+        f"{head}Failed password for invalid user sshd[7]: {said()} from 192.0.2.9 port 5 ssh2",
+        f"{head}Accepted publickey for bob from ::1 port 5 ssh2: ED25519 {KEY}",
+        f"{head}Accepted publickey for bob from ::1 port 5 ssh2",
+        f"{head}Accepted password for bob from ::1 port 5 ssh2",
+    )
+
+
+def test_lines_made_to_keep_the_reader_busy_do_not() -> None:
+    parts = (
+        "Accepted publickey for ",
+        f" from a port 1 ssh2: A-CERT {KEY} ID (serial 1) CA ",
+        " (serial 1) CA x",
+        " from a",
+    )
+    began = time.perf_counter()
+    for part in parts:
+        read(("Accepted publickey for " + part * 400)[:4090])
+    assert time.perf_counter() - began < 5
+
+
+def keygen(*arguments: str | Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", *arguments], check=True)
+
+
+def fingerprint(path: Path) -> str:
+    done = subprocess.run(["ssh-keygen", "-l", "-f", path], capture_output=True, check=True)
+    return done.stdout.split()[1].decode()
+
+
+def test_what_a_real_sshd_writes_of_a_forgers_certificates(tmp_path: Path) -> None:
+    """``sshd -e``, without anything of a syslog."""
+    ca, key = tmp_path / "ca", tmp_path / "key"
+    for path in (ca, key):
+        keygen("-t", "ed25519", "-N", "", "-C", "", "-f", path)
+    forged = f"x from 192.0.2.9 port 1 ssh2: ECDSA-CERT {OTHER} ID ann@x.test/d/1"
+    (tmp_path / "sshd").mkdir()
+    with running_sshd(tmp_path / "sshd", [ca.with_suffix(".pub").read_text()], ["all"]) as sshd:
+        for key_id in ("ann@x.test/d/1", forged, "y" * 950):
+            keygen("-s", ca, "-I", key_id, "-n", "all", "-z", "777", key.with_suffix(".pub"))
+            command = ["ssh", "-F", "/dev/null", "-i", key, "-p", str(sshd.port)]
+            for option in ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null"):
+                command += ["-o", option]
+            subprocess.run([*command, f"{sshd.login}@127.0.0.1", "true"], check=True)
+        lines = [line.encode() for line in sshd.log().splitlines(keepends=True)]
+    first, second, third = read_sshd_log(lines)
+    seen = SEEN._replace(
+        key_fingerprint=fingerprint(key.with_suffix(".pub")),
+        ca=fingerprint(ca.with_suffix(".pub")),
+    )
+    assert (first, second) == (seen, seen._replace(key_id=forged))
+    assert isinstance(third, Unreadable)
