@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from weakref import WeakKeyDictionary
 
 from cryptography import x509
@@ -27,11 +27,11 @@ from ca.formats.log_proof import InclusionProof, LogEntry
 from ca.keybox import KeyBox
 from idp_gateway.clock import Clock
 from idp_gateway.errors import Conflict, NotFound
+from idp_gateway.log_leaves import leaf_record
 from idp_gateway.records import (
     CertificateRecord,
     DecisionRecord,
     LogCheckpointRecord,
-    LogLeafRecord,
     SigningKeyRecord,
 )
 from idp_gateway.store import Store
@@ -43,6 +43,7 @@ MOST_GATHERING = 0.005
 """Seconds for which others may join a transaction before it begins."""
 
 _PURPOSE = "ca-log"
+_REMEMBERED_OWNERS = 4096
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -177,6 +178,8 @@ class IssuanceLog:
         self.key, self._private = _load_key(store, box, f"{origin}/ca/log", clock)
         self._key_hash = self.key.key_hash
         self._frontier = merkle.Frontier()
+        # A socket never changes hands.
+        self._owner = lru_cache(_REMEMBERED_OWNERS)(partial(_owner_of, store))
         self._writer = _Writer(self._write_group)
         self._gatherings: WeakKeyDictionary[asyncio.AbstractEventLoop, _Gathering] = (
             WeakKeyDictionary()
@@ -290,11 +293,12 @@ class IssuanceLog:
                     ],
                     decisions=[w.decision for w in group if w.decision is not None],
                     leaves=[
-                        LogLeafRecord(
+                        leaf_record(
+                            waiting.certificate,
+                            waiting.entry,
                             leaf_index=before.size + place,
                             leaf_hash=leaves[place],
-                            serial=waiting.certificate.serial,
-                            issued_at=waiting.certificate.issued_at,
+                            account_id=self._owner(waiting.certificate.socket_id),
                         )
                         for place, waiting in enumerate(group)
                     ],
@@ -333,6 +337,11 @@ def _checked(waiting: _Waiting) -> _Waiting:
     if waiting.entry.issued_at_ms != milliseconds(waiting.certificate.issued_at):
         raise ValueError("record and leaf are of one time")
     return waiting
+
+
+def _owner_of(store: Store, socket_id: str | None) -> str | None:
+    socket = None if socket_id is None else store.find_socket(socket_id)
+    return None if socket is None else socket.account_id
 
 
 def _settle(

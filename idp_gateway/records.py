@@ -343,7 +343,7 @@ class HostRecord:
     fingerprint: str
     principals: tuple[str, ...]
     serial: str
-    """Of its newest host certificate."""
+    """Of the host certificate it last showed; until it has shown one, of its enrolment's."""
     not_after: datetime
     enrolled_at: datetime
     enrolled_by: str
@@ -380,6 +380,14 @@ class LogLeafRecord:
     leaf_hash: bytes
     serial: str
     issued_at: datetime
+    kind: CertificateKind
+    ca_key_id: str
+    public_key_fingerprint: str
+    named_sha256: bytes
+    """Hash of what logs name beside that: an SSH certificate's key id, or all of an X.509 one."""
+    not_after: datetime
+    account_id: str | None
+    """Whose socket it was issued for, which may be deleted since; none for the product's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

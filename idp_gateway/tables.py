@@ -385,6 +385,12 @@ class LogLeaf(SQLModel, table=True):
     # Stays taken when the certificate's own row is forgotten.
     serial: str = Field(unique=True, index=True)
     issued_at: datetime = _time()
+    kind: CertificateKind = _word(CertificateKind)
+    ca_key_id: str
+    public_key_fingerprint: str
+    named_sha256: bytes = _bytes()
+    not_after: datetime = _time()
+    account_id: str | None = Field(default=None)
 
 
 class LogNode(SQLModel, table=True):

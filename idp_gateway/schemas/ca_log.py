@@ -3,17 +3,22 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
 
 from idp_gateway.records import CertificateKind
 from idp_gateway.schemas.audit import CertificateReply, DecisionReply
+from idp_gateway.serials import as_kept
 
 MAX_QUESTIONS = 200
 """Certificates asked about in one call."""
 
 _Word = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[!-~]+$")]
 
-_Wish = Annotated[str | None, Field(min_length=1, max_length=320)]
+_Wish = Annotated[str | None, Field(min_length=1, max_length=320, pattern=r"^[!-~]+$")]
+
+
+def _serial_as_kept(serial: str | None) -> str | None:
+    return serial and as_kept(serial)
 
 
 class LogKeyReply(BaseModel):
@@ -52,7 +57,7 @@ class SoughtQuery(BaseModel):
 
     socket_id: _Wish = None
     subject: _Wish = Field(default=None, description="E-mail, host name or tunnel login.")
-    serial: _Wish = None
+    serial: Annotated[_Wish, AfterValidator(_serial_as_kept)] = None
     key_fingerprint: _Wish = Field(default=None, description="Of the certified key.")
     kind: CertificateKind | None = None
     since: AwareDatetime | None = Field(default=None, description="Issued then or later.")
@@ -101,6 +106,9 @@ class QuestionForm(BaseModel):
     certificate_sha256: _Word | None = Field(
         default=None, description="SHA-256 of the X.509 certificate's DER, hex."
     )
+    seen_at: AwareDatetime | None = Field(
+        default=None, description="When it was last let in; ten minutes after its end is too late."
+    )
 
 
 class KnownForm(BaseModel):
@@ -115,8 +123,9 @@ class AnswerReply(BaseModel):
     serial: str
     verdict: Literal["issued", "forgotten", "different", "unknown"] = Field(
         description=(
-            "`issued`: as said. `forgotten`: in the log, its record is no longer kept. "
-            "`different`: the serial was issued, but with another key, key id, CA or content. "
+            "`issued`: as said. `forgotten`: as said too, its record is no longer kept. "
+            "`different`: the serial was issued, but with another key, key id, CA or content, "
+            "or had ended when it was seen. "
             "`unknown`: never issued for one's sockets."
         )
     )

@@ -169,14 +169,13 @@ class LogStore(StorePart):
                 found += find_all(connection, CertificateRecord, CERTIFICATES, where)
         return tuple(found)
 
-    def logged_among(self, serials: Iterable[str]) -> frozenset[str]:
-        """The serial numbers among these that have a leaf, whether or not a record is kept."""
-        found: set[str] = set()
+    def logged_among(self, serials: Iterable[str]) -> tuple[LogLeafRecord, ...]:
+        """The leaves among these serial numbers, whether or not a record is kept."""
+        found: list[LogLeafRecord] = []
         with self.database.reading() as connection:
             for part in in_parts(serials):
-                query = select(LEAVES.c.serial).where(LEAVES.c.serial.in_(part))
-                found |= {row[0] for row in connection.execute(query)}
-        return frozenset(found)
+                found += find_all(connection, LogLeafRecord, LEAVES, LEAVES.c.serial.in_(part))
+        return tuple(found)
 
     def log_entries(self, sought: Sought, *, limit: int) -> tuple[CertificateRecord, ...]:
         """Certificates in the log that match, newest first."""

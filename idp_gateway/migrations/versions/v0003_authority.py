@@ -157,6 +157,12 @@ def _make_log() -> None:
         sa.Column("leaf_hash", sa.LargeBinary(), nullable=False),
         sa.Column("serial", sa.String(), nullable=False),
         sa.Column("issued_at", _TIME, nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("ca_key_id", sa.String(), nullable=False),
+        sa.Column("public_key_fingerprint", sa.String(), nullable=False),
+        sa.Column("named_sha256", sa.LargeBinary(), nullable=False),
+        sa.Column("not_after", _TIME, nullable=False),
+        sa.Column("account_id", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("leaf_index"),
     )
     op.create_index("ix_log_leaves_serial", "log_leaves", ["serial"], unique=True)
