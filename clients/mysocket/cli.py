@@ -11,7 +11,13 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from clients.mysocket.configuration import read_stack
+from clients.mysocket.configuration import (
+    Part,
+    edge_part,
+    gateway_part,
+    read_stack,
+    variables,
+)
 from clients.mysocket.errors import StackError
 from clients.mysocket.instance import find, stop, wait_ready
 from clients.mysocket.layout import Layout
@@ -159,7 +165,7 @@ def status(context: click.Context, state: Layout) -> None:
 def gateway(state: Layout) -> None:
     """Run the gateway alone."""
     _need_server_parts()
-    _become("idp_gateway", "serve", "--config", str(_configured(state.gateway_config)))
+    _become(state, gateway_part(state), "idp_gateway", "serve")
 
 
 @root.command()
@@ -167,7 +173,7 @@ def gateway(state: Layout) -> None:
 def edge(state: Layout) -> None:
     """Run one edge alone."""
     _need_server_parts()
-    _become("proxy", "serve", "--config", str(_configured(state.edge_config)))
+    _become(state, edge_part(state), "proxy", "serve")
 
 
 @root.group()
@@ -257,25 +263,22 @@ def ca_rollback(state: Layout, ca: str) -> None:
 
 def _ca(state: Layout, action: str, *arguments: str) -> NoReturn:
     _need_server_parts()
-    config = str(_configured(state.gateway_config))
-    _become("idp_gateway", "ca", action, "--config", config, *arguments)
+    _become(state, gateway_part(state), "idp_gateway", "ca", action, arguments=arguments)
 
 
 def _account(state: Layout, action: str, *arguments: str) -> NoReturn:
     _need_server_parts()
-    config = str(_configured(state.gateway_config))
-    _become("idp_gateway", "account", action, "--config", config, *arguments)
+    _become(state, gateway_part(state), "idp_gateway", "account", action, arguments=arguments)
 
 
-def _configured(config: Path) -> Path:
-    if not config.exists():
-        raise StackError("no-configuration", f"there is no {config}; mysocket up writes one")
-    return config
-
-
-def _become(*words: str) -> NoReturn:
+def _become(state: Layout, part: Part, *words: str, arguments: Sequence[str] = ()) -> NoReturn:
+    """Go on as a part of the product that works on this state directory and on no other."""
+    if not part.config.exists():
+        raise StackError("no-configuration", f"there is no {part.config}; mysocket up writes one")
+    environment = dict(os.environ) | variables(state, part)
+    command = [sys.executable, "-m", *words, "--config", str(part.config), *arguments]
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", *words])  # noqa: S606 - fixed words
+    os.execve(sys.executable, command, environment)  # noqa: S606 - fixed words
 
 
 def _need_server_parts() -> None:

@@ -1,12 +1,14 @@
 """The two settings files of a state directory: written once, then only what an option changes.
 
-They belong to the operator, who may edit them; so a later option replaces its own line and nothing
-else. TOML's basic strings, numbers and arrays are spelled as JSON spells them.
+They belong to the operator, who may edit or write them; so a later option replaces its own line,
+what is left out is added, and nothing else is touched. TOML's basic strings, numbers and arrays
+are spelled as JSON spells them.
 """
 
 import json
+import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,6 @@ DEFAULTS: Mapping[str, Any] = {
     "listen_address": "127.0.0.1",
 }
 _EDGE_ONLY = {"listen_address"}
-_GATEWAY_ONLY = {"port_range", "signup_open"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,28 +61,118 @@ class Stack:
 def configure(layout: Layout, options: Mapping[str, Any]) -> Stack:
     """Write or adapt both files to the given options; what then holds.
 
+    What a file leaves out is added to it: a settings file written by hand must not make the parts
+    look for their state, or for each other, anywhere but below this very directory.
+
     Raises:
-        StackError: a file cannot be read or written, or makes no sense.
+        StackError: a file cannot be read or written, makes no sense, or belongs to another state
+            directory.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    wanted = _first(given) if not layout.gateway_config.exists() else given
+    said = _read(layout.gateway_config) if layout.gateway_config.exists() else {}
+    shared = {name: said[name] for name in DEFAULTS if name in said and name not in _EDGE_ONLY}
+    wanted = _first(shared | given)
     try:
-        _update(layout.gateway_config, _gateway_fixed(layout), wanted, _EDGE_ONLY)
-        _update(layout.edge_config, _edge_fixed(layout), wanted, _GATEWAY_ONLY)
+        for part in (gateway_part(layout), edge_part(layout)):
+            _refuse_other(part, layout, part.places)
+            _update(part, wanted, given.keys())
         return read_stack(layout)
     except ClientError as error:
         raise StackError("state-not-writable", str(error)) from error
 
 
 def _first(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The first settings of all.
-
-    Names below ``localhost`` are this machine's: browsers send their cookies to every port of it,
-    in the clear too, so nobody but the operator makes accounts there.
-    """
+    """What holds where neither an option nor a file says anything."""
     wanted: dict[str, Any] = {**DEFAULTS, **given}
-    local = wanted["edge_domain"].rpartition(".")[2] == "localhost"
-    return wanted | {"signup_open": False} if local else wanted
+    return wanted | {"signup_open": False} if _local(wanted["edge_domain"]) else wanted
+
+
+def _local(domain: object) -> bool:
+    """Whether the names are this machine's.
+
+    Browsers send the cookies of names below ``localhost`` to every port of the machine, in the
+    clear too, so nobody but the operator makes accounts there.
+    """
+    return str(domain).rpartition(".")[2] == "localhost"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """The gateway or the edge: its settings file, and what makes it part of the state directory."""
+
+    config: Path
+    prefix: str
+    """Of the variables that override the file."""
+    fixed: Mapping[str, Any]
+    places: frozenset[str]
+    """Those of ``fixed`` that ``up`` cannot do without."""
+    not_here: frozenset[str]
+    """Settings of the other part."""
+
+
+def gateway_part(layout: Layout) -> Part:
+    return Part(
+        config=layout.gateway_config,
+        prefix="MYSOCKET_",
+        fixed={
+            "state_dir": str(layout.state),
+            "listen_socket": str(layout.run / "gateway.sock"),
+            "listen_address": "",
+        },
+        places=frozenset({"state_dir", "listen_socket"}),
+        not_here=frozenset({"listen_address"}),
+    )
+
+
+def edge_part(layout: Layout) -> Part:
+    return Part(
+        config=layout.edge_config,
+        prefix="MYSOCKET_EDGE_",
+        fixed={
+            "state_dir": str(layout.state / "edge"),
+            "run_dir": str(layout.run),
+            "gateway": f"unix:{layout.run / 'gateway.sock'}",
+            "edge_key_file": str(layout.state / "secrets" / "edge.key"),
+        },
+        places=frozenset({"state_dir", "run_dir", "gateway"}),
+        not_here=frozenset({"port_range", "signup_open"}),
+    )
+
+
+def variables(layout: Layout, part: Part) -> dict[str, str]:
+    """What a part that is run alone is told by variables, because its settings file is silent.
+
+    The file stays as it is: whoever runs this may not be its owner.
+
+    Raises:
+        StackError: the file cannot be read, or belongs to another state directory.
+    """
+    _refuse_other(part, layout, frozenset({"state_dir"}))
+    said = _read(part.config)
+    told = dict(part.fixed)
+    if "signup_open" not in part.not_here and _local(_first(said)["edge_domain"]):
+        told["signup_open"] = "false"
+    names = {name: f"{part.prefix}{name.upper()}" for name in told if name not in said}
+    return {names[name]: told[name] for name in names if names[name] not in os.environ}
+
+
+def _refuse_other(part: Part, layout: Layout, places: frozenset[str]) -> None:
+    """Raises StackError if the part would work on another state directory than ours."""
+    said = _read(part.config) if part.config.exists() else {}
+    for name in sorted(places):
+        variable = f"{part.prefix}{name.upper()}"
+        source = variable if variable in os.environ else str(part.config)
+        found = os.environ.get(variable, said.get(name, ""))
+        if found not in ("", part.fixed[name]) and _place(found) != _place(part.fixed[name]):
+            raise StackError(
+                "other-state",
+                f"{source} says {name} is {found}, but --state is {layout.state}, for which"
+                f" it must be {part.fixed[name]}; correct or remove it",
+            )
+
+
+def _place(text: object) -> Path:
+    return Path(str(text).removeprefix("unix:")).resolve()
 
 
 def read_stack(layout: Layout) -> Stack:
@@ -100,35 +191,16 @@ def read_stack(layout: Layout) -> Stack:
     )
 
 
-def _gateway_fixed(layout: Layout) -> dict[str, Any]:
-    return {
-        "state_dir": str(layout.state),
-        "listen_socket": str(layout.run / "gateway.sock"),
-        "listen_address": "",
-    }
-
-
-def _edge_fixed(layout: Layout) -> dict[str, Any]:
-    return {
-        "state_dir": str(layout.state / "edge"),
-        "run_dir": str(layout.run),
-        "gateway": f"unix:{layout.run / 'gateway.sock'}",
-        "edge_key_file": str(layout.state / "secrets" / "edge.key"),
-    }
-
-
-def _update(
-    path: Path, fixed: Mapping[str, Any], wanted: Mapping[str, Any], not_here: set[str]
-) -> None:
-    here = {name: value for name, value in wanted.items() if name not in not_here}
-    if not path.exists():
-        text = f"# {path.name}: see docs/configuration.md\n"
-        here = dict(fixed) | here
-    else:
-        text = path.read_text("utf-8")
-        _read(path)
-    for name, value in here.items():
-        text = _with_line(text, name, value)
+def _update(part: Part, wanted: Mapping[str, Any], given: Collection[str]) -> None:
+    """Bring a file to say what is given, and what it leaves out."""
+    path = part.config
+    here = {name: value for name, value in wanted.items() if name not in part.not_here}
+    text, said = f"# {path.name}: see docs/configuration.md\n", {}
+    if path.exists():
+        text, said = path.read_text("utf-8"), _read(path)
+    for name, value in (dict(part.fixed) | here).items():
+        if name not in said or (name in here and name in given):
+            text = _with_line(text, name, value)
     write_private(path, text)
 
 
