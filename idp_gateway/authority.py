@@ -294,8 +294,11 @@ class Authority:
         Raises:
             ca.errors.SubjectKeyError: the key is refused.
             ca.errors.SpecError: a name or the key id is not one to be signed.
+            NotFound: the socket is gone.
         """
         key = parse_ssh_public_key(public_key)
+        # Read before signing: what is revoked meanwhile names this one too.
+        epoch = self._socket(socket_id).epoch
         ca = self.generations.active(SSH_HOST)
         now = self._clock()
         spec = HostCertSpec(
@@ -312,6 +315,7 @@ class Authority:
             ca_key_id=ca.record.key_id,
             subject=principals[0],
             socket_id=socket_id,
+            epoch=epoch,
             issued_at=self._clock(),
             proven=True,
             **of_ssh(issued),

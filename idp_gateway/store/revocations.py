@@ -30,7 +30,8 @@ from policy.types import Reason
 REVOCATIONS = table_of(Revocation)
 
 MAX_STANDING = 10_000
-"""Revocations of one socket that are not lifted; those of certificates do not count for ever."""
+"""Revocations of one socket and scope that are not lifted; those of certificates do not count for
+ever, and those of a whole socket not at all."""
 MAX_LISTED = 100_000
 """Certificates one revocation list may name."""
 
@@ -38,10 +39,7 @@ _BLOCKED_COLUMN = {
     RevocationScope.PERSON: "blocked_emails",
     RevocationScope.KEY: "blocked_keys",
 }
-_PEOPLES = (CertificateKind.SSH_USER, CertificateKind.X509_CLIENT)
-_REVOCABLE = (*_PEOPLES, CertificateKind.SSH_HOST)
-_LONGEST_GRANT = timedelta(hours=25)
-"""After this no certificate of an ended epoch is good: ``MAX_GRANT_LIFE`` and an hour."""
+_REVOCABLE = (CertificateKind.SSH_USER, CertificateKind.X509_CLIENT, CertificateKind.SSH_HOST)
 _LONGEST_CERTIFICATE = timedelta(days=32)
 """After this no certificate that was revoked is good: ``MAX_HOST_LIFE`` and a day."""
 
@@ -67,7 +65,7 @@ class RevocationStore(StorePart):
 
         Raises:
             NotFound: the socket is not the account's, or has no such certificate.
-            QuotaExceeded: as many stand as may stand.
+            QuotaExceeded: as many of this scope stand as may stand; never for a whole socket.
         """
         with self.database.changing() as connection:
             socket = _owned_socket(connection, account_id, wanted.socket_id)
@@ -80,7 +78,7 @@ class RevocationStore(StorePart):
             connection.execute(
                 update(SOCKETS)
                 .where(SOCKETS.c.socket_id == socket.socket_id)
-                .values(_with_blocked(connection, socket) | {"epoch": socket.epoch + 1})
+                .values(_with_blocked(connection, socket.socket_id) | {"epoch": socket.epoch + 1})
             )
             note_change(connection, ChangeKind.SOCKET, [socket.socket_id], wanted.created_at)
         return record
@@ -95,7 +93,7 @@ class RevocationStore(StorePart):
             Conflict: it names certificates only, which nothing brings back.
         """
         with self.database.changing() as connection:
-            socket = _owned_socket(connection, account_id, socket_id)
+            _owned_socket(connection, account_id, socket_id)
             found = _get_revocation(connection, socket_id, revocation_id)
             if found.scope not in _BLOCKED_COLUMN:
                 raise Conflict(
@@ -111,7 +109,7 @@ class RevocationStore(StorePart):
             connection.execute(
                 update(SOCKETS)
                 .where(SOCKETS.c.socket_id == socket_id)
-                .values(_with_blocked(connection, socket))
+                .values(_with_blocked(connection, socket_id))
             )
             return _get_revocation(connection, socket_id, revocation_id)
 
@@ -146,7 +144,7 @@ class RevocationStore(StorePart):
             rows = [
                 row
                 for one in sockets
-                for where in _named_certificates(connection, now, one)
+                for where in _named_certificates(connection, one)
                 for row in _matching(connection, now, kinds, one, where)
             ]
         found: dict[str, RevokedCertificate] = {}
@@ -224,16 +222,7 @@ def _standing(connection: Connection, wanted: RevocationRecord) -> RevocationRec
 def _kept(
     connection: Connection, socket: SocketRecord, wanted: RevocationRecord
 ) -> RevocationRecord:
-    query = select(func.count()).where(
-        REVOCATIONS.c.socket_id == socket.socket_id,
-        REVOCATIONS.c.lifted_at.is_(None),
-        or_(
-            REVOCATIONS.c.scope.in_(_BLOCKED_COLUMN),
-            REVOCATIONS.c.created_at > wanted.created_at - _LONGEST_CERTIFICATE,
-        ),
-    )
-    if connection.execute(query).scalar_one() >= MAX_STANDING:
-        raise QuotaExceeded(f"no more than {MAX_STANDING} revocations may stand on a socket")
+    _check_room(connection, wanted)
     values = values_of(wanted)
     if wanted.scope is RevocationScope.SOCKET:
         values["value"] = str(socket.epoch)
@@ -241,10 +230,45 @@ def _kept(
     return RevocationRecord(**values)
 
 
-def _with_blocked(connection: Connection, socket: SocketRecord) -> dict[str, Any]:
+def _check_room(connection: Connection, wanted: RevocationRecord) -> None:
+    # Each scope has room of its own, so that none keeps another from being revoked by; and what
+    # ends everything has to go through however much was revoked before.
+    if wanted.scope is RevocationScope.SOCKET:
+        return
+    query = select(func.count()).where(
+        REVOCATIONS.c.socket_id == wanted.socket_id,
+        REVOCATIONS.c.scope == wanted.scope,
+        REVOCATIONS.c.lifted_at.is_(None),
+    )
+    if wanted.scope is RevocationScope.SERIAL:
+        still_good = wanted.created_at - _LONGEST_CERTIFICATE
+        query = query.where(REVOCATIONS.c.created_at > still_good)
+    if connection.execute(query).scalar_one() >= MAX_STANDING:
+        raise QuotaExceeded(
+            f"no more than {MAX_STANDING} revocations by {wanted.scope} may stand on a socket; "
+            "lift some, or revoke everything"
+        )
+
+
+def block_key(connection: Connection, wanted: RevocationRecord) -> None:
+    """Revoke a key of a socket, however many stand, unless it is already; ends no epoch.
+
+    For keys of hosts that are removed: of those there are no more than were enrolled.
+    """
+    if _standing(connection, wanted) is not None:
+        return
+    connection.execute(insert(REVOCATIONS).values(values_of(wanted)))
+    connection.execute(
+        update(SOCKETS)
+        .where(SOCKETS.c.socket_id == wanted.socket_id)
+        .values(_with_blocked(connection, wanted.socket_id))
+    )
+
+
+def _with_blocked(connection: Connection, socket_id: str) -> dict[str, Any]:
     """The socket's blocked lists as its standing revocations make them."""
     query = select(REVOCATIONS.c.scope, REVOCATIONS.c.value).where(
-        REVOCATIONS.c.socket_id == socket.socket_id, REVOCATIONS.c.lifted_at.is_(None)
+        REVOCATIONS.c.socket_id == socket_id, REVOCATIONS.c.lifted_at.is_(None)
     )
     rows = connection.execute(query).all()
     return {
@@ -258,9 +282,7 @@ def _revoking_sockets(connection: Connection) -> Sequence[str]:
     return connection.execute(query).scalars().all()
 
 
-def _named_certificates(
-    connection: Connection, now: datetime, socket_id: str
-) -> list[ColumnElement[bool]]:
+def _named_certificates(connection: Connection, socket_id: str) -> list[ColumnElement[bool]]:
     """For each way to be revoked, what joins a revocation to the certificates it names.
 
     One query each, so that every certificate is looked up in the index of revocations.
@@ -280,23 +302,21 @@ def _named_certificates(
         for scope, found in column.items()
         if scope in present
     ]
-    whole = find_all(
-        connection,
-        RevocationRecord,
-        REVOCATIONS,
-        REVOCATIONS.c.socket_id == socket_id,
-        REVOCATIONS.c.scope == RevocationScope.SOCKET,
-        REVOCATIONS.c.created_at > now - _LONGEST_GRANT,
-        order_by=[REVOCATIONS.c.created_at],
+    newest = (
+        select(REVOCATIONS.c.revocation_id, REVOCATIONS.c.value)
+        .where(REVOCATIONS.c.socket_id == socket_id)
+        .where(REVOCATIONS.c.scope == RevocationScope.SOCKET)
+        # The epoch is text in the row, and databases differ in reading it.
+        .order_by(func.length(REVOCATIONS.c.value).desc(), REVOCATIONS.c.value.desc())
+        .limit(1)
     )
-    # The epoch is text in the row, and databases differ in reading it.
+    # The last one names what those before it did.
     return named + [
         and_(
-            REVOCATIONS.c.revocation_id == one.revocation_id,
-            CERTIFICATES.c.kind.in_(_PEOPLES),
-            CERTIFICATES.c.epoch <= int(one.value),
+            REVOCATIONS.c.revocation_id == row.revocation_id,
+            CERTIFICATES.c.epoch <= int(row.value),
         )
-        for one in whole
+        for row in connection.execute(newest)
     ]
 
 

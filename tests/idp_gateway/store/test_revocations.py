@@ -216,16 +216,63 @@ def test_certificates_that_are_long_over_take_no_room(
 ) -> None:
     monkeypatch.setattr(revocations, "MAX_STANDING", 2)
     owner, socket = owner_with_socket(store)
+
+    def revoke(after: timedelta) -> None:
+        one = issued(store, socket).serial
+        wanted = revocation(socket, scope=RevocationScope.SERIAL, value=one, created_at=NOW + after)
+        store.add_revocation(owner.account_id, wanted)
+
     for _ in range(2):
-        store.add_revocation(
-            owner.account_id, revocation(socket, scope=RevocationScope.SOCKET, value="")
-        )
-    later = revocation(socket, created_at=NOW + timedelta(days=31))
+        revoke(timedelta())
     with pytest.raises(QuotaExceeded):
-        store.add_revocation(owner.account_id, later)
-    later = revocation(socket, created_at=NOW + timedelta(days=33))
-    store.add_revocation(owner.account_id, later)
+        revoke(timedelta(days=31))
+    revoke(timedelta(days=33))
+
+
+@pytest.mark.parametrize("full", [RevocationScope.SERIAL, RevocationScope.KEY])
+def test_however_much_was_revoked_people_and_everything_still_can_be(
+    full: RevocationScope, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revocations, "MAX_STANDING", 1)
+    owner, socket = owner_with_socket(store)
+    value = issued(store, socket).serial if full is RevocationScope.SERIAL else "SHA256:k"
+    store.add_revocation(owner.account_id, revocation(socket, scope=full, value=value))
+
+    store.add_revocation(owner.account_id, revocation(socket))
+    for _ in range(3):
+        whole = revocation(socket, scope=RevocationScope.SOCKET, value="")
+        store.add_revocation(owner.account_id, whole)
+
     assert fresh(store, socket).blocked_emails == ("ann@corp.test",)
+    assert fresh(store, socket).epoch == socket.epoch + 5
+
+
+def test_everything_is_told_by_the_last_of_many(store: Store) -> None:
+    owner, socket = owner_with_socket(store)
+    epochs = range(socket.epoch, socket.epoch + 12)
+    old = [issued(store, socket, epoch=epoch) for epoch in epochs]
+    for _ in epochs:
+        whole = revocation(socket, scope=RevocationScope.SOCKET, value="")
+        store.add_revocation(owner.account_id, whole)
+    new = issued(store, socket, epoch=fresh(store, socket).epoch)
+
+    assert named(store, socket) == {one.serial for one in old}
+    assert new.serial not in named(store, socket)
+
+
+def test_everything_is_also_the_host_certificates(store: Store) -> None:
+    owner, socket = owner_with_socket(store)
+    hosts = {"kind": CertificateKind.SSH_HOST, "not_after": NOW + timedelta(days=14)}
+    old = issued(store, socket, **hosts)
+    store.add_revocation(
+        owner.account_id, revocation(socket, scope=RevocationScope.SOCKET, value="")
+    )
+    new = issued(store, socket, **hosts, issued_at=LATER, epoch=fresh(store, socket).epoch)
+
+    kinds = (CertificateKind.SSH_HOST,)
+    assert named(store, socket, kinds=kinds) == {old.serial}
+    assert named(store, socket, NOW + timedelta(days=13), kinds) == {old.serial}
+    assert new.serial not in named(store, socket, kinds=kinds)
 
 
 def test_there_is_an_end_to_what_a_list_names(
