@@ -13,6 +13,7 @@ from idp_gateway.issuance_log import entry_of
 from idp_gateway.log_leaves import leaf_record
 from idp_gateway.records import CertificateKind, CertificateRecord, LogLeafRecord
 from idp_gateway.schemas.ca_log import AnswerReply, QuestionForm
+from idp_gateway.serials import as_kept
 from idp_gateway.store import Store
 
 CLOCK_TOLERANCE = timedelta(seconds=CLOCK_TOLERANCE_SECONDS)
@@ -22,7 +23,7 @@ _X509 = (CertificateKind.X509_CLIENT, CertificateKind.X509_SERVER)
 
 def answer(store: Store, account_id: str, questions: list[QuestionForm]) -> list[AnswerReply]:
     """One answer for each question, about certificates of this account's sockets alone."""
-    serials = [_serial(question) for question in questions]
+    serials = [as_kept(question.serial) for question in questions]
     kept = {record.serial: record for record in store.issued_among(serials)}
     leaves = {leaf.serial: leaf for leaf in store.logged_among(serials)}
     own = {socket.socket_id for socket in store.sockets_of(account_id)}
@@ -62,13 +63,6 @@ def _answer(
         subject=None if record is None else record.subject,
         issued_at=leaf.issued_at,
     )
-
-
-def _serial(question: QuestionForm) -> str:
-    """As the store spells it: hex digits are lower case there, without leading zeros."""
-    if question.kind == "ssh":
-        return question.serial
-    return question.serial.replace(":", "").lower().lstrip("0")
 
 
 def _fits(question: QuestionForm, leaf: LogLeafRecord) -> bool:

@@ -13,10 +13,12 @@ from datetime import datetime, timedelta
 from ca.crl import RevokedX509
 from ca.formats.host_messages import CLOCK_TOLERANCE_SECONDS
 from ca.formats.krl import Krl, RevokedByCa
+from ca.formats.krl_serials import MAX_SERIAL
 from ca.formats.ssh_certificate import parse_certificate_line
-from idp_gateway.ca_generations import X509_ISSUING
+from ca.formats.ssh_keys import parse_key_line
+from idp_gateway.ca_generations import SSH_HOST, X509_ISSUING, user_ca_id
 from idp_gateway.composition import Gateway
-from idp_gateway.errors import InvalidInput, NotFound
+from idp_gateway.errors import InvalidInput, NotFound, QuotaExceeded
 from idp_gateway.records import (
     AccountRecord,
     CertificateKind,
@@ -24,6 +26,7 @@ from idp_gateway.records import (
     RevocationScope,
     SocketRecord,
 )
+from idp_gateway.serials import as_kept
 from idp_gateway.store import Store
 from idp_gateway.store.revocations import RevokedCertificate
 from policy.addresses import EmailAddress
@@ -70,19 +73,17 @@ def revoke(
 def socket_krl(gateway: Gateway, socket: SocketRecord) -> bytes:
     """The socket's key revocation list: what is revoked and would still open its sshd.
 
-    Its number is the newest revision of anything: it never goes back, on any gateway.
+    Its number is the newest revision of anything: it never goes back, on any gateway. Where more
+    is revoked than a list may name, it names all that a CA signed: rather nobody than anybody.
     """
-    now = gateway.clock()
     # The revision first: whatever was revoked up to it is on the list.
     number = gateway.store.revision()
-    revoked = gateway.store.live_revoked(
-        now - SLOWEST_CLOCK, kinds=KRL_KINDS, socket_id=socket.socket_id
-    )
+    named = [one for ca in _krl_cas(socket) for one in _revoked_of(gateway, socket, *ca)]
     return Krl(
         number=number,
-        generated_at=int(now.timestamp()),
+        generated_at=int(gateway.clock().timestamp()),
         comment=socket.dns_name.encode("ascii"),
-        certificates=tuple(_by_ca(gateway.store, revoked)),
+        certificates=tuple(named),
     ).encode()
 
 
@@ -106,7 +107,9 @@ def crl(gateway: Gateway, ca_key_id: str | None) -> bytes:
     """
     now = gateway.clock()
     authority = gateway.authority
-    wanted = ca_key_id or authority.generations.active(X509_ISSUING).record.key_id
+    wanted = ca_key_id
+    if wanted is None:
+        wanted = authority.generations.active(X509_ISSUING).record.key_id
     revoked = revoked_x509(gateway.store, now, wanted)
     return authority.crl(revoked, ca_key_id=wanted)
 
@@ -118,6 +121,27 @@ def revoked_x509(store: Store, now: datetime, ca_key_id: str) -> tuple[RevokedX5
         for one in store.live_revoked(now - SLOWEST_CLOCK, kinds=(CertificateKind.X509_CLIENT,))
         if one.ca_key_id == ca_key_id
     )
+
+
+def _krl_cas(socket: SocketRecord) -> tuple[tuple[CertificateKind, str], ...]:
+    return (
+        (CertificateKind.SSH_USER, user_ca_id(socket.socket_id)),
+        (CertificateKind.SSH_HOST, SSH_HOST),
+    )
+
+
+def _revoked_of(
+    gateway: Gateway, socket: SocketRecord, kind: CertificateKind, ca_id: str
+) -> Iterable[RevokedByCa]:
+    since = gateway.clock() - SLOWEST_CLOCK
+    try:
+        revoked = gateway.store.live_revoked(since, kinds=(kind,), socket_id=socket.socket_id)
+    except QuotaExceeded:
+        for record in gateway.authority.generations.trusted(ca_id):
+            ca = parse_key_line(record.public).blob
+            yield RevokedByCa(ca=ca, serials=((1, MAX_SERIAL),))
+    else:
+        yield from _by_ca(gateway.store, revoked)
 
 
 def _by_ca(store: Store, revoked: Iterable[RevokedCertificate]) -> Iterable[RevokedByCa]:
@@ -146,6 +170,8 @@ def _canonical(scope: RevocationScope, value: str) -> str:
                 "a whole socket takes no value", field="value", reason="revocation-invalid"
             )
         return ""
+    if scope is RevocationScope.SERIAL:
+        value = as_kept(value)
     pattern, what = (
         (_FINGERPRINT, "SHA256:… as ssh-keygen -l shows it")
         if scope is RevocationScope.KEY

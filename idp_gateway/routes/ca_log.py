@@ -28,11 +28,12 @@ from idp_gateway.schemas.ca_log import (
     LogProofReply,
     SoughtQuery,
 )
+from idp_gateway.schemas.text import SerialNumber
+from idp_gateway.serials import as_kept
 from idp_gateway.store.log import Sought
 
 router = APIRouter(prefix="/ca", tags=["transparency"])
 
-_Serial = Annotated[str, Query(min_length=1, max_length=64, pattern=r"^[0-9a-f]+$")]
 _Size = Annotated[int, Query(ge=0, le=2**62)]
 
 
@@ -50,7 +51,7 @@ def show_checkpoint(gateway: GatewayDep) -> CheckpointReply:
 
 
 @router.get("/log/proof", responses=problems(400, 404))
-def prove_inclusion(gateway: GatewayDep, serial: _Serial) -> LogProofReply:
+def prove_inclusion(gateway: GatewayDep, serial: Annotated[SerialNumber, Query()]) -> LogProofReply:
     """The proof that a certificate is in the log, against the newest checkpoint."""
     return LogProofReply.model_validate(gateway.log.proof(serial).to_json())
 
@@ -92,7 +93,7 @@ def tell_known(gateway: GatewayDep, caller: CallerDep, form: KnownForm) -> Known
 @router.get("/certificates/{serial}", responses=problems(401, 404))
 def explain_certificate(gateway: GatewayDep, caller: CallerDep, serial: str) -> ExplainReply:
     """Why a certificate was issued; for its holder and for the owner of its socket."""
-    record = gateway.store.find_certificate(serial)
+    record = gateway.store.find_certificate(as_kept(serial))
     if record is None or not _may_see(gateway, caller, record):
         raise NotFound("no certificate with this serial number was issued to you or for you")
     decision = None

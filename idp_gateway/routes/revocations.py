@@ -16,6 +16,7 @@ from idp_gateway.in_force import ChangeRoute
 from idp_gateway.records import RevocationRecord
 from idp_gateway.routes.documented import problems
 from idp_gateway.schemas.revocations import RevocationForm, RevocationReply
+from idp_gateway.schemas.text import SerialNumber
 
 router = APIRouter(
     prefix="/socket/{socket_id}/revocation", route_class=ChangeRoute, tags=["revocations"]
@@ -104,9 +105,8 @@ def show_known_hosts(gateway: GatewayDep) -> PlainTextResponse:
 def show_crl(
     gateway: GatewayDep,
     ca: Annotated[
-        str | None,
+        SerialNumber | None,
         Query(
-            pattern="^[0-9a-f]{1,40}$",
             description="Hex serial of an issuing CA, if not the one that signs now.",
         ),
     ] = None,

@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
+from idp_gateway.serials import as_kept
 from policy.addresses import DomainName, EmailAddress
 from policy.errors import AddressError
 
@@ -105,6 +106,10 @@ Email = Annotated[str, Field(max_length=254), AfterValidator(email)]
 Domain = Annotated[str, Field(max_length=253), AfterValidator(domain)]
 EmailList = Annotated[list[Email], Field(max_length=MAX_LIST_LENGTH), AfterValidator(_each_once)]
 DomainList = Annotated[list[Domain], Field(max_length=MAX_LIST_LENGTH), AfterValidator(_each_once)]
+SerialNumber = Annotated[
+    str, Field(min_length=1, max_length=64, pattern=r"^[0-9A-Fa-f:]+$"), AfterValidator(as_kept)
+]
+"""SSH: decimal. X.509: hex, in any case, with or without colons and leading zeros."""
 PublicKeyLine = Annotated[
     str,
     Field(json_schema_extra={"minLength": 1, "maxLength": MAX_PUBLIC_KEY_LENGTH}),

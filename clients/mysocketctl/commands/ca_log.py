@@ -13,7 +13,7 @@ from clients.mysocketctl.logged import read_certificate
 from clients.mysocketctl.tables import show_json, show_pairs, show_table
 
 _COLUMNS = ["index", "issued_at", "kind", "subject", "serial", "key", "not_after"]
-_SERIAL = re.compile(r"[0-9a-f]{1,40}")
+_SERIAL = re.compile(r"[0-9A-Fa-f:]{1,64}")
 _KINDS = ["ssh-user", "ssh-host", "ssh-tunnel", "x509-client", "x509-server"]
 _LIMIT = click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True)
 

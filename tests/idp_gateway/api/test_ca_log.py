@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import itertools
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from ca.formats import merkle
 from ca.formats.checkpoint import LogKey, decode_base64
+from ca.formats.host_messages import CLOCK_TOLERANCE_SECONDS
 from ca.formats.log_proof import InclusionProof, LogEntry
 from ca.formats.ssh_certificate import parse_certificate_line
 from idp_gateway import sessions
@@ -27,7 +29,7 @@ from tests.idp_gateway.api.conftest import (
     PersonMaker,
     both_databases,
 )
-from tests.support.subjects import ec_key, public_line
+from tests.support.subjects import csr, ec_key, public_line
 
 EMAIL = "alice@lab.test"
 
@@ -212,22 +214,65 @@ def ask(person: Person, *questions: dict[str, Any]) -> list[str]:
     return [one["verdict"] for one in reply.json()["certificates"]]
 
 
-@both_databases
-def test_what_was_never_issued_shows(owner: Person, stranger: Person, certify: Certify) -> None:
-    certificate = parse_certificate_line(certify()["signed_ssh_cert"])
-    said = {
+def said_of(answer: dict[str, Any]) -> dict[str, Any]:
+    """What sshd logs of a certificate."""
+    certificate = parse_certificate_line(answer["signed_ssh_cert"])
+    return {
         "kind": "ssh",
         "serial": str(certificate.serial),
         "ca": certificate.ca_fingerprint,
         "key_fingerprint": certificate.fingerprint,
         "key_id": certificate.key_id.decode(),
     }
+
+
+FORGED = (("ca", "SHA256:x"), ("key_fingerprint", "SHA256:x"), ("key_id", "root"))
+
+
+@both_databases
+def test_what_was_never_issued_shows(owner: Person, stranger: Person, certify: Certify) -> None:
+    said = said_of(certify())
     assert ask(owner, said) == ["issued"]
     assert ask(owner, {"kind": "ssh", "serial": said["serial"]}) == ["issued"]
     assert ask(owner, said | {"serial": "77"}, said) == ["unknown", "issued"]
-    for name, value in (("ca", "SHA256:x"), ("key_fingerprint", "SHA256:x"), ("key_id", "root")):
+    for name, value in FORGED:
         assert ask(owner, said | {name: value}) == ["different"]
     assert ask(owner, said | {"kind": "x509", "serial": said["serial"]}) != ["issued"]
+    assert ask(stranger, said) == ["unknown"]
+
+
+def test_a_copy_that_is_used_after_the_true_ones_end_shows(
+    owner: Person, certify: Certify, clock: Any
+) -> None:
+    answer = certify()
+    said = said_of(answer)
+    end = parse_certificate_line(answer["signed_ssh_cert"]).valid_before
+    times = [
+        datetime.fromtimestamp(end + seconds, UTC).isoformat()
+        for seconds in (-60, CLOCK_TOLERANCE_SECONDS, CLOCK_TOLERANCE_SECONDS + 1)
+    ]
+    asked = [said | {"seen_at": at} for at in times]
+    assert ask(owner, *asked) == ["issued", "issued", "different"]
+
+
+@both_databases
+def test_what_is_forgotten_or_of_a_deleted_socket_is_still_told_from_a_forgery(
+    owner: Person,
+    stranger: Person,
+    certify: Certify,
+    gateway: Gateway,
+    socket: dict[str, Any],
+    clock: Any,
+) -> None:
+    said = said_of(certify())
+    owner.call("DELETE", f"/socket/{socket['socket_id']}")
+    assert ask(owner, said) == ["issued"]
+    clock.advance(hours=2)
+    gateway.store.forget_audit(clock())
+    assert ask(owner, said) == ["forgotten"]
+    for name, value in FORGED:
+        assert ask(owner, said | {name: value}) == ["different"]
+    assert ask(owner, said | {"seen_at": clock().isoformat()}) == ["different"]
     assert ask(stranger, said) == ["unknown"]
 
 
@@ -254,6 +299,36 @@ def test_client_certificates_are_told_apart_by_their_whole_content(
     digest = hashlib.sha256(der).hexdigest()
     assert ask(owner, said | {"certificate_sha256": digest}) == ["issued"]
     assert ask(owner, said | {"certificate_sha256": "0" * 64}) == ["different"]
+
+
+def test_a_serial_number_is_found_however_openssl_printed_it(
+    api: httpx.Client, owner: Person, socket: dict[str, Any], client_token: ClientTokenMaker
+) -> None:
+    reply = api.post(
+        f"/mtls-ca/socket/{socket['dnsname']}/csr",
+        json={"csr": csr(ec_key()).decode()},
+        headers={"x-access-token": client_token(socket["dnsname"])},
+    ).json()
+    leaf = x509.load_pem_x509_certificate(reply["client_certificate"].encode())
+    kept = f"{leaf.serial_number:x}"
+    octets = leaf.serial_number.to_bytes(20, "big")
+    for spelled in (kept, octets.hex().upper(), octets.hex(":")):
+        found = owner.call("GET", "/ca/log/entries", params={"serial": spelled}).json()
+        assert [one["serial"] for one in found] == [kept], spelled
+        proof = api.get("/ca/log/proof", params={"serial": spelled})
+        assert proof.status_code == 200, spelled
+        assert owner.call("GET", f"/ca/certificates/{spelled}").json()["serial"] == kept
+        path = f"/socket/{socket['socket_id']}/revocation"
+        made = owner.call("POST", path, json={"scope": "serial", "value": spelled})
+        assert (made.status_code, made.json().get("value")) == (200, kept)
+        issuer = x509.load_der_x509_crl(api.get("/ca/crl").content).issuer
+        listed = api.get("/ca/crl", params={"ca": newest_ca(owner).upper()})
+        assert x509.load_der_x509_crl(listed.content).issuer == issuer
+
+
+def newest_ca(owner: Person) -> str:
+    """The CA of the newest certificate, as the log names it."""
+    return str(owner.call("GET", "/ca/log/entries").json()[0]["ca"])
 
 
 def test_a_forgotten_certificate_is_known_to_have_been(
