@@ -1,13 +1,16 @@
 """What this person trusts of the gateway's transparency log: its key, and how far it was checked.
 
-Kept per gateway in ``~/.mysocket/log-<hash>.json``: the log's public key from its first use, and
-the newest checkpoint that was seen. Every later checkpoint must be signed by that key, and the log
+Kept per gateway in ``~/.mysocket/log-<hash>.json``, and for an enrolled server in its directory:
+the log's public key from its first use, and the newest checkpoint that was seen. Every later checkpoint must be signed by that key, and the log
 must begin with what was there before; so a gateway cannot take a certificate out of the log, or
 show different people different logs, without being noticed by whoever compares.
 """
 
+import fcntl
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -31,12 +34,14 @@ from clients.mysocketctl.settings import Settings
 class LogTrust:
     """The log of one gateway, as far as this person has checked it."""
 
-    def __init__(self, settings: Settings, api: GatewayApi) -> None:
+    def __init__(
+        self, settings: Settings, api: GatewayApi, *, directory: Path | None = None
+    ) -> None:
         """Raises InvalidInput for a key in the settings or a kept file that makes no sense."""
         self._api = api
         self._required = settings.require_log_proof
         name = f"log-{hashlib.sha256(api.base.encode()).hexdigest()[:16]}.json"
-        self.path: Path = HomeFiles(settings.home).tunnel_directory / name
+        self.path: Path = (directory or HomeFiles(settings.home).tunnel_directory) / name
         kept = _read(self.path)
         self._note = kept.get("checkpoint")
         self._given = settings.log_key
@@ -47,35 +52,52 @@ class LogTrust:
     def key(self) -> LogKey:
         """The log's key: from the settings, the one first seen, or asked for and kept now."""
         if self._key is None:
-            self._key = _parse(text_field(self._api.get("/ca/log/key"), "key"), "the answer")
-            self._keep()
+            asked = _parse(text_field(self._api.get("/ca/log/key"), "key"), "the answer")
+            with self._alone():
+                # Another process may have been the first to see it.
+                kept = _read(self.path)
+                self._key = _key(kept.get("key"), str(self.path)) or asked
+                self._note = kept.get("checkpoint")
+                if "key" not in kept:
+                    self._write(kept)
         return self._key
 
     def check(self, answer: Json, *, kind: Literal["ssh", "x509"], certificate: bytes) -> None:
         """Check the ``log_proof`` that came in the answer with a certificate (blob or DER).
 
         Raises:
-            LogProofMissing: there is none, and the person demands one.
+            LogProofMissing: there is none, and the person demands one or there always was one.
             LogNotTrusted: it proves nothing, or the log was changed.
         """
         document = answer.get("log_proof") if isinstance(answer, dict) else None
         if document is None:
-            if self._required:
+            if self._required or self._note is not None:
                 raise LogProofMissing("the gateway did not prove that the certificate is logged")
             return
-        self.verify(document, kind=kind, certificate=certificate)
+        self.verify(document, kind=kind, certificate=certificate, must=self._required)
 
     def verify(
-        self, document: Json, *, kind: Literal["ssh", "x509"], certificate: bytes
+        self,
+        document: Json,
+        *,
+        kind: Literal["ssh", "x509"],
+        certificate: bytes,
+        must: bool = True,
     ) -> tuple[InclusionProof, Checkpoint]:
-        """Check a proof for a certificate, and the log it is in. Raises LogNotTrusted."""
+        """Check a proof for a certificate, and the log it is in.
+
+        Raises:
+            LogNotTrusted: one of them does not hold.
+            GatewayUnreachable, GatewayRefused: with ``must``, what shows that the log only grew
+                cannot be had; without, that is left for the next time.
+        """
         try:
             proof = InclusionProof.from_json(document)
             entry = LogEntry(kind=kind, issued_at_ms=proof.issued_at_ms, certificate=certificate)
             checkpoint = proof.verify(entry, self.key)
         except FormatError as error:
             raise LogNotTrusted(f"the log's proof does not hold: {error}{self._way_out}") from error
-        self._go_on(proof.checkpoint, checkpoint, must=self._required)
+        self._go_on(proof.checkpoint, checkpoint, must=must)
         return proof, checkpoint
 
     def advance(self) -> tuple[Checkpoint | None, Checkpoint]:
@@ -84,9 +106,15 @@ class LogTrust:
         Raises:
             LogNotTrusted: it did not, or its checkpoint is not signed by its key.
         """
-        note = text_field(self._api.get("/ca/log/checkpoint"), "checkpoint")
+        # What was kept before the question was asked: others may keep a newer one meanwhile.
         before = self.seen()
+        note = text_field(self._api.get("/ca/log/checkpoint"), "checkpoint")
         newest = self._open(note)
+        if before is not None and newest.size < before.size:
+            raise LogNotTrusted(
+                f"the log shrank: it shows {newest.size} entries and had {before.size}; "
+                f"tell its operator, and keep {self.path}"
+            )
         self._go_on(note, newest, must=True)
         return before, newest
 
@@ -104,29 +132,33 @@ class LogTrust:
         """Keep a checkpoint once it is known to follow from the last; without ``must`` an
         unreachable gateway leaves that for the next time.
         """
-        before = self.seen()
-        if before is not None:
-            old, new = sorted((before, now), key=lambda one: one.size)
-            try:
-                consistent = verify_consistency(
-                    old=old.size,
-                    old_root=old.root,
-                    new=new.size,
-                    new_root=new.root,
-                    path=self._path(old.size, new.size),
-                )
-            except (GatewayUnreachable, GatewayRefused):
-                if must:
-                    raise
+        while True:
+            before = self.seen()
+            if before is not None:
+                try:
+                    self._compare(*sorted((before, now), key=lambda one: one.size))
+                except (GatewayUnreachable, GatewayRefused):
+                    if must:
+                        raise
+                    return
+                if now.size <= before.size:
+                    return
+            if self._replace(note):
                 return
-            if not consistent:
-                raise LogNotTrusted(
-                    f"the log was changed: its {new.size} entries do not begin with the "
-                    f"{old.size} of before; tell its operator, and keep {self.path}"
-                )
-        if before is None or now.size > before.size:
-            self._note = note
-            self._keep()
+
+    def _compare(self, old: Checkpoint, new: Checkpoint) -> None:
+        """Raises LogNotTrusted if the larger tree does not begin with the smaller."""
+        if not verify_consistency(
+            old=old.size,
+            old_root=old.root,
+            new=new.size,
+            new_root=new.root,
+            path=self._path(old.size, new.size),
+        ):
+            raise LogNotTrusted(
+                f"the log was changed: its {new.size} entries do not begin with the "
+                f"{old.size} of before; tell its operator, and keep {self.path}"
+            )
 
     def _path(self, old: int, new: int) -> list[bytes]:
         if old in {0, new}:
@@ -140,13 +172,36 @@ class LogTrust:
         except FormatError as error:
             raise ProtocolViolation("the gateway's answer has no hashes") from error
 
-    def _keep(self) -> None:
-        kept: dict[str, Json] = {"gateway": self._api.base}
-        if self._given is None:
-            kept["key"] = str(self._key)
+    def _replace(self, note: str) -> bool:
+        """Keep ``note`` in place of the checkpoint it was compared with; if another process kept
+        another one meanwhile, take that up instead and say False.
+        """
+        with self._alone():
+            kept = _read(self.path)
+            if kept.get("checkpoint") != self._note:
+                self._note = kept.get("checkpoint")
+                return False
+            self._note = note
+            self._write(kept)
+            return True
+
+    def _write(self, kept: dict[str, str]) -> None:
+        kept = kept | {"gateway": self._api.base, "key": str(self.key)}
         if self._note is not None:
             kept["checkpoint"] = self._note
         write_private(self.path, json.dumps(kept, indent=1) + "\n")
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One process at a time reads and writes the kept file. Raises InvalidInput."""
+        path = self.path.with_suffix(".lock")
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with path.open("w") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                yield
+        except OSError as error:
+            raise InvalidInput(f"cannot lock {path}: {error.strerror}") from error
 
     @property
     def _way_out(self) -> str:

@@ -10,13 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bench.issuance_gateway import EMAIL, IssuingGateway, issuing_gateway
-from ca.formats.checkpoint import Checkpoint
+from ca.formats.checkpoint import Checkpoint, LogKey
 from ca.formats.log_proof import InclusionProof
 from ca.formats.ssh_certificate import SshCertificate, parse_certificate_line
 from clients.mysocketctl.api import GatewayApi
-from clients.mysocketctl.errors import InvalidInput, LogNotTrusted, LogProofMissing
+from clients.mysocketctl.errors import (
+    GatewayRefused,
+    InvalidInput,
+    LogNotTrusted,
+    LogProofMissing,
+)
 from clients.mysocketctl.log_trust import LogTrust
 from clients.mysocketctl.settings import Settings, read_settings
 from idp_gateway import sessions
@@ -141,6 +147,111 @@ def test_a_log_that_was_changed_shows(
         with pytest.raises(LogNotTrusted, match="was changed"):
             look()
     assert json.loads(trust.path.read_text())["checkpoint"] == note
+
+
+class Gateway(GatewayApi):
+    """A gateway that changes some of its answers."""
+
+    answers: dict[str, Any]
+
+    def get(self, path: str, **more: Any) -> Any:
+        for part, answer in self.answers.items():
+            if part in path:
+                if isinstance(answer, Exception):
+                    raise answer
+                return answer
+        return super().get(path, **more)
+
+
+@pytest.fixture
+def changing(settings: Settings) -> Iterator[Gateway]:
+    with Gateway(settings) as gateway:
+        gateway.answers = {}
+        yield gateway
+
+
+def kept_size(settings: Settings, api: GatewayApi) -> int:
+    seen = LogTrust(settings, api).seen()
+    assert seen is not None
+    return seen.size
+
+
+def test_a_slow_process_does_not_write_an_older_checkpoint_back(
+    settings: Settings, api: GatewayApi, issue: Issue
+) -> None:
+    answer, certificate = issue()
+    LogTrust(settings, api).check(answer, kind="ssh", certificate=certificate.blob)
+    slow = LogTrust(settings, api)
+    older, *_, newer = (issue() for _ in range(5))
+    LogTrust(settings, api).check(newer[0], kind="ssh", certificate=newer[1].blob)
+    size = kept_size(settings, api)
+    slow.check(older[0], kind="ssh", certificate=older[1].blob)
+    assert kept_size(settings, api) == size
+    newest = issue()
+    slow.check(newest[0], kind="ssh", certificate=newest[1].blob)
+    assert kept_size(settings, api) == size + 1
+
+
+def test_a_slow_process_takes_the_key_that_another_saw_first(
+    settings: Settings, changing: Gateway
+) -> None:
+    slow, quick = LogTrust(settings, changing), LogTrust(settings, changing)
+    right = quick.key
+    other = LogKey(origin=right.origin, public=Ed25519PrivateKey.generate().public_key())
+    changing.answers["/ca/log/key"] = {"key": str(other)}
+    assert str(slow.key) == str(right)
+    assert json.loads(slow.path.read_text())["key"] == str(right)
+
+
+def test_two_slow_processes_do_not_keep_two_logs(
+    settings: Settings, api: GatewayApi, issue: Issue, issuing: IssuingGateway
+) -> None:
+    """What another process kept since is compared with too."""
+    answer, certificate = issue()
+    slow = LogTrust(settings, api)
+    assert slow.key
+    with closing(build_gateway(issuing.settings)) as gateway:
+        note = Checkpoint(origin=slow.key.origin, size=1, root=bytes(32)).sign(gateway.log._private)
+    kept = json.loads(slow.path.read_text())
+    slow.path.write_text(json.dumps(kept | {"checkpoint": note}))
+    with pytest.raises(LogNotTrusted, match="was changed"):
+        slow.check(answer, kind="ssh", certificate=certificate.blob)
+
+
+def test_a_log_never_shrinks(settings: Settings, changing: Gateway, issue: Issue) -> None:
+    stale = changing.get("/ca/log/checkpoint")
+    issue()
+    LogTrust(settings, changing).advance()
+    size = kept_size(settings, changing)
+    changing.answers["/ca/log/checkpoint"] = stale
+    with pytest.raises(LogNotTrusted, match="shrank"):
+        LogTrust(settings, changing).advance()
+    assert kept_size(settings, changing) == size
+
+
+def test_a_log_that_does_not_show_its_growth_is_not_verified(
+    settings: Settings, changing: Gateway, issue: Issue
+) -> None:
+    answer, certificate = issue()
+    LogTrust(settings, changing).check(answer, kind="ssh", certificate=certificate.blob)
+    later, certificate = issue()
+    changing.answers["/ca/log/consistency"] = GatewayRefused("no", status=404)
+    with pytest.raises(GatewayRefused):
+        LogTrust(settings, changing).verify(
+            later["log_proof"], kind="ssh", certificate=certificate.blob
+        )
+    LogTrust(settings, changing).check(later, kind="ssh", certificate=certificate.blob)
+
+
+def test_a_gateway_that_proved_once_has_to_go_on(
+    settings: Settings, api: GatewayApi, issue: Issue
+) -> None:
+    LogTrust(settings, api).check({}, kind="ssh", certificate=b"x")
+    answer, certificate = issue()
+    LogTrust(settings, api).check(answer, kind="ssh", certificate=certificate.blob)
+    for without in ({}, answer | {"log_proof": None}):
+        with pytest.raises(LogProofMissing):
+            LogTrust(settings, api).check(without, kind="ssh", certificate=certificate.blob)
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"key": 1}', '{"key": "x"}', "\x00"])
