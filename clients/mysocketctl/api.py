@@ -6,6 +6,8 @@ resolver (RFC 6761 §6.3).
 """
 
 import json
+import math
+import time
 from collections.abc import Mapping
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
@@ -108,6 +110,26 @@ class GatewayApi:
         """An OAuth request (RFC 6749 §4.1.3); no token."""
         return self._call("POST", path, form=form)
 
+    def get_public(self, path: str, *, seconds: float, most: int) -> bytes:
+        """What everybody may fetch, as it is; at most so many bytes, in so many seconds.
+
+        Raises:
+            GatewayUnreachable: no answer, or not in time.
+            GatewayRefused: another answer than 200.
+        """
+        ends = time.monotonic() + seconds
+        try:
+            with self._http.stream("GET", self.base + path, timeout=seconds) as response:
+                raw = _read_limited(response, most=most, ends=ends)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            why = printable(str(error)) or type(error).__name__
+            raise GatewayUnreachable(f"no answer from {self.base}: {why}{_hint(why)}") from error
+        if response.status_code != 200:
+            raise GatewayRefused(
+                f"the gateway answered {response.status_code}", status=response.status_code
+            )
+        return raw
+
     def _call(
         self,
         method: str,
@@ -141,12 +163,17 @@ def _hint(why: str) -> str:
     return " (MYSOCKET_CA_FILE names further roots)" if "CERTIFICATE_VERIFY_FAILED" in why else ""
 
 
-def _read_limited(response: httpx.Response) -> bytes:
+def _read_limited(
+    response: httpx.Response, *, most: int = MAX_ANSWER, ends: float = math.inf
+) -> bytes:
+    """The body, until ``ends`` of the monotonic clock."""
     raw = bytearray()
     for piece in response.iter_bytes():
         raw += piece
-        if len(raw) > MAX_ANSWER:
-            raise ProtocolViolation(f"the gateway's answer is longer than {MAX_ANSWER} bytes")
+        if len(raw) > most:
+            raise ProtocolViolation(f"the gateway's answer is longer than {most} bytes")
+        if time.monotonic() > ends:
+            raise httpx.ReadTimeout("the answer takes too long")
     return bytes(raw)
 
 

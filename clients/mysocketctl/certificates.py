@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from ca.formats.ssh_certificate import SshCertificate
 from clients.mysocketctl.api import GatewayApi, Json, segment, text_field
 from clients.mysocketctl.errors import NotLoggedIn, ProtocolViolation
 from clients.mysocketctl.files import (
@@ -23,6 +24,7 @@ from clients.mysocketctl.files import (
 from clients.mysocketctl.log_trust import LogTrust
 from clients.mysocketctl.oauth import LoginRequest, log_in
 from clients.mysocketctl.settings import Settings
+from clients.mysocketctl.standing import still_counts
 from clients.mysocketctl.tokens import kept_client_token, read_claims
 
 Post = Callable[[str, Json], Json]
@@ -103,6 +105,10 @@ class ClientIdentity:
         """
         with GatewayApi(self._settings) as api:
             LogTrust(self._settings, api).check(answer, kind=kind, certificate=certificate)
+
+    def still_counts(self, kept: SshCertificate) -> bool:
+        """Whether servers still take a kept SSH certificate, as far as the gateway says."""
+        return still_counts(self._settings, self.dns_name, kept)
 
     def _post(self, api: GatewayApi, token: str) -> Post:
         place = f"/mtls-ca/socket/{segment(self.dns_name)}"

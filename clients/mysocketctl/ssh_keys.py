@@ -100,7 +100,9 @@ class SshIdentity:
         with self._identity.alone():
             old = self._read_certificate()
             if old is not None and not fresh and self._serves(old, own):
-                return old.valid_before
+                if self._identity.still_counts(old):
+                    return old.valid_before
+                self._warn("the kept certificate no longer counts; asking for another")
             if own is not None:
                 certificate = self._certify(own)
                 self._keep_public(own, certificate)

@@ -2,14 +2,19 @@
 
 import json
 import re
+import socket
 import stat
 import subprocess
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
+from ca.formats.krl import Krl, RevokedByCa
+from ca.formats.ssh_certificate import SshCertificate
+from ca.formats.ssh_keys import blob_of, parse_key_blob
 from tests.clients.conftest import DNS_NAME, Ctl
-from tests.clients.keysign import in_agent, keysign, own_key, refused
+from tests.clients.keysign import certified, in_agent, keysign, own_key, refused
 from tests.support.wire_gateway import EMAIL, WireGateway
 
 
@@ -31,6 +36,63 @@ def test_kept_certificate_is_used_again(ctl: Ctl, gateway: WireGateway, agent: s
     for _ in range(2):
         ctl.run("client", "ssh-keysign", "--host", DNS_NAME, SSH_AUTH_SOCK=agent)
     assert gateway.asked("POST", f"/mtls-ca/socket/{DNS_NAME}/ssh") == 1
+
+
+class TestKeptButNoLongerCounting:
+    """After a revocation, or a CA that is not trusted any more, a new certificate is fetched."""
+
+    lists = f"GET /ssh/{DNS_NAME}"
+
+    def ca_keys(self, gateway: WireGateway, *keys: bytes) -> None:
+        lines = "".join(f"{parse_key_blob(key).line}\n" for key in keys)
+        gateway.refuse[f"{self.lists}/user-ca-keys"] = (200, lines.encode())
+
+    def krl(self, gateway: WireGateway, *revoked: RevokedByCa) -> None:
+        gateway.refuse[f"{self.lists}/krl"] = (200, Krl(certificates=revoked).encode())
+
+    def first(self, ctl: Ctl) -> SshCertificate:
+        assert keysign(ctl).returncode == 0
+        return certified(ctl)
+
+    def test_the_revoked_one_is_replaced(self, ctl: Ctl, gateway: WireGateway) -> None:
+        kept = self.first(ctl)
+        self.ca_keys(gateway, kept.signature_key)
+        self.krl(gateway, RevokedByCa.of_serials(kept.signature_key, [kept.serial]))
+        done = keysign(ctl)
+        assert (done.returncode, b"no longer counts" in done.stderr) == (0, True), done
+        new = certified(ctl)
+        assert new.serial != kept.serial
+        assert b"no longer counts" not in keysign(ctl).stderr
+        assert certified(ctl).blob == new.blob
+
+    def test_one_of_a_ca_that_is_not_trusted_is_replaced(
+        self, ctl: Ctl, gateway: WireGateway
+    ) -> None:
+        kept = self.first(ctl)
+        self.ca_keys(gateway, blob_of(ed25519.Ed25519PrivateKey.generate().public_key()))
+        assert keysign(ctl).returncode == 0
+        assert certified(ctl).serial != kept.serial
+
+    def test_no_answer_to_rely_on_changes_nothing(self, ctl: Ctl, gateway: WireGateway) -> None:
+        kept = self.first(ctl)
+        for answer in ((200, b"nonsense\n"), (200, b"\xff\0"), (200, b""), (500, b"")):
+            gateway.refuse[f"{self.lists}/user-ca-keys"] = answer
+            gateway.refuse[f"{self.lists}/krl"] = answer
+            assert keysign(ctl).returncode == 0
+            assert certified(ctl).blob == kept.blob
+        # Nobody listens there any more, and the kept one does.
+        assert keysign(ctl, MYSOCKET_API="https://127.0.0.1:9").returncode == 0
+        assert certified(ctl).blob == kept.blob
+
+    def test_a_gateway_that_keeps_silent_is_not_waited_for(
+        self, ctl: Ctl, gateway: WireGateway
+    ) -> None:
+        kept = self.first(ctl)
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            port = silent.getsockname()[1]
+            done = keysign(ctl, MYSOCKET_API=f"https://127.0.0.1:{port}")
+        assert done.returncode == 0, done
+        assert certified(ctl).blob == kept.blob
 
 
 def test_renewed_key_takes_the_old_ones_place_in_the_agent(
