@@ -7,8 +7,9 @@ still be good: a KRL for each socket's sshd and a CRL for the issuing CA.
 
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from functools import partial
 
 from ca.crl import RevokedX509
 from ca.formats.host_messages import CLOCK_TOLERANCE_SECONDS
@@ -21,6 +22,7 @@ from idp_gateway.composition import Gateway
 from idp_gateway.errors import InvalidInput, NotFound, QuotaExceeded
 from idp_gateway.records import (
     AccountRecord,
+    CaGenerationRecord,
     CertificateKind,
     RevocationRecord,
     RevocationScope,
@@ -32,7 +34,6 @@ from idp_gateway.store.revocations import RevokedCertificate
 from policy.addresses import EmailAddress
 from policy.types import Reason
 
-KRL_KINDS = (CertificateKind.SSH_USER, CertificateKind.SSH_HOST)
 SLOWEST_CLOCK = timedelta(seconds=CLOCK_TOLERANCE_SECONDS)
 """A verifier whose clock is this slow still takes what has expired, so lists go on naming it; hosts
 whose clock is further off get no bundle."""
@@ -68,6 +69,11 @@ def revoke(
             created_at=gateway.clock(),
         ),
     )
+
+
+def listed_because_of(gateway: Gateway, record: RevocationRecord) -> int:
+    """How many certificates the lists name because of a revocation."""
+    return gateway.store.count_revoked_by(record, gateway.clock() - SLOWEST_CLOCK)
 
 
 def socket_krl(gateway: Gateway, socket: SocketRecord) -> bytes:
@@ -132,16 +138,28 @@ def _krl_cas(socket: SocketRecord) -> tuple[tuple[CertificateKind, str], ...]:
 
 def _revoked_of(
     gateway: Gateway, socket: SocketRecord, kind: CertificateKind, ca_id: str
-) -> Iterable[RevokedByCa]:
+) -> tuple[RevokedByCa, ...]:
     since = gateway.clock() - SLOWEST_CLOCK
+    revoked_of = partial(
+        gateway.store.live_revoked, since, kinds=(kind,), socket_id=socket.socket_id
+    )
     try:
-        revoked = gateway.store.live_revoked(since, kinds=(kind,), socket_id=socket.socket_id)
+        return tuple(_by_ca(gateway.store, revoked_of()))
     except QuotaExceeded:
-        for record in gateway.authority.generations.trusted(ca_id):
-            ca = parse_key_line(record.public).blob
-            yield RevokedByCa(ca=ca, serials=((1, MAX_SERIAL),))
-    else:
-        yield from _by_ca(gateway.store, revoked)
+        # Each CA by itself, so that a new one takes the place of one of which too much is revoked.
+        trusted = gateway.authority.generations.trusted(ca_id)
+        return tuple(_of_generation(record, revoked_of) for record in trusted)
+
+
+def _of_generation(
+    record: CaGenerationRecord, revoked_of: Callable[..., tuple[RevokedCertificate, ...]]
+) -> RevokedByCa:
+    ca = parse_key_line(record.public).blob
+    try:
+        revoked = revoked_of(ca_key_id=record.key_id)
+    except QuotaExceeded:
+        return RevokedByCa(ca=ca, serials=((1, MAX_SERIAL),))
+    return RevokedByCa.of_serials(ca, [int(one.serial) for one in revoked])
 
 
 def _by_ca(store: Store, revoked: Iterable[RevokedCertificate]) -> Iterable[RevokedByCa]:

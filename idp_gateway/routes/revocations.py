@@ -42,7 +42,8 @@ def revoke(
         value=form.value,
         reason=form.reason,
     )
-    return _reply(record)
+    listed = revocations.listed_because_of(gateway, record)
+    return _reply(record).model_copy(update={"certificates": listed})
 
 
 @router.get("", responses=problems(401, 404))

@@ -34,3 +34,8 @@ class RevocationReply(BaseModel):
     created_by: str
     created_at: datetime
     lifted_at: datetime | None = Field(description="When the person or key was readmitted.")
+    certificates: int | None = Field(
+        default=None,
+        description="When it is made: certificates that are still good and are on the lists now"
+        " because of it. None may mean a slip of the pen.",
+    )

@@ -130,22 +130,34 @@ class RevocationStore(StorePart):
             )
 
     def live_revoked(
-        self, now: datetime, *, kinds: Sequence[CertificateKind], socket_id: str | None = None
+        self,
+        now: datetime,
+        *,
+        kinds: Sequence[CertificateKind],
+        socket_id: str | None = None,
+        ca_key_id: str | None = None,
+        serial: str | None = None,
     ) -> tuple[RevokedCertificate, ...]:
-        """Certificates of these kinds that are revoked and have not expired; of one socket, or all.
+        """Certificates of these kinds that are revoked and have not expired; of one socket, or all,
+        and of one CA key, or this very one.
 
         Ordered by serial.
 
         Raises:
             QuotaExceeded: more than one list may name; the CA has to be replaced instead.
         """
+        only = [CERTIFICATES.c.not_after > now, CERTIFICATES.c.kind.in_(kinds)]
+        if ca_key_id is not None:
+            only.append(CERTIFICATES.c.ca_key_id == ca_key_id)
+        if serial is not None:
+            only.append(CERTIFICATES.c.serial == serial)
         with self.database.reading() as connection:
             sockets = _revoking_sockets(connection) if socket_id is None else (socket_id,)
             rows = [
                 row
                 for one in sockets
                 for where in _named_certificates(connection, one)
-                for row in _matching(connection, now, kinds, one, where)
+                for row in _matching(connection, one, and_(where, *only))
             ]
         found: dict[str, RevokedCertificate] = {}
         for row in rows:
@@ -158,6 +170,22 @@ class RevocationStore(StorePart):
                 reason="too-many-revoked",
             )
         return tuple(found[serial] for serial in sorted(found))
+
+    def count_revoked_by(self, record: RevocationRecord, now: datetime) -> int:
+        """How many certificates one revocation names that have not expired."""
+        only = and_(
+            REVOCATIONS.c.revocation_id == record.revocation_id,
+            CERTIFICATES.c.not_after > now,
+            CERTIFICATES.c.kind.in_(_REVOCABLE),
+        )
+        with self.database.reading() as connection:
+            return len(
+                {
+                    row.serial
+                    for where in _named_certificates(connection, record.socket_id)
+                    for row in _matching(connection, record.socket_id, and_(where, only))
+                }
+            )
 
     def a_certificate_by(self, ca_key_id: str) -> str | None:
         """The body of one certificate that a CA key signed."""
@@ -321,11 +349,7 @@ def _named_certificates(connection: Connection, socket_id: str) -> list[ColumnEl
 
 
 def _matching(
-    connection: Connection,
-    now: datetime,
-    kinds: Sequence[CertificateKind],
-    socket_id: str,
-    where: ColumnElement[bool],
+    connection: Connection, socket_id: str, where: ColumnElement[bool]
 ) -> list[RevokedCertificate]:
     query = (
         select(
@@ -335,11 +359,7 @@ def _matching(
             REVOCATIONS.c.created_at.label("at"),
         )
         .join(REVOCATIONS, and_(REVOCATIONS.c.socket_id == CERTIFICATES.c.socket_id, where))
-        .where(
-            CERTIFICATES.c.not_after > now,
-            CERTIFICATES.c.kind.in_(kinds),
-            CERTIFICATES.c.socket_id == socket_id,
-        )
+        .where(CERTIFICATES.c.socket_id == socket_id)
         .limit(MAX_LISTED + 1)
     )
     return [RevokedCertificate(**row) for row in connection.execute(query).mappings()]

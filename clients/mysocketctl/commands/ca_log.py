@@ -24,7 +24,11 @@ def log() -> None:
 
 
 @log.command(name="list")
-@click.option("--socket_id", "--socket-id", type=IDENTIFIER, help="One socket; else all of yours.")
+@click.option(
+    *("--socket", "--socket_id", "--socket-id", "socket_id"),
+    type=IDENTIFIER,
+    help="One socket; else all of yours.",
+)
 @click.option("--kind", type=click.Choice(_KINDS), help="One kind of certificate.")
 @click.option("--before", type=click.IntRange(0, 2**62), help="Only entries below this index.")
 @_LIMIT

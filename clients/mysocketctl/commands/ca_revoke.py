@@ -52,7 +52,17 @@ def revoke(
     if as_json:
         show_json(made)
     else:
-        show_pairs((name, made.get(name)) for name in _COLUMNS if made.get(name) is not None)
+        said = _shown(made)
+        show_pairs(
+            (name, said.get(name))
+            for name in (*_COLUMNS, "certificates")
+            if said.get(name) is not None
+        )
+    if made.get("certificates") == 0:
+        slip = "" if scope == "socket" else "; is it spelled right?"
+        click.echo(
+            f"mysocketctl: warning: it names no certificate that is still good{slip}", err=True
+        )
     if not in_force:
         click.echo(
             "mysocketctl: warning: an edge has not confirmed this yet; it may still serve what"
@@ -72,7 +82,7 @@ def revocations(context: click.Context, socket_id: str, *, as_json: bool) -> Non
     if as_json:
         show_json(found)
     else:
-        show_table(_COLUMNS, [[one.get(name) for name in _COLUMNS] for one in found])
+        show_table(_COLUMNS, [[_shown(one).get(name) for name in _COLUMNS] for one in found])
 
 
 @click.command()
@@ -84,6 +94,11 @@ def lift(context: click.Context, socket_id: str, revocation_id: str) -> None:
     with logged_in(context) as api:
         api.delete(f"/socket/{segment(socket_id)}/revocation/{segment(revocation_id)}")
     click.echo(f"Revocation {revocation_id} lifted")
+
+
+def _shown(revocation: Any) -> Any:
+    """For people; of a whole socket the value is a number that only the gateway counts with."""
+    return revocation | ({"value": None} if revocation.get("scope") == "socket" else {})
 
 
 def _fingerprint(text: str) -> str:

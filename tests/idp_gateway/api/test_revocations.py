@@ -1,5 +1,6 @@
 """Revocations over the API: what they stop, what the lists then say, and who may do what."""
 
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -9,6 +10,7 @@ from cryptography import x509
 from ca.formats.krl import Krl, parse_krl
 from ca.formats.ssh_certificate import SshCertificate, parse_certificate_line
 from idp_gateway.composition import Gateway
+from idp_gateway.revocations import SLOWEST_CLOCK
 from tests.idp_gateway.api.conftest import ClientTokenMaker, Person, both_databases
 from tests.idp_gateway.conftest import FixedClock
 from tests.support.subjects import csr, ec_key, public_line
@@ -81,6 +83,7 @@ def test_a_revoked_person_gets_nothing_more_and_nothing_of_theirs_is_good(
 
     assert made.status_code == 200, made.text
     assert made.json()["value"] == ALICE
+    assert made.json()["certificates"] == 1
     assert epoch(gateway, room) == before + 1
     refused = room.ask(ALICE, "ssh", ssh_public_key=public_line(ec_key()))
     assert (refused.status_code, refused.json()["reason"]) == (403, "person-revoked")
@@ -189,6 +192,23 @@ def test_a_revoked_tls_client_is_on_the_crl_and_its_grant_is_over(
     assert api.get("/ca/crl?ca=ff").json()["reason"] == "ca-unknown"
 
 
+def test_entries_leave_the_crl_when_no_slow_clock_takes_them_any_more(
+    owner: Person, room: Room, api: httpx.Client, clock: FixedClock
+) -> None:
+    reply = room.ask(ALICE, "csr", csr=csr(ec_key()).decode())
+    hers = x509.load_pem_x509_certificate(reply.json()["client_certificate"].encode())
+    owner.call("POST", room.path, json={"scope": "serial", "value": f"{hers.serial_number:x}"})
+
+    def listed() -> bool:
+        crl = x509.load_der_x509_crl(api.get("/ca/crl").content)
+        return crl.get_revoked_certificate_by_serial_number(hers.serial_number) is not None
+
+    clock.now = hers.not_valid_after_utc + SLOWEST_CLOCK - timedelta(seconds=1)
+    assert listed()
+    clock.advance(seconds=2)
+    assert not listed()
+
+
 def test_a_certificate_of_another_socket_cannot_be_named(
     owner: Person, stranger: Person, room: Room
 ) -> None:
@@ -228,6 +248,26 @@ def test_what_makes_no_sense_is_refused(scope: str, value: str, owner: Person, r
     assert owner.call("GET", room.path).json() == []
 
 
+@both_databases
+def test_how_many_certificates_it_names_is_said(
+    owner: Person, room: Room, clock: FixedClock
+) -> None:
+    hers = [room.ssh(ALICE), room.ssh(ALICE)]
+    room.ssh(BOB)
+
+    def named(scope: str, value: str = "") -> int:
+        body = {"scope": scope, "value": value}
+        return int(owner.call("POST", room.path, json=body).json()["certificates"])
+
+    assert named("person", "alcie@lab.test") == 0
+    assert named("person", ALICE) == 2
+    assert named("key", hers[0].key_blob.fingerprint) == 1
+    assert named("serial", str(hers[1].serial)) == 1
+    assert named("socket") == 3
+    clock.advance(minutes=16)
+    assert named("socket") == 0
+
+
 def test_saying_it_twice_makes_one_revocation(owner: Person, room: Room, gateway: Gateway) -> None:
     first = owner.call("POST", room.path, json={"scope": "person", "value": ALICE}).json()
     ended = epoch(gateway, room)
@@ -241,10 +281,8 @@ def test_the_lists_need_no_token(room: Room, api: httpx.Client, gateway: Gateway
     keys = api.get(f"/ssh/{room.dns_name}/user-ca-keys").text
     hosts = api.get("/ssh/known-hosts").text
 
-    assert keys.splitlines() == list(
-        gateway.authority.trusted_user_cas(
-            gateway.store.find_socket_by_dns_name(room.dns_name).socket_id  # type: ignore[union-attr]
-        )
-    )
+    socket = gateway.store.find_socket_by_dns_name(room.dns_name)
+    assert socket is not None
+    assert keys.splitlines() == [socket.ssh_ca_public]
     assert hosts.startswith("@cert-authority *.edge.localhost,*.edge.localhost.mysocket-dummy ssh-")
     assert api.get("/ssh/nobody.edge.localhost/krl").status_code == 404
