@@ -294,11 +294,12 @@ class Authority:
         Raises:
             ca.errors.SubjectKeyError: the key is refused.
             ca.errors.SpecError: a name or the key id is not one to be signed.
+            KeyRevoked: the key is revoked on the socket.
             NotFound: the socket is gone.
         """
         key = parse_ssh_public_key(public_key)
         # Read before signing: what is revoked meanwhile names this one too.
-        epoch = self._socket(socket_id).epoch
+        epoch = self._check_key(socket_id, key.fingerprint).epoch
         ca = self.generations.active(SSH_HOST)
         now = self._clock()
         spec = HostCertSpec(
@@ -334,8 +335,11 @@ class Authority:
 
         Raises:
             ca.errors.SubjectKeyError: the key is refused.
+            KeyRevoked: the key is revoked on the socket.
+            NotFound: the socket is gone.
         """
         key = parse_ssh_public_key(public_key)
+        self._check_key(socket_id, key.fingerprint)
         ca = self.generations.active(SSH_TUNNEL)
         now = self._clock()
         place = socket_id if tunnel_id is None else f"{socket_id}:{tunnel_id}"
@@ -393,9 +397,11 @@ class Authority:
         proof = self._issuances.append(prepared.record, prepared.entry)
         return Issued(certificate=prepared.certificate, proof=proof)
 
-    def _check_key(self, socket_id: str, fingerprint: str) -> None:
-        if fingerprint in self._socket(socket_id).blocked_keys:
+    def _check_key(self, socket_id: str, fingerprint: str) -> SocketRecord:
+        socket = self._socket(socket_id)
+        if fingerprint in socket.blocked_keys:
             raise KeyRevoked("this key was revoked for this socket; make a new one")
+        return socket
 
     def _socket(self, socket_id: str) -> SocketRecord:
         socket = self._store.find_socket(socket_id)

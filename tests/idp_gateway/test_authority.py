@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from ca.errors import CsrError, KeyStoreError, SubjectKeyError
+from ca.formats.ssh_keys import parse_key_line
 from idp_gateway.composition import Gateway, build_gateway
 from idp_gateway.errors import Conflict, KeyRevoked, NotFound
 from idp_gateway.records import AccountRecord, CertificateKind, SocketRecord
@@ -95,6 +96,16 @@ def test_an_ssh_certificate_is_signed_by_the_sockets_own_ca(gateway: Gateway) ->
     assert record.body == issued.line
     assert (record.subject, record.policy_version) == ("ann@corp.test", "3")
     assert record.ca_key_id == issued.ca_fingerprint
+
+
+def test_a_sockets_sshd_trusts_the_key_made_for_the_socket_and_no_other(gateway: Gateway) -> None:
+    _, socket = socket_of(gateway)
+    signed = gateway.authority.issue_ssh_certificate(grant(action=Action.SSH), ssh_key())
+    (line,) = gateway.authority.trusted_user_cas(socket.socket_id)
+    assert line == socket.ssh_ca_public
+    assert parse_key_line(line).fingerprint == signed.certificate.ca_fingerprint
+    assert line not in {*gateway.authority.tunnel_user_ca, *gateway.authority.host_ca_lines}
+    assert gateway.authority.trusted_user_cas("gone") == ()
 
 
 def test_a_socket_that_is_gone_signs_nothing(gateway: Gateway) -> None:
@@ -189,6 +200,14 @@ def test_keys_that_were_revoked_on_a_socket_are_not_certified(gateway: Gateway) 
     )
     with pytest.raises(KeyRevoked):
         gateway.authority.issue_ssh_certificate(grant(), key)
+    with pytest.raises(KeyRevoked):
+        gateway.authority.issue_host_certificate(
+            socket_id="socket-1", key_id="host-1", public_key=key, principals=("a.test",)
+        )
+    with pytest.raises(KeyRevoked):
+        gateway.authority.issue_tunnel_certificate(
+            account=owner, socket_id="socket-1", tunnel_id=None, public_key=key
+        )
     assert gateway.authority.issue_ssh_certificate(grant(), ssh_key())
 
 
