@@ -36,6 +36,7 @@ _CSR_PEM = re.compile(
     rb"(?P<body>[A-Za-z0-9+/=\r\n]+)"
     rb"-----END (?P=label)-----\s*"
 )
+_TLS_KEY_TYPES = "a TLS key is RSA, ECDSA P-256 or ECDSA P-384"
 _CSR_HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
 
@@ -120,9 +121,10 @@ def parse_csr(pem: str | bytes) -> TlsPublicKey:
         SubjectKeyError: the key itself is refused.
     """
     request = _load_csr(_bounded_csr(pem))
-    key = _csr_key(request)
+    # The key first: one that is never certified is refused for that, whatever its signature.
+    key = vet_tls_key(_csr_key(request))
     _check_csr_signature(request)
-    return vet_tls_key(key)
+    return key
 
 
 def vet_tls_key(key: object) -> TlsPublicKey:
@@ -139,7 +141,7 @@ def vet_tls_key(key: object) -> TlsPublicKey:
         key.curve, ec.SECP256R1 | ec.SECP384R1
     ):
         return TlsPublicKey(key=key)
-    raise errors.KeyTypeUnsupportedError("a TLS key is RSA, ECDSA P-256 or ECDSA P-384")
+    raise errors.KeyTypeUnsupportedError(_TLS_KEY_TYPES)
 
 
 def _bounded_text(text: str | bytes) -> str:
@@ -206,7 +208,9 @@ def _load_csr(raw: bytes) -> x509.CertificateSigningRequest:
 def _csr_key(request: x509.CertificateSigningRequest) -> object:
     try:
         return request.public_key()
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except UnsupportedAlgorithm as error:
+        raise errors.KeyTypeUnsupportedError(_TLS_KEY_TYPES) from error
+    except (ValueError, TypeError) as error:
         raise errors.KeyMalformedError("the request's public key is not readable") from error
 
 

@@ -346,6 +346,27 @@ def test_a_csr_with_an_unfit_key_is_refused(key: ec.EllipticCurvePrivateKey, rea
     assert caught.value.reason == reason
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        ("-algorithm", "ed25519"),
+        ("-algorithm", "ed448"),
+        # Which the library that reads requests does not know at all.
+        ("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:secp112r1"),
+    ],
+)
+def test_a_csr_is_told_that_its_type_of_key_is_not_certified(
+    kind: tuple[str, ...], tmp_path: Path
+) -> None:
+    key = tmp_path / "key.pem"
+    subprocess.run(["openssl", "genpkey", *kind, "-out", key], check=True, capture_output=True)
+    request = subprocess.run(
+        ["openssl", "req", "-new", "-subj", "/CN=x", "-key", key], check=True, capture_output=True
+    ).stdout
+    with pytest.raises(errors.KeyTypeUnsupportedError):
+        parse_csr(request)
+
+
 @given(st.text() | st.binary() | st.binary().map(_pem))
 def test_any_text_gives_a_csr_or_a_typed_error(text: str | bytes) -> None:
     with pytest.raises((errors.CsrError, errors.SubjectKeyError)):
