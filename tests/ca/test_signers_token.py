@@ -15,6 +15,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from pkcs11 import Attribute
 
 from ca import errors
 from ca.ca_keys import CaAlgorithm
@@ -22,6 +23,7 @@ from ca.keybox import KeyBox
 from ca.signers import HeldKey, SignerOptions
 from ca.signers.probe import check_signs
 from ca.signers.token import TokenBackend, TokenProcess, token_backend
+from ca.signers.token_keys import Refused, TokenKeys
 from tests.support.processes import children_of, command_line, eventually
 from tests.support.softhsm import PIN, SoftHsm, make_token
 from tests.support.subjects import ec_key, private_pem
@@ -185,6 +187,58 @@ def test_a_key_that_was_elsewhere_before_is_not_used(token: SoftHsm, backend: To
     imported(token, reference)
     with pytest.raises(errors.IssuanceError, match="made in the token"):
         backend.load(HeldKey(name=CA, reference=reference))
+
+
+_MAKE = """
+import sys, pkcs11
+from pkcs11 import Attribute, KeyType
+from pkcs11.util.ec import encode_named_curve_parameters
+module, label, pin, reference, sensitive, extractable = sys.argv[1:]
+token = pkcs11.lib(module).get_token(token_label=label)
+with token.open(rw=True, user_pin=pin) as session:
+    curve = {Attribute.EC_PARAMS: encode_named_curve_parameters("secp256r1")}
+    session.create_domain_parameters(KeyType.EC, curve, local=True).generate_keypair(
+        id=bytes.fromhex(reference), label="made", store=True,
+        private_template={
+            Attribute.SENSITIVE: sensitive == "yes", Attribute.EXTRACTABLE: extractable == "yes",
+            Attribute.SIGN: True,
+        },
+    )
+"""
+"""Makes a key in the token, in a process of its own."""
+
+
+@pytest.mark.parametrize(
+    ("sensitive", "extractable", "used"),
+    [("yes", "no", True), ("yes", "yes", False), ("no", "no", False)],
+)
+def test_a_key_that_can_leave_the_token_is_not_used(
+    sensitive: str, extractable: str, used: bool, token: SoftHsm, backend: TokenBackend
+) -> None:
+    reference = secrets.token_hex(16)
+    arguments = [token.module, token.label, PIN, reference, sensitive, extractable]
+    subprocess.run([sys.executable, "-c", _MAKE, *arguments], check=True)
+    held = HeldKey(name=CA, reference=reference)
+    if used:
+        check_signs(backend.load(held))
+    else:
+        with pytest.raises(errors.IssuanceError, match="can leave it"):
+            backend.load(held)
+
+
+STAYING = {
+    Attribute.ALWAYS_SENSITIVE: True,
+    Attribute.NEVER_EXTRACTABLE: True,
+    Attribute.LOCAL: True,
+}
+
+
+@pytest.mark.parametrize("missing", STAYING)
+def test_each_mark_of_a_key_that_stays_is_asked_for(missing: Attribute) -> None:
+    # SoftHSM has no keys that lack LOCAL alone; other tokens import keys as they please.
+    TokenKeys._check_stays(STAYING)  # type: ignore[arg-type]
+    with pytest.raises(Refused, match="can leave it"):
+        TokenKeys._check_stays({**STAYING, missing: False})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("reference", ["", "00" * 16, "ff"])

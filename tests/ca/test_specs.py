@@ -90,6 +90,13 @@ def test_a_tunnel_login_can_be_specified() -> None:
         ({"critical_options": {"source-address": "10.0.0.1/8"}}, "option-invalid"),
         ({"critical_options": {"verify-required": "x"}}, "option-invalid"),
         ({"critical_options": {"verify-required": ""}}, "option-invalid"),
+        (
+            {
+                "critical_options": {"verify-required": "x"},
+                "public_key": security_key_subject("sk-ssh-ed25519@openssh.com"),
+            },
+            "option-invalid",
+        ),
         ({"critical_options": {"force-command": "id"}}, "option-invalid"),
         ({"critical_options": {"force-command": ""}, "extensions": {}}, "option-invalid"),
         ({"not_before": NOW.replace(tzinfo=None)}, "validity-invalid"),

@@ -197,6 +197,14 @@ def test_what_is_not_understood_whole_is_refused(data: bytes) -> None:
         parse_krl(data)
 
 
+@pytest.mark.parametrize("magic", [b"SSHKRL\n\1", b"SSHSRL\n\0", bytes(8)])
+def test_what_does_not_begin_as_a_krl_is_none(magic: bytes) -> None:
+    assert len(magic) == len(MAGIC)
+    assert parse_krl(HEAD)
+    with pytest.raises(KrlError, match="not a key revocation list"):
+        parse_krl(magic + HEAD[len(MAGIC) :])
+
+
 def test_flags_are_refused() -> None:
     flagged = MAGIC + uint32(1) + uint64(1) + uint64(2) + uint64(1) + string(b"") + string(b"")
 

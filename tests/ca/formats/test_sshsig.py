@@ -2,6 +2,7 @@
 
 import binascii
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from ca.formats.sshsig import (
     MAGIC,
     MAX_SSHSIG_BYTES,
     Sshsig,
+    SshsigError,
     make_sshsig,
     parse_armored,
     parse_sshsig,
@@ -151,3 +153,36 @@ def test_what_is_no_signature_is_refused(blob: bytes) -> None:
 def test_what_is_no_armor_is_refused(text: str) -> None:
     with pytest.raises(FormatError):
         parse_armored(text)
+
+
+BEGIN, END = "-----BEGIN SSH SIGNATURE-----", "-----END SSH SIGNATURE-----"
+BODY = binascii.b2a_base64(GOOD).decode()
+
+
+def test_an_armored_signature_has_to_be_armored_as_one() -> None:
+    assert parse_armored(f"{BEGIN}\n{BODY}{END}\n").blob == GOOD
+    # As long as the right ones, so that what is between them is a signature all the same.
+    for begin, end in (("x" * len(BEGIN), END), (BEGIN, "x" * len(END))):
+        with pytest.raises(SshsigError, match="not an armored"):
+            parse_armored(f"{begin}\n{BODY}{end}\n")
+
+
+@pytest.mark.parametrize("dirt", ["!", "-", "===", "\x80"])
+def test_an_armored_signature_has_nothing_in_it_but_base64(dirt: str) -> None:
+    body = BODY.rstrip("=\n")
+    for spoilt in (body[:40] + dirt + BODY[40:], body + "=" * (-len(body) % 4) + dirt):
+        with pytest.raises(SshsigError, match="not base64"):
+            parse_armored(f"{BEGIN}\n{spoilt}\n{END}\n")
+
+
+def test_a_signature_has_a_greatest_size() -> None:
+    room = MAX_SSHSIG_BYTES - len(f"{BEGIN}\n{BODY}{END}\n")
+    assert parse_armored(f"{BEGIN}\n{BODY}{END}\n" + " " * room).blob == GOOD
+    with pytest.raises(SshsigError, match="at most"):
+        parse_armored(f"{BEGIN}\n{BODY}{END}\n" + " " * (room + 1))
+
+    found = parse_sshsig(GOOD)
+    room = MAX_SSHSIG_BYTES - len(replace(found, signature=b"").blob)
+    assert parse_sshsig(replace(found, signature=bytes(room)).blob)
+    with pytest.raises(SshsigError, match="at most"):
+        parse_sshsig(replace(found, signature=bytes(room + 1)).blob)
