@@ -8,11 +8,14 @@ import click
 
 from clients.mysocketctl.api import GatewayApi, Json, object_list
 from clients.mysocketctl.commands.options import IDENTIFIER, json_option, logged_in, settings_of
+from clients.mysocketctl.errors import InvalidInput
 from clients.mysocketctl.log_trust import LogTrust
 from clients.mysocketctl.logged import read_certificate
+from clients.mysocketctl.names import printable
 from clients.mysocketctl.tables import show_json, show_pairs, show_table
 
 _COLUMNS = ["index", "issued_at", "kind", "subject", "serial", "key", "not_after"]
+_WORD = re.compile(r"[!-~]{1,320}")
 _SERIAL = re.compile(r"[0-9A-Fa-f:]{1,64}")
 _KINDS = ["ssh-user", "ssh-host", "ssh-tunnel", "x509-client", "x509-server"]
 _LIMIT = click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True)
@@ -46,6 +49,8 @@ def list_entries(context: click.Context, /, *, as_json: bool, **sought: Any) -> 
 @click.pass_context
 def search(context: click.Context, word: str, limit: int, *, as_json: bool) -> None:
     """Look for an e-mail address or host name, a key's fingerprint (SHA256:…), or a serial."""
+    if not _WORD.fullmatch(word):
+        raise InvalidInput(f"not a word to look for: {printable(word)[:100]!r}")
     name = "subject"
     if word.startswith("SHA256:") or re.fullmatch(r"[0-9a-f]{64}", word):
         name = "key_fingerprint"

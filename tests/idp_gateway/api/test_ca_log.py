@@ -128,6 +128,13 @@ def test_what_the_log_has_not_is_said(api: httpx.Client, path: str, status: int)
     assert (reply.status_code, reply.json()["status"]) == (status, status)
 
 
+@pytest.mark.parametrize("name", ["socket_id", "subject", "serial", "key_fingerprint"])
+@pytest.mark.parametrize("value", ["", "a\x1b[2Jb", "a\n", "two words", "x" * 321])
+def test_what_no_certificate_has_is_not_looked_for(name: str, value: str, owner: Person) -> None:
+    reply = owner.call("GET", "/ca/log/entries", params={name: value})
+    assert (reply.status_code, reply.json()["reason"]) == (400, "input-invalid")
+
+
 @both_databases
 def test_owners_see_what_was_issued_for_their_sockets(
     owner: Person, stranger: Person, certify: Certify, socket: dict[str, Any]
