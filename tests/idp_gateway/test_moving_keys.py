@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ca.errors import KeyMissingError
+from ca.errors import CaError, KeyMissingError
 from ca.signers import BUILT_IN, HeldKey, SignerOptions
 from ca.signers.ssh_agent import AgentKeys
 from idp_gateway.ca_generations import SSH_HOST
@@ -103,3 +103,25 @@ def test_a_ca_moves_from_place_to_place(
                 assert retired.state is CaState.RETIRED
                 check_gone(retired, token, agent)
             before = now
+
+
+@pytest.mark.parametrize("ca_id", ALL)
+def test_a_key_that_does_not_sign_is_not_activated(
+    ca_id: str, settings: Settings, clock: FixedClock, token: SoftHsm, agent: RunningAgent
+) -> None:
+    with closing(build_gateway(settings, clock=clock)) as gateway:
+        socket_of(gateway)
+        first = active(gateway, ca_id).key_id
+    told = settings.model_copy(update={"ca": places("ssh-agent", token, agent)})
+    with closing(build_gateway(told, clock=clock)) as gateway:
+        take(gateway, ca_id, Step.PREPARE, Step.PUBLISH)
+        # Opened, and for X.509 loaded as an issuer: it is known, it only signs no more.
+        gateway.authority.generations.check_signs(gateway.store.generations(ca_id)[-1])
+        agent.forget_all()
+
+        with pytest.raises(CaError):
+            take(gateway, ca_id, Step.ACTIVATE)
+
+        assert active(gateway, ca_id).key_id == first == signed_now(gateway, ca_id)
+        states = [record.state for record in gateway.store.generations(ca_id)]
+        assert states == [CaState.ACTIVE, CaState.PUBLISHED]

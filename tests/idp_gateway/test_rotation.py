@@ -8,11 +8,17 @@ import pytest
 
 from ca.errors import KeyStoreError, SubjectNameError
 from idp_gateway import upkeep
-from idp_gateway.ca_generations import SSH_HOST, SSH_TUNNEL, X509_ISSUING, user_ca_id
+from idp_gateway.ca_generations import (
+    REMEMBERED_SECONDS,
+    SSH_HOST,
+    SSH_TUNNEL,
+    X509_ISSUING,
+    user_ca_id,
+)
 from idp_gateway.composition import Gateway, build_gateway
 from idp_gateway.errors import Conflict, NotFound
 from idp_gateway.records import CaGenerationRecord, CaState, HostRecord
-from idp_gateway.rotation import GivenUp, Step, Verifier
+from idp_gateway.rotation import IN_FLIGHT, GivenUp, Step, Verifier
 from idp_gateway.settings import Settings
 from tests.idp_gateway.conftest import FixedClock
 from tests.idp_gateway.test_authority import csr, socket_of, ssh_key
@@ -283,6 +289,31 @@ def test_a_gateway_that_knows_the_old_key_signs_with_it_for_a_second_at_most(
     assert ends < draining
     object.__setattr__(other.authority.generations, "_monotonic", lambda: float("inf"))
     assert signed_now(other, USER_CA) != old
+    other.close()
+
+
+@pytest.mark.parametrize("shared", [X509_ISSUING, SSH_TUNNEL, USER_CA])
+def test_what_a_gateway_signs_late_with_the_old_key_ends_before_the_key_is_retired(
+    gateway: Gateway, clock: FixedClock, shared: str
+) -> None:
+    assert timedelta(seconds=REMEMBERED_SECONDS) < IN_FLIGHT
+    other = build_gateway(gateway.settings, clock=clock)
+    generations = other.authority.generations
+    since_looked = 0.0
+    object.__setattr__(generations, "_monotonic", lambda: 1000.0 + since_looked)
+    generations.forget()
+    old = generations.active(shared).record.key_id
+    take(gateway, shared, *UNTIL_ACTIVE)
+
+    since_looked = REMEMBERED_SECONDS - 0.01
+    clock.advance(seconds=since_looked)
+    assert signed_now(other, shared) == old
+    end = other.store.last_end_under(old)
+    draining_until = gateway.store.generations(shared)[0].draining_until
+    assert end is not None
+    assert draining_until is not None
+    drift = timedelta(minutes=gateway.settings.clock_drift_minutes)
+    assert end + drift <= draining_until
     other.close()
 
 
