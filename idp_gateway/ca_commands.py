@@ -59,8 +59,8 @@ def status_command(config: Path | None, ca: str | None) -> None:
 @click.option("--no-wait", is_flag=True, help="Stop where the rotation would have to wait.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(0, MAX_WAIT_MINUTES),
-    default=60.0,
+    type=click.IntRange(0, MAX_WAIT_MINUTES),
+    default=60,
     show_default=True,
     help="Most minutes to wait.",
 )
@@ -89,7 +89,7 @@ def status_command(config: Path | None, ca: str | None) -> None:
     help="The old key may be in other hands: end all it signed as soon as the new one signs.",
 )
 def rotate_command(
-    config: Path | None, ca: str, *, step: bool, no_wait: bool, timeout: float, **given: Any
+    config: Path | None, ca: str, *, step: bool, no_wait: bool, timeout: int, **given: Any
 ) -> None:
     """Replace the key of a CA: x509-issuing, ssh-tunnel, ssh-host, or a socket's name.
 

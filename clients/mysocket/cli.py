@@ -230,7 +230,7 @@ def ca_check(state: Layout) -> None:
 @click.argument("ca")
 @click.option("--step", is_flag=True, help="Take one step only; the next call takes the next.")
 @click.option("--no-wait", is_flag=True, help="Stop where the rotation would have to wait.")
-@click.option("--timeout", type=click.FloatRange(0, 10080), help="Most minutes to wait.")
+@click.option("--timeout", type=click.IntRange(0, 10080), help="Most minutes to wait.")
 @click.option(
     "--without-host", "hosts", multiple=True, metavar="NAME", help="Go on without this server."
 )

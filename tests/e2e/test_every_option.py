@@ -49,6 +49,9 @@ def sensible(target: dict[str, Any]) -> dict[str, str]:
         "email": "probe@example.com",
         "password": "correct horse battery staple",
         "files": "/etc/hostname",
+        "certificate": "/etc/hostname",
+        "word": "probe@example.com",
+        "ca": "x509-issuing",
     }
 
 

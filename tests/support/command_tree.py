@@ -32,8 +32,9 @@ class Place:
         """Values nobody could mean."""
         if isinstance(self.parameter, click.Option) and self.parameter.is_flag:
             return ["7"]
-        if isinstance(self.parameter.type, click.IntRange):
-            return ["seven", "0x10", "-1", "70000", ""]
+        if isinstance(self.parameter.type, click.IntRange | click.FloatRange):
+            most = self.parameter.type.max
+            return ["seven", "0x10", "-1", "", "nan", str(10**30 if most is None else most + 1)]
         if isinstance(self.parameter.type, click.Choice):
             return ["udp", "", CONTROL]
         if isinstance(self.parameter.type, click.Path):
