@@ -13,6 +13,7 @@ from idp_gateway.ca_check import check_command
 from idp_gateway.ca_generations import SSH_HOST, SSH_TUNNEL, X509_ISSUING, user_ca_id
 from idp_gateway.composition import Gateway, build_gateway
 from idp_gateway.errors import Conflict, NotFound
+from idp_gateway.known_hosts import PATH, known_hosts_lines
 from idp_gateway.records import CaGenerationRecord
 from idp_gateway.rotation import GivenUp, Standing, Step
 from idp_gateway.settings import Settings
@@ -146,10 +147,20 @@ def _finish(gateway: Gateway, standing: Standing, given_up: GivenUp, ends: float
 def _take(gateway: Gateway, standing: Standing, given_up: GivenUp) -> Standing:
     after = gateway.rotation.take(standing.ca_id, standing.step, given_up)
     click.echo(f"{_DONE[standing.step]}: {standing.ca_id}", err=True)
-    if standing.step is Step.PUBLISH and standing.ca_id.startswith((USER_CA, SSH_HOST)):
-        for record in after.generations[-1:]:
-            click.echo(f"the new line: {record.public}", err=True)
+    if standing.step is Step.PUBLISH:
+        _show_new_line(gateway, after)
     return after
+
+
+def _show_new_line(gateway: Gateway, standing: Standing) -> None:
+    """What belongs where somebody set trust up by hand."""
+    if standing.ca_id.startswith(USER_CA):
+        click.echo(f"the new line: {standing.generations[-1].public}", err=True)
+    elif standing.ca_id == SSH_HOST:
+        click.echo("known_hosts of every ssh client has to hold from now on:", err=True)
+        for line in known_hosts_lines(gateway):
+            click.echo(line, err=True)
+        click.echo(f"clients get it from {gateway.settings.base_url}{PATH}", err=True)
 
 
 _DONE = {
@@ -161,11 +172,22 @@ _DONE = {
 
 
 def _ca_id(gateway: Gateway, ca: str) -> str:
-    """The id of the CA an operator names: a shared one, or a socket's by name or id."""
+    """The id of the CA an operator names: a shared one, or a socket's by its public name, its id,
+    or the name its owner gave it.
+    """
     if ca in _SHARED:
         return ca
     name = ca.removeprefix(USER_CA)
     socket = gateway.store.find_socket_by_dns_name(name.lower()) or gateway.store.find_socket(name)
+    if socket is None:
+        called = gateway.store.sockets_called(name) if name else ()
+        if len(called) > 1:
+            raise Conflict(
+                f"more than one socket is called {ca[:100]!r}: "
+                + ", ".join(one.dns_name for one in called[:5]),
+                reason="ca-ambiguous",
+            )
+        socket = next(iter(called), None)
     if socket is None:
         raise NotFound(
             f"no CA {ca[:100]!r}; there are {', '.join(_SHARED)} and one for each socket's name",

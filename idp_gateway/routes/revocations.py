@@ -11,8 +11,9 @@ from fastapi.responses import PlainTextResponse
 from idp_gateway import revocations
 from idp_gateway.callers import CallerDep
 from idp_gateway.dependencies import GatewayDep
-from idp_gateway.hosts import DUMMY_SUFFIX
 from idp_gateway.in_force import ChangeRoute
+from idp_gateway.known_hosts import PATH as KNOWN_HOSTS
+from idp_gateway.known_hosts import known_hosts_lines
 from idp_gateway.records import RevocationRecord
 from idp_gateway.routes.documented import problems
 from idp_gateway.schemas.revocations import RevocationForm, RevocationReply
@@ -87,15 +88,11 @@ def show_user_cas(gateway: GatewayDep, dns_name: str) -> PlainTextResponse:
     return PlainTextResponse("".join(f"{line}\n" for line in lines), headers=_FRESH)
 
 
-@lists.get("/ssh/known-hosts", response_class=PlainTextResponse)
+@lists.get(KNOWN_HOSTS, response_class=PlainTextResponse)
 def show_known_hosts(gateway: GatewayDep) -> PlainTextResponse:
     """Lines for `known_hosts` that make clients trust every enrolled host."""
-    domain = gateway.settings.edge_domain
-    names = f"*.{domain},*.{domain}{DUMMY_SUFFIX}"
-    lines = gateway.authority.host_ca_lines
-    return PlainTextResponse(
-        "".join(f"@cert-authority {names} {line}\n" for line in lines), headers=_FRESH
-    )
+    lines = known_hosts_lines(gateway)
+    return PlainTextResponse("".join(f"{line}\n" for line in lines), headers=_FRESH)
 
 
 @lists.get(

@@ -112,6 +112,17 @@ class SocketStore(StorePart):
         """Any account's socket by its public name (lower case)."""
         return self._by_name.find(dns_name)
 
+    def sockets_called(self, name: str) -> tuple[SocketRecord, ...]:
+        """Sockets of any account whose owner gave them this name."""
+        with self.database.reading() as connection:
+            return find_all(
+                connection,
+                SocketRecord,
+                SOCKETS,
+                SOCKETS.c.name == name,
+                order_by=[SOCKETS.c.dns_name],
+            )
+
     def update_socket(
         self,
         account_id: str,

@@ -10,6 +10,7 @@ import pytest
 
 from idp_gateway import ca_commands
 from idp_gateway.composition import Gateway, build_gateway
+from idp_gateway.known_hosts import known_hosts_lines
 from idp_gateway.settings import Settings
 from tests.idp_gateway.test_main import Run, config, run
 from tests.support import rows
@@ -55,6 +56,43 @@ def test_step_by_step_and_back(run: Run, config: Path, name: str, ca: str) -> No
     shown = json.loads(run("ca", "status", ca, "--config", config).stdout)
     assert [states(one) for one in shown] == [["active", "draining"]]
     assert shown[0]["next_step"] == "retire"
+
+
+def test_a_socket_goes_by_the_name_its_owner_gave_it_unless_others_do_too(
+    run: Run, config: Path, name: str
+) -> None:
+    with opened(config) as gateway:
+        socket = gateway.store.find_socket_by_dns_name(name)
+        assert socket is not None
+    shown = run("ca", "status", socket.name, "--config", config)
+    assert json.loads(shown.stdout)[0]["ca"] == "ssh-user:socket-1", shown.stderr
+
+    with opened(config) as gateway:
+        owner = rows.account(account_id="account-2", email="other@lab.test")
+        gateway.store.add_account(owner)
+        made = gateway.authority.new_user_ca("socket-2")
+        second = rows.socket(owner, socket_id="socket-2", ssh_ca_public=made.public)
+        other = gateway.store.add_socket(second, ports=rows.PORTS, user_ca=made).dns_name
+    refused = run("ca", "status", socket.name, "--config", config)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error: more than one socket is called")
+    assert all(one in refused.stderr for one in (name, other))
+    assert len(refused.stderr.splitlines()) == 1
+
+
+def test_the_lines_for_known_hosts_are_shown_when_the_host_ca_is_rotated(
+    run: Run, config: Path
+) -> None:
+    step = ("ca", "rotate", "ssh-host", "--config", config, "--step")
+    run(*step)
+    done = run(*step)
+    assert done.returncode == 0, done.stderr
+    with opened(config) as gateway:
+        lines = known_hosts_lines(gateway)
+        where = f"{gateway.settings.base_url}/ssh/known-hosts"
+    assert len(lines) == 2
+    said = done.stderr.splitlines()
+    assert said[-3:] == [*lines, f"clients get it from {where}"]
 
 
 def test_a_rotation_in_one_go_tells_what_it_does(run: Run, config: Path) -> None:
