@@ -368,7 +368,8 @@ class Revocation(SQLModel, table=True):
     __tablename__ = "revocations"
     __table_args__ = (Index("ix_revocations_named", "socket_id", "scope", "value"),)
     revocation_id: str = Field(primary_key=True)
-    socket_id: str = Field(foreign_key="sockets.socket_id", ondelete="CASCADE")
+    # No foreign key: what is revoked stays on the lists when the socket goes.
+    socket_id: str
     scope: RevocationScope = _word(RevocationScope)
     value: str
     reason: str = _text()

@@ -24,6 +24,7 @@ def tend(gateway: Gateway) -> None:
         _forget_changes,
         _forget_audit,
         _forget_checkpoints,
+        _forget_revocations,
         follow_issuing_ca,
     )
     for step in steps:
@@ -66,6 +67,10 @@ def _forget_changes(gateway: Gateway) -> None:
 
 def _forget_checkpoints(gateway: Gateway) -> None:
     gateway.store.forget_checkpoints(gateway.clock() - REMEMBER_CHECKPOINTS)
+
+
+def _forget_revocations(gateway: Gateway) -> None:
+    gateway.store.forget_revocations(gateway.clock())
 
 
 def _forget_audit(gateway: Gateway) -> None:

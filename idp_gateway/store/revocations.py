@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, update
 
 from idp_gateway.errors import Conflict, NotFound, QuotaExceeded
 from idp_gateway.records import (
@@ -185,6 +185,17 @@ class RevocationStore(StorePart):
                     for where in _named_certificates(connection, record.socket_id)
                     for row in _matching(connection, record.socket_id, and_(where, only))
                 }
+            )
+
+    def forget_revocations(self, now: datetime) -> None:
+        """Remove those of sockets that are gone, once nothing they name can still be good."""
+        kept = select(SOCKETS.c.socket_id)
+        with self.database.writing() as connection:
+            connection.execute(
+                delete(REVOCATIONS).where(
+                    REVOCATIONS.c.created_at < now - _LONGEST_CERTIFICATE,
+                    REVOCATIONS.c.socket_id.not_in(kept),
+                )
             )
 
     def a_certificate_by(self, ca_key_id: str) -> str | None:

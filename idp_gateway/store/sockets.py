@@ -1,6 +1,7 @@
 """Sockets and their tunnels. Every write here is a change the edges learn of."""
 
 import random
+import uuid
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cached_property
@@ -10,15 +11,24 @@ from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, s
 from sqlalchemy.exc import IntegrityError
 
 from idp_gateway.errors import Conflict, NameTaken, NotFound, PortsExhausted, QuotaExceeded
-from idp_gateway.records import CaGenerationRecord, ChangeKind, SocketRecord, TunnelRecord
+from idp_gateway.records import (
+    CaGenerationRecord,
+    ChangeKind,
+    RevocationRecord,
+    RevocationScope,
+    SocketRecord,
+    TunnelRecord,
+)
 from idp_gateway.store.base import StorePart, find_all, find_one, in_parts, note_change, values_of
 from idp_gateway.store.generations import add_user_ca, end_user_ca
 from idp_gateway.store.quick import Lookup
-from idp_gateway.tables import PublishedSocket, SocketTunnel, table_of
+from idp_gateway.tables import Account, PublishedSocket, Revocation, SocketTunnel, table_of
 from policy.types import Reason, SocketType
 
 SOCKETS = table_of(PublishedSocket)
 TUNNELS = table_of(SocketTunnel)
+ACCOUNTS = table_of(Account)
+REVOCATIONS = table_of(Revocation)
 
 LOCAL_PORTS = range(1024, 65536)
 """What a tunnel's ``local_port`` is drawn from; nothing listens on these numbers."""
@@ -160,13 +170,16 @@ class SocketStore(StorePart):
     def delete_socket(self, account_id: str, socket_id: str, now: datetime) -> None:
         """Remove a socket with its tunnels and sessions; its SSH user CA ends.
 
+        Everything issued for it is revoked with it, and revocations stay.
+
         Raises:
             NotFound: there is none, or it is another account's.
         """
         with self.database.changing() as connection:
-            _get_socket(connection, account_id, socket_id)
+            socket = _get_socket(connection, account_id, socket_id)
             query = select(TUNNELS.c.tunnel_id).where(TUNNELS.c.socket_id == socket_id)
             tunnel_ids = list(connection.execute(query).scalars())
+            _revoke_all(connection, socket, now)
             connection.execute(delete(SOCKETS).where(SOCKETS.c.socket_id == socket_id))
             end_user_ca(connection, socket_id, now)
             note_change(connection, ChangeKind.TUNNEL, tunnel_ids, now)
@@ -249,6 +262,20 @@ def _get_socket(connection: Connection, account_id: str, socket_id: str) -> Sock
     if found is None:
         raise NotFound("no such socket", reason=Reason.SOCKET_UNKNOWN)
     return found
+
+
+def _revoke_all(connection: Connection, socket: SocketRecord, now: datetime) -> None:
+    owner = select(ACCOUNTS.c.email).where(ACCOUNTS.c.account_id == socket.account_id)
+    revocation = RevocationRecord(
+        revocation_id=str(uuid.uuid4()),
+        socket_id=socket.socket_id,
+        scope=RevocationScope.SOCKET,
+        value=str(socket.epoch),
+        reason="the socket was deleted",
+        created_by=connection.execute(owner).scalar_one(),
+        created_at=now,
+    )
+    connection.execute(insert(REVOCATIONS).values(values_of(revocation)))
 
 
 def _get_tunnel(

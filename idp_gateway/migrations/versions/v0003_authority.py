@@ -144,7 +144,6 @@ def _make_revocations() -> None:
         sa.Column("created_by", sa.String(), nullable=False),
         sa.Column("created_at", _TIME, nullable=False),
         sa.Column("lifted_at", _TIME, nullable=True),
-        sa.ForeignKeyConstraint(["socket_id"], ["sockets.socket_id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("revocation_id"),
     )
     op.create_index("ix_revocations_named", "revocations", ["socket_id", "scope", "value"])

@@ -192,6 +192,18 @@ def test_a_revoked_tls_client_is_on_the_crl_and_its_grant_is_over(
     assert api.get("/ca/crl?ca=ff").json()["reason"] == "ca-unknown"
 
 
+def test_a_revoked_certificate_stays_on_the_crl_when_its_socket_is_deleted(
+    owner: Person, room: Room, api: httpx.Client
+) -> None:
+    reply = room.ask(ALICE, "csr", csr=csr(ec_key()).decode())
+    hers = x509.load_pem_x509_certificate(reply.json()["client_certificate"].encode())
+
+    assert owner.call("DELETE", room.path.rsplit("/", 1)[0]).status_code in {200, 204}
+
+    crl = x509.load_der_x509_crl(api.get("/ca/crl").content)
+    assert crl.get_revoked_certificate_by_serial_number(hers.serial_number) is not None
+
+
 def test_entries_leave_the_crl_when_no_slow_clock_takes_them_any_more(
     owner: Person, room: Room, api: httpx.Client, clock: FixedClock
 ) -> None:

@@ -289,11 +289,31 @@ def test_there_is_an_end_to_what_a_list_names(
     assert caught.value.reason == "too-many-revoked"
 
 
-def test_revocations_go_with_their_socket(store: Store) -> None:
+def test_what_a_deleted_socket_issued_is_revoked_and_stays_so(store: Store) -> None:
     owner, socket = owner_with_socket(store)
-    issued(store, socket, subject="ann@corp.test")
+    before = issued(store, socket, subject="ann@corp.test")
     store.add_revocation(owner.account_id, revocation(socket))
+    other = issued(store, socket, subject="bob@corp.test", epoch=socket.epoch)
 
     store.delete_socket(owner.account_id, socket.socket_id, NOW)
+    late = issued(store, socket, subject="eve@corp.test", epoch=socket.epoch)
 
-    assert named(store, socket) == set()
+    assert named(store, socket) == {before.serial, other.serial, late.serial}
+    assert len(store.live_revoked(NOW, kinds=(CertificateKind.SSH_USER,))) == 3
+
+
+def test_revocations_of_a_deleted_socket_are_forgotten_when_nothing_can_be_good(
+    store: Store,
+) -> None:
+    owner, socket = owner_with_socket(store)
+    _, kept = owner_with_socket(store)
+    for one in (socket, kept):
+        issued(store, one, not_after=NOW + timedelta(days=90))
+    store.delete_socket(owner.account_id, socket.socket_id, NOW)
+    store.add_revocation(kept.account_id, revocation(kept, scope=RevocationScope.SOCKET, value=""))
+
+    store.forget_revocations(NOW + timedelta(days=31))
+    assert named(store, socket)
+    store.forget_revocations(NOW + timedelta(days=33))
+    assert not named(store, socket)
+    assert store.revocations_of(kept.account_id, kept.socket_id)
