@@ -2,13 +2,14 @@
 
 import importlib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
 
 import click
 
-from clients.mysocketctl.errors import ClientError
+from clients.mysocketctl.errors import ClientError, GatewayRefused
 from clients.mysocketctl.names import printable
 from clients.mysocketctl.quick import Leftover
 from clients.mysocketctl.settings import read_settings
@@ -82,7 +83,7 @@ def run(arguments: Sequence[str], *, leftover: Leftover | None = None) -> int:
         return _fail(error.format_message(), error.exit_code)
     except ClientError as error:
         _debug_trace()
-        return _fail(str(error), error.exit_code)
+        return _fail(f"{error}{_word(error)}", error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         return 130
     except Exception as error:  # noqa: BLE001 - a person must never see a traceback unasked
@@ -103,6 +104,15 @@ def _fail(message: str, code: int) -> int:
     if message:
         click.echo(f"mysocketctl: {printable(message, 1000)}", err=True)
     return code
+
+
+def _word(error: ClientError) -> str:
+    """The gateway's own stable word, to search for; nothing if it gave none or already says it."""
+    word = error.reason
+    ours = not isinstance(error, GatewayRefused) or word == type(error).reason
+    if ours or word in str(error) or not re.fullmatch(r"[a-z0-9_-]{1,40}", word, re.ASCII):
+        return ""
+    return f" ({word})"
 
 
 def _debug_trace() -> None:

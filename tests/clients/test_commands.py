@@ -72,7 +72,7 @@ def test_socket_life(ctl: Ctl, gateway: WireGateway) -> None:
     assert b"other" in ctl.run("socket", "ls").stdout
     assert ctl.run("socket", "delete", "--socket_id", socket_id).returncode == 0
     gone = ctl.run("socket", "show", "--socket_id", socket_id)
-    assert (gone.returncode, gone.stderr) == (1, b"mysocketctl: No such socket.\n")
+    assert (gone.returncode, gone.stderr) == (1, b"mysocketctl: No such socket. (socket-unknown)\n")
 
 
 def test_a_change_that_an_edge_has_not_confirmed_is_said(ctl: Ctl, gateway: WireGateway) -> None:
@@ -194,7 +194,15 @@ def test_second_line_of_the_token_file_may_be_the_token(ctl: Ctl) -> None:
     [
         (500, b"<html>oops</html>", b"the gateway answered 500"),
         (403, b'{"detail": "no \\u001b[31m red"}', b"no [31m red"),
-        (400, b'{"error_message": "old form"}', b"old form"),
+        (400, b'{"error_message": "old form"}', b"old form\n"),
+        (403, b'{"detail": "No.", "reason": "not-on-list"}', b"No. (not-on-list)\n"),
+        (400, b'{"error": "invalid_grant"}', b"mysocketctl: invalid_grant\n"),
+        (403, b'{"detail": "No.", "reason": "a b"}', b"No.\n"),
+        (
+            403,
+            b'{"detail": "No.", "reason": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"}',
+            b"No.\n",
+        ),
         (200, b"not json", b"not JSON"),
         (200, b'{"a": 1}', b"not a list of objects"),
         (200, b"[1]", b"not a list of objects"),

@@ -470,7 +470,7 @@ def test_a_refused_enrolment_leaves_nothing(server: Server, gateway: WireGateway
 
     done = server.enrol()
 
-    assert (done.returncode, done.stderr) == (1, b"mysocketctl: no such socket\n")
+    assert (done.returncode, done.stderr) == (1, b"mysocketctl: no such socket (socket-unknown)\n")
     assert not server.files.exists()
 
 
