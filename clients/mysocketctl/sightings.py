@@ -9,11 +9,17 @@ The key id is the certificate's own word and may hold anything, also what looks 
 So what stands before it is read from the front and what follows it from the end, and a line that
 sshd may have cut off (log.c) has no end to go by.
 An edge writes one JSON object a line, see ``docs/transparency.md``.
+
+When it was, syslog says at the line's beginning: in full (RFC 3339, or seconds since 1970), or
+without year and zone (RFC 3164). Then it is this machine's zone, and the last year that fits.
 """
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import BinaryIO, Literal, NamedTuple
 
 from clients.mysocketctl.api import Json
@@ -54,6 +60,19 @@ _END = re.compile(
 )
 
 
+_PRIORITY = rb"(?:<[0-9]{1,3}>)?(?:1 )?"
+_FULL_TIME = re.compile(
+    _PRIORITY + rb"(?:[A-Z][a-z]{2} )?(?P<day>\d{4}-\d\d-\d\d)[T ](?P<time>\d\d:\d\d:\d\d)"
+    rb"(?:[.,]\d{1,9})? ?(?P<zone>Z|UTC|[+-]\d\d:?\d\d) "
+)
+_SHORT_TIME = re.compile(_PRIORITY + rb"([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d)(?:\.\d{1,9})? ")
+_UNIX_TIME = re.compile(rb"(\d{10})\.\d{1,9} ")
+_AHEAD = timedelta(days=1)
+"""How far a log without years may be ahead of this machine."""
+_YEARS = 8
+"""A 29 February may have been that long ago."""
+
+
 class Sighting(NamedTuple):
     """A certificate that was let in, as far as a log says."""
 
@@ -63,6 +82,8 @@ class Sighting(NamedTuple):
     key_fingerprint: str | None = None
     key_id: str | None = None
     certificate_sha256: str | None = None
+    seen_at: str | None = None
+    """ISO 8601 in UTC; none where the line has no time that can be read."""
 
     def question(self) -> dict[str, Json]:
         """What to ask the gateway."""
@@ -75,8 +96,11 @@ class Unreadable(NamedTuple):
     line: bytes
 
 
-def read_sshd_log(lines: Iterable[bytes]) -> Iterator[Sighting | Unreadable]:
+def read_sshd_log(
+    lines: Iterable[bytes], *, now: datetime | None = None
+) -> Iterator[Sighting | Unreadable]:
     """Logins with a certificate; all other lines are passed over."""
+    now = now or datetime.now(UTC)
     for line in lines:
         # Looking for a pattern in a long line made for it could take for ever.
         if len(line) > MAX_SSHD_LINE_BYTES:
@@ -84,6 +108,8 @@ def read_sshd_log(lines: Iterable[bytes]) -> Iterator[Sighting | Unreadable]:
                 yield Unreadable(line)
         elif _SPEAKS_OF_LOGIN.search(line):
             found = _read_login(line)
+            if isinstance(found, Sighting):
+                found = found._replace(seen_at=_time_of(line, now))
             if found is not None:
                 yield found
 
@@ -128,7 +154,55 @@ def read_edge_log(lines: Iterable[bytes]) -> Iterator[Sighting | Unreadable]:
                 kind="x509",
                 serial=str(entry["peer_serial"]),
                 certificate_sha256=_word(entry, "peer_sha256"),
+                seen_at=_in_utc(_word(entry, "started_at") or ""),
             )
+
+
+def latest(seen: Mapping[Sighting, int]) -> dict[Sighting, int]:
+    """Each certificate once with its latest time, and once without one if some lines had none;
+    and how often it was seen.
+    """
+    newest: dict[tuple[Sighting, bool], str | None] = {}
+    times: Counter[tuple[Sighting, bool]] = Counter()
+    for one, count in seen.items():
+        same = (one._replace(seen_at=None), one.seen_at is None)
+        newest[same] = max(newest.get(same) or "", one.seen_at or "") or None
+        times[same] += count
+    return {same[0]._replace(seen_at=at): times[same] for same, at in newest.items()}
+
+
+def _time_of(line: bytes, now: datetime) -> str | None:
+    """When a line of syslog was written."""
+    if full := _FULL_TIME.match(line):
+        zone = full["zone"].decode().replace("UTC", "Z")
+        return _in_utc(f"{full['day'].decode()}T{full['time'].decode()}{zone}")
+    if unix := _UNIX_TIME.match(line):
+        return _spelled(datetime.fromtimestamp(int(unix[1]), UTC))
+    if short := _SHORT_TIME.match(line):
+        return _without_year(short[1].decode(), now)
+    return None
+
+
+def _without_year(text: str, now: datetime) -> str | None:
+    for year in range(now.year + 1, now.year - _YEARS, -1):
+        with suppress(ValueError, OverflowError):
+            local = datetime.strptime(f"{year} {text}", "%Y %b %d %H:%M:%S")  # noqa: DTZ007
+            at = local.astimezone(UTC)
+            if at <= now + _AHEAD:
+                return _spelled(at)
+    return None
+
+
+def _in_utc(text: str) -> str | None:
+    with suppress(ValueError, OverflowError):
+        at = datetime.fromisoformat(text)
+        return None if at.tzinfo is None else _spelled(at.astimezone(UTC))
+    return None
+
+
+def _spelled(at: datetime) -> str:
+    """Of one length, so that later times sort later."""
+    return at.isoformat(timespec="microseconds")
 
 
 def _let_in(entry: dict[str, Json]) -> bool:

@@ -6,6 +6,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -355,6 +356,24 @@ def test_a_certificate_that_was_never_issued_shows(
     answer = json.loads(done.stdout)
     assert answer["verdicts"] == {"unknown": 1, "different": 2, "issued": 1}
     assert {row["serial"] for row in answer["report"]} == {"4711", str(certificate.serial)}
+
+
+def test_a_copy_that_is_used_after_the_end_shows(owner: Ctl, issue: Issue) -> None:
+    """Serial, key, key id and CA are those of a true one."""
+    _, certificate = issue()
+    late = datetime.fromtimestamp(certificate.valid_before + 700, UTC).isoformat()
+    lines = [accepted(certificate), accepted(certificate).replace("Nov 23 12:00:00", late)]
+    done = owner.run("ca", "reconcile", "--sshd-log", "-", stdin="".join(lines).encode())
+    assert done.returncode == 1
+    assert b"not good any more" in done.stdout
+
+
+def test_what_has_no_time_is_said(owner: Ctl, issue: Issue) -> None:
+    _, certificate = issue()
+    line = accepted(certificate).removeprefix("Nov 23 12:00:00 ")
+    done = owner.run("ca", "reconcile", "--sshd-log", "-", stdin=line.encode())
+    assert done.returncode == 0
+    assert b"1 lines have no time" in done.stdout
 
 
 def test_a_line_that_cannot_be_read_is_not_passed_over(owner: Ctl, tmp_path: Path) -> None:

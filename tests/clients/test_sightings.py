@@ -2,11 +2,13 @@
 
 import subprocess
 import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from clients.mysocketctl.sightings import Sighting, Unreadable, read_sshd_log
+from clients.mysocketctl.sightings import Sighting, Unreadable, latest, read_sshd_log
 from tests.support.sshd import running_sshd
 
 KEY, CA, OTHER = (f"SHA256:{letter * 43}" for letter in "ACL")
@@ -20,7 +22,53 @@ def said(key_id: str = "ann@x.test/d/1", *, end: str = f" {END}", user: str = "b
 
 
 def read(*lines: str) -> list[Sighting | Unreadable]:
-    return list(read_sshd_log([f"{line}\n".encode() for line in lines]))
+    """Without the times."""
+    found = read_sshd_log([f"{line}\n".encode() for line in lines])
+    return [one._replace(seen_at=None) if isinstance(one, Sighting) else one for one in found]
+
+
+@pytest.fixture
+def in_utc() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "UTC")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("head", "seen_at"),
+    [
+        ("2026-11-23T12:00:00.123456+01:00 web sshd[7]: ", "2026-11-23T11:00:00"),
+        ("2026-11-23T12:00:00+0000 web sshd[7]: ", "2026-11-23T12:00:00"),
+        ("<86>1 2026-11-23T12:00:00Z web sshd 7 - - ", "2026-11-23T12:00:00"),
+        ("Mon 2026-11-23 12:00:00 UTC web sshd[7]: ", "2026-11-23T12:00:00"),
+        ("1795435200.123456 web sshd[7]: ", "2026-11-23T12:00:00"),
+        ("Nov 23 12:00:00 web sshd[7]: ", "2026-11-23T12:00:00"),
+        ("<86>Nov  3 12:00:00 web sshd[7]: ", "2026-11-03T12:00:00"),
+        ("Nov 24 11:00:00 web sshd[7]: ", "2026-11-24T11:00:00"),
+        ("Dec 31 23:59:59 web sshd[7]: ", "2025-12-31T23:59:59"),
+        ("Feb 29 12:00:00 web sshd[7]: ", "2024-02-29T12:00:00"),
+        ("Feb 30 12:00:00 web sshd[7]: ", None),
+        ("Mon 2026-11-23 12:00:00 CET web sshd[7]: ", None),
+        ("0001-01-01T00:00:00+23:59 web sshd[7]: ", None),
+        ("[ 1234.567890] sshd[7]: ", None),
+        ("sshd[7]: ", None),
+        ("", None),
+    ],
+)
+def test_the_time_is_that_of_the_line_or_said_to_be_missing(
+    head: str, seen_at: str | None, in_utc: None
+) -> None:
+    now = datetime(2026, 11, 23, 12, tzinfo=UTC)
+    (found,) = read_sshd_log([f"{head}{said()}\n".encode()], now=now)
+    assert isinstance(found, Sighting)
+    assert found.seen_at == (None if seen_at is None else f"{seen_at}.000000+00:00")
+
+
+def test_of_many_sightings_the_last_is_asked_about() -> None:
+    dated = [SEEN._replace(seen_at=f"2026-11-2{day}") for day in (3, 5, 4)]
+    assert latest(dict.fromkeys([*dated, SEEN], 2)) == {dated[1]: 6, SEEN: 2}
 
 
 HEADS = [

@@ -1,5 +1,6 @@
 """``mysocketctl ca``: why a certificate was issued, what the log has, and what it has not."""
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,12 +14,13 @@ from clients.mysocketctl.api import GatewayApi, Json, object_list, segment
 from clients.mysocketctl.commands.ca_log import log
 from clients.mysocketctl.commands.ca_revoke import lift, revocations, revoke
 from clients.mysocketctl.commands.options import json_option, logged_in
-from clients.mysocketctl.errors import GatewayRefused, InvalidInput
+from clients.mysocketctl.errors import GatewayRefused, InvalidInput, ProtocolViolation
 from clients.mysocketctl.logged import LoggedCertificate, read_certificate
 from clients.mysocketctl.names import printable
 from clients.mysocketctl.sightings import (
     Sighting,
     Unreadable,
+    latest,
     lines_of,
     read_edge_log,
     read_sshd_log,
@@ -26,7 +28,11 @@ from clients.mysocketctl.sightings import (
 from clients.mysocketctl.tables import show_json, show_pairs, show_table
 
 _AT_ONCE = 200
-_BAD = {"unknown": "never issued", "different": "issued, but not like this"}
+_BAD = {
+    "unknown": "never issued",
+    "different": "issued, but not like this, or not good any more",
+    "undated": "long gone, and the log does not say when it was seen",
+}
 _STANDARD_INPUT = "-"
 
 
@@ -67,7 +73,7 @@ def explain(context: click.Context, certificate: str, *, as_json: bool) -> None:
 
 
 def _certificate_or_serial(text: str) -> LoggedCertificate | str:
-    if len(text) <= 64 and text.isascii() and text.isalnum() and text == text.lower():
+    if re.fullmatch(r"[0-9A-Fa-f:]{1,64}", text):
         try:
             return read_certificate(text)
         except InvalidInput:
@@ -109,7 +115,7 @@ def reconcile(
     """Look for certificates that servers let in and that were never issued.
 
     One that was not means that somebody else has the CA's key. The exit code is 1 if there is one,
-    or a line that cannot be read.
+    or a line that cannot be read. What has no time cannot be held against a certificate's end.
     """
     if not sshd_log and not edge_log:
         raise InvalidInput("--sshd-log or --edge-log names what to read")
@@ -117,20 +123,22 @@ def reconcile(
     for names, read in ((sshd_log, read_sshd_log), (edge_log, read_edge_log)):
         for name in names:
             seen.update(_read(name, read))
-    sightings = [one for one in seen if isinstance(one, Sighting)]
-    unreadable = sum(seen[one] for one in seen if isinstance(one, Unreadable))
+    times = latest({one: seen[one] for one in seen if isinstance(one, Sighting)})
+    unreadable = seen.total() - sum(times.values())
+    undated = sum(count for one, count in times.items() if one.seen_at is None)
     with logged_in(context) as api:
-        verdicts = dict(zip(sightings, _ask(api, sightings), strict=True))
+        verdicts = dict(zip(times, _ask(api, list(times)), strict=True))
     report = [
-        one.question() | {"verdict": verdict, "times": seen[one]}
+        one.question() | {"verdict": verdict, "times": times[one]}
         for one, verdict in verdicts.items()
         if verdict in _BAD
     ]
     totals = Counter(verdicts.values())
     if as_json:
-        show_json({"verdicts": dict(totals), "unreadable": unreadable, "report": report})
+        counts: dict[str, Json] = {"unreadable": unreadable, "undated": undated}
+        show_json({"verdicts": dict(totals), **counts, "report": report})
     else:
-        _show_report(report, totals, unreadable)
+        _show_report(report, totals, unreadable=unreadable, undated=undated)
     return int(bool(report or unreadable))
 
 
@@ -154,15 +162,26 @@ def _ask(api: GatewayApi, sightings: Sequence[Sighting]) -> Iterator[str]:
         body = {"certificates": [one.question() for one in part]}
         answer = api.post("/ca/log/known", body)
         answers = object_list(answer.get("certificates") if isinstance(answer, dict) else None)
-        yield from (str(one.get("verdict")) for one in answers)
+        if len(answers) != len(part):
+            raise ProtocolViolation("the gateway did not answer about every certificate")
+        for one, said in zip(part, answers, strict=True):
+            verdict = str(said.get("verdict"))
+            undated = verdict == "forgotten" and one.seen_at is None
+            yield "undated" if undated else verdict
 
 
-def _show_report(report: list[dict[str, Json]], totals: Counter[str], unreadable: int) -> None:
+def _show_report(
+    report: list[dict[str, Json]], totals: Counter[str], *, unreadable: int, undated: int
+) -> None:
     found = ", ".join(f"{count} {verdict}" for verdict, count in sorted(totals.items()))
     click.echo(f"{totals.total()} certificates seen: {found or 'none'}")
     if unreadable:
         click.echo(f"{unreadable} lines about certificates cannot be read")
+    if undated:
+        click.echo(
+            f"{undated} lines have no time: nobody can say whether their certificates had ended"
+        )
     if report:
-        columns = ["kind", "serial", "ca", "key_fingerprint", "key_id", "times"]
+        columns = ["kind", "serial", "ca", "key_fingerprint", "key_id", "seen_at", "times"]
         rows = [[_BAD[row["verdict"]], *(row.get(name) for name in columns)] for row in report]
         show_table(["verdict", *columns], rows)
