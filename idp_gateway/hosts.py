@@ -19,6 +19,7 @@ from ca.formats.host_messages import (
     EnrolStatement,
     SyncStatement,
 )
+from ca.formats.log_proof import InclusionProof
 from ca.formats.ssh_certificate import parse_certificate_line
 from ca.formats.ssh_keys import KeyBlob
 from ca.formats.sshsig import make_sshsig, verify_sshsig
@@ -50,11 +51,18 @@ class SignedBundle:
     bundle: str
     signature: str
     """Armored SSHSIG by the bundle key."""
+    log_proof: InclusionProof | None
+    """Of the host certificate in the bundle, if there is one."""
 
 
 def bundle_key_line(gateway: Gateway) -> str:
     """The key hosts check bundles with, one line."""
     return ca_public_line(gateway.authority.bundle_signer)
+
+
+def log_proof(gateway: Gateway, certificate: str) -> InclusionProof:
+    """The proof that one of our certificates, one line, is in the log as it stands now."""
+    return gateway.log.proof(str(parse_certificate_line(certificate.encode()).serial))
 
 
 def enrol(
@@ -166,8 +174,12 @@ def _bundle(
     gateway: Gateway, host: HostRecord, socket: SocketRecord, statement: SyncStatement
 ) -> SignedBundle:
     number = gateway.store.revision()
-    renewable = _renewable(gateway, host, statement.certificate)
-    text = Bundle(
+    shown = _on_record(gateway, host, statement.certificate)
+    if shown is not None and shown.serial != host.serial:
+        # Only now is it known to have arrived; a CA that drains goes by this.
+        gateway.store.note_shown(host.host_id, serial=shown.serial, not_after=shown.not_after)
+    renewable = None if shown is None else _renewable(gateway, host, shown)
+    bundle = Bundle(
         host_id=host.host_id,
         dns_name=socket.dns_name,
         nonce=statement.nonce,
@@ -178,26 +190,34 @@ def _bundle(
         host_cas=gateway.authority.host_ca_lines,
         host_certificate=_renewed(gateway, host) if renewable else "",
         enrol_again=renewable is None,
-    ).encode()
+    )
+    text = bundle.encode()
     signer = gateway.authority.bundle_signer
     signature = make_sshsig(signer.signing_key, text.encode("ascii"), BUNDLE_NAMESPACE)
-    return SignedBundle(bundle=text, signature=signature)
+    proof = log_proof(gateway, bundle.host_certificate) if bundle.host_certificate else None
+    return SignedBundle(bundle=text, signature=signature, log_proof=proof)
 
 
-def _renewable(gateway: Gateway, host: HostRecord, line: str) -> bool | None:
+def _renewable(gateway: Gateway, host: HostRecord, shown: CertificateRecord) -> bool | None:
     """Whether the certificate a host shows is due for renewal; None if it is not good for that."""
-    now = gateway.clock()
-    shown = _on_record(gateway, host, line)
-    if shown is None or shown.not_after <= now:
+    if shown.not_after <= gateway.clock() or _is_revoked(gateway, host, shown.serial):
         return None
-    revoked = gateway.store.live_revoked(
-        now, kinds=(CertificateKind.SSH_HOST,), socket_id=host.socket_id
-    )
-    if any(one.serial == shown.serial for one in revoked):
-        return None
+    return _is_due(gateway, shown)
+
+
+def _is_due(gateway: Gateway, certificate: CertificateRecord) -> bool:
     signs_now = gateway.authority.generations.active(SSH_HOST).record.key_id
-    half_over = shown.not_after - now < (shown.not_after - shown.not_before) / 2
-    return half_over or shown.ca_key_id != signs_now
+    life = certificate.not_after - certificate.not_before
+    return certificate.not_after - gateway.clock() < life / 2 or certificate.ca_key_id != signs_now
+
+
+def _is_revoked(gateway: Gateway, host: HostRecord, serial: str) -> bool:
+    kinds = (CertificateKind.SSH_HOST,)
+    return bool(
+        gateway.store.live_revoked(
+            gateway.clock(), kinds=kinds, socket_id=host.socket_id, serial=serial
+        )
+    )
 
 
 def _on_record(gateway: Gateway, host: HostRecord, line: str) -> CertificateRecord | None:
@@ -218,14 +238,24 @@ def _on_record(gateway: Gateway, host: HostRecord, line: str) -> CertificateReco
 
 
 def _renewed(gateway: Gateway, host: HostRecord) -> str:
-    issued = gateway.authority.issue_host_certificate(
+    """A new certificate: the one it was sent and has not shown yet, as long as that is good."""
+    pending = gateway.store.newest_host_certificate(host.socket_id, host.fingerprint)
+    if pending is not None and _is_pending(gateway, host, pending):
+        return pending.body
+    return gateway.authority.issue_host_certificate(
         socket_id=host.socket_id,
         key_id=host.host_id,
         public_key=host.public_key,
         principals=host.principals,
-    ).certificate
-    gateway.store.note_renewal(host.host_id, serial=str(issued.serial), not_after=issued.not_after)
-    return issued.line
+    ).certificate.line
+
+
+def _is_pending(gateway: Gateway, host: HostRecord, sent: CertificateRecord) -> bool:
+    if _is_due(gateway, sent) or _is_revoked(gateway, host, sent.serial):
+        return False
+    certificate = parse_certificate_line(sent.body)
+    wanted = tuple(name.encode("ascii") for name in host.principals)
+    return (certificate.key_id, certificate.principals) == (host.host_id.encode("ascii"), wanted)
 
 
 def _own_names(socket: SocketRecord, wanted: Sequence[str]) -> tuple[str, ...]:

@@ -176,7 +176,7 @@ class GenerationStore(StorePart):
             )
 
     def hosts_certified_by(self, key_id: str, now: datetime) -> tuple[HostRecord, ...]:
-        """Servers whose newest host certificate, still good, is of this CA key."""
+        """Servers that last showed a host certificate, still good, of this CA key."""
         signed = exists().where(
             CERTIFICATES.c.serial == HOSTS.c.serial, CERTIFICATES.c.ca_key_id == key_id
         )

@@ -7,9 +7,10 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from idp_gateway.errors import NotFound, QuotaExceeded
+from idp_gateway.errors import Conflict, KeyRevoked, NotFound, QuotaExceeded
 from idp_gateway.records import (
     CertificateKind,
+    CertificateRecord,
     ChangeKind,
     HostRecord,
     RevocationRecord,
@@ -17,7 +18,7 @@ from idp_gateway.records import (
 )
 from idp_gateway.store.base import StorePart, find_all, find_one, note_change, values_of
 from idp_gateway.store.issuance import CERTIFICATES
-from idp_gateway.store.revocations import REVOCATIONS
+from idp_gateway.store.revocations import MAX_STANDING, block_key
 from idp_gateway.store.sockets import SOCKETS
 from idp_gateway.tables import Host, table_of
 from policy.types import Reason
@@ -36,7 +37,9 @@ class HostStore(StorePart):
 
         Raises:
             NotFound: the socket is not the account's.
-            QuotaExceeded: the socket has as many hosts as it may have.
+            QuotaExceeded: the socket has as many hosts as it may have, or revoked keys.
+            KeyRevoked: the key is revoked on the socket.
+            Conflict: a host of this id was removed meanwhile.
         """
         with self.database.writing() as connection:
             # Locked, so that of two enrolments of one key the second finds the first.
@@ -49,6 +52,7 @@ class HostStore(StorePart):
                 HOSTS.c.fingerprint == wanted.fingerprint,
                 HOSTS.c.removed_at.is_(None),
             )
+            _check_blocked(connection, wanted)
             values = values_of(wanted)
             if known is not None:
                 values["host_id"] = known.host_id
@@ -60,6 +64,7 @@ class HostStore(StorePart):
             )
             if connection.execute(count).scalar_one() >= MAX_HOSTS:
                 raise QuotaExceeded(f"no more than {MAX_HOSTS} hosts belong to a socket")
+            _check_not_removed(connection, wanted)
             connection.execute(insert(HOSTS).values(values))
         return wanted
 
@@ -103,20 +108,41 @@ class HostStore(StorePart):
         """Keep what a host says it has installed."""
         self._change(host_id, synced_number=number, trusted_cas=tuple(trusted_cas), seen_at=now)
 
-    def note_renewal(self, host_id: str, *, serial: str, not_after: datetime) -> None:
-        """Keep which certificate is a host's newest."""
+    def note_shown(self, host_id: str, *, serial: str, not_after: datetime) -> None:
+        """Keep which certificate a host says it has installed."""
         self._change(host_id, serial=serial, not_after=not_after)
+
+    def newest_host_certificate(self, socket_id: str, fingerprint: str) -> CertificateRecord | None:
+        """The host certificate last issued for a key of a socket, whatever became of it."""
+        query = (
+            select(CERTIFICATES.c.serial)
+            .where(
+                CERTIFICATES.c.socket_id == socket_id,
+                CERTIFICATES.c.kind == CertificateKind.SSH_HOST,
+                CERTIFICATES.c.public_key_fingerprint == fingerprint,
+            )
+            .order_by(CERTIFICATES.c.issued_at.desc(), CERTIFICATES.c.log_index.desc())
+            .limit(1)
+        )
+        with self.database.reading() as connection:
+            return find_one(
+                connection,
+                CertificateRecord,
+                CERTIFICATES,
+                CERTIFICATES.c.serial == query.scalar_subquery(),
+            )
 
     def remove_host(
         self, account_id: str, socket_id: str, host_id: str, *, by: str, now: datetime
     ) -> None:
-        """Forget a host, and revoke its certificates that are still good.
+        """Forget a host, and revoke its key: that ends its certificates, those on their way too.
 
         Raises:
             NotFound: no such socket of the account, or no such host of it.
         """
         with self.database.changing() as connection:
-            _check_owner(connection, account_id, socket_id)
+            # Locked, so that an enrolment of the host comes before or after.
+            _check_owner(connection, account_id, socket_id, lock=True)
             found = find_one(
                 connection,
                 HostRecord,
@@ -130,7 +156,16 @@ class HostStore(StorePart):
             connection.execute(
                 update(HOSTS).where(HOSTS.c.host_id == host_id).values(removed_at=now)
             )
-            _revoke_certificates(connection, found, by=by, now=now)
+            revocation = RevocationRecord(
+                revocation_id=str(uuid.uuid4()),
+                socket_id=socket_id,
+                scope=RevocationScope.KEY,
+                value=found.fingerprint,
+                reason=f"host {found.name} was removed",
+                created_by=by,
+                created_at=now,
+            )
+            block_key(connection, revocation)
             # What hosts are told counts by the revision.
             note_change(connection, ChangeKind.SOCKET, [socket_id], now)
 
@@ -149,28 +184,18 @@ def _check_owner(
         raise NotFound("no such socket", reason=Reason.SOCKET_UNKNOWN)
 
 
-def _revoke_certificates(
-    connection: Connection, host: HostRecord, *, by: str, now: datetime
-) -> None:
-    query = select(CERTIFICATES.c.serial).where(
-        CERTIFICATES.c.socket_id == host.socket_id,
-        CERTIFICATES.c.kind == CertificateKind.SSH_HOST,
-        CERTIFICATES.c.public_key_fingerprint == host.fingerprint,
-        CERTIFICATES.c.not_after > now,
-    )
-    rows = [
-        values_of(
-            RevocationRecord(
-                revocation_id=str(uuid.uuid4()),
-                socket_id=host.socket_id,
-                scope=RevocationScope.SERIAL,
-                value=serial,
-                reason=f"host {host.name} was removed",
-                created_by=by,
-                created_at=now,
-            )
+def _check_blocked(connection: Connection, wanted: HostRecord) -> None:
+    query = select(SOCKETS.c.blocked_keys).where(SOCKETS.c.socket_id == wanted.socket_id)
+    blocked = connection.execute(query).scalar_one()
+    if wanted.fingerprint in blocked:
+        raise KeyRevoked(
+            "this host key was revoked for this socket; make a new one, or lift the revocation"
         )
-        for serial in connection.execute(query).scalars()
-    ]
-    if rows:
-        connection.execute(insert(REVOCATIONS), rows)
+    if len(blocked) >= MAX_STANDING:
+        raise QuotaExceeded(f"{MAX_STANDING} keys are revoked on this socket; lift some")
+
+
+def _check_not_removed(connection: Connection, wanted: HostRecord) -> None:
+    same = select(HOSTS.c.host_id).where(HOSTS.c.host_id == wanted.host_id)
+    if connection.execute(same).first() is not None:
+        raise Conflict("this host is being removed; enrol it again", reason="host-removed")

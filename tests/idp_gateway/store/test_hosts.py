@@ -49,7 +49,7 @@ def test_what_a_host_says_and_gets_is_kept(store: Store) -> None:
     kept = store.keep_host(owner.account_id, host(socket))
 
     store.note_sync(kept.host_id, number=1 << 40, trusted_cas=["SHA256:x"], now=LATER)
-    store.note_renewal(kept.host_id, serial="99", not_after=LATER)
+    store.note_shown(kept.host_id, serial="99", not_after=LATER)
 
     assert store.find_host(kept.host_id) == dataclasses.replace(
         kept,

@@ -1,0 +1,103 @@
+"""More is revoked than one list may name: whoever reads the lists admits nobody, and goes on."""
+
+from typing import Any
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+from ca.formats.krl import Krl, parse_krl
+from ca.formats.ssh_certificate import SshCertificate, parse_certificate_line
+from idp_gateway.ca_generations import user_ca_id
+from idp_gateway.composition import Gateway
+from idp_gateway.rotation import GivenUp, Step
+from idp_gateway.store import revocations
+from tests.idp_gateway.api.conftest import ClientTokenMaker, Person
+from tests.idp_gateway.api.test_hosts import Server
+from tests.idp_gateway.api.test_revocations import ALICE, BOB, Room
+from tests.idp_gateway.conftest import FixedClock
+
+
+@pytest.fixture
+def tls_socket(owner: Person) -> dict[str, Any]:
+    return owner.socket(
+        socket_type="tls",
+        cloud_authentication_enabled=True,
+        cloud_authentication_email_allowed_addressses=[ALICE, BOB],
+    )
+
+
+@pytest.fixture
+def room(api: httpx.Client, tls_socket: dict[str, Any], client_token: ClientTokenMaker) -> Room:
+    return Room(api, tls_socket, client_token)
+
+
+@pytest.fixture
+def server(
+    api: httpx.Client, clock: FixedClock, tls_socket: dict[str, Any], owner: Person
+) -> Server:
+    made = Server(api, clock, tls_socket, ed25519.Ed25519PrivateKey.generate())
+    made.enrol(owner)
+    return made
+
+
+def names(krl: Krl, certificate: SshCertificate) -> bool:
+    return krl.revokes_certificate(
+        ca=certificate.signature_key,
+        serial=certificate.serial,
+        key_id=certificate.key_id,
+        subject=certificate.key_blob.blob,
+    )
+
+
+def test_then_everything_of_the_ca_is_refused_and_the_server_still_gets_its_bundle(
+    owner: Person, room: Room, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revocations, "MAX_LISTED", 2)
+    hers = [room.ssh(ALICE) for _ in range(3)]
+    his = room.ssh(BOB)
+    owner.call("POST", room.path, json={"scope": "person", "value": ALICE})
+
+    bundle = server.bundle()
+
+    krl = parse_krl(bundle.krl)
+    assert all(names(krl, one) for one in [*hers, his])
+    assert krl.certificates == room.krl().certificates
+    assert not bundle.enrol_again
+    assert not names(krl, parse_certificate_line(server.certificate))
+
+
+def test_a_server_of_which_too_much_is_revoked_is_told_and_others_are_not_stopped(
+    owner: Person, room: Room, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revocations, "MAX_LISTED", 0)
+    people = room.ssh(ALICE)
+    serial = parse_certificate_line(server.certificate).serial
+    owner.call("POST", room.path, json={"scope": "serial", "value": str(serial)})
+    shown = server.certificate
+    server.enrol(owner)
+
+    bundle = server.bundle()
+
+    krl = parse_krl(bundle.krl)
+    assert names(krl, parse_certificate_line(shown))
+    assert not names(krl, people)
+
+
+def test_a_new_ca_mends_it(
+    owner: Person,
+    room: Room,
+    gateway: Gateway,
+    tls_socket: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(revocations, "MAX_LISTED", 2)
+    old = [room.ssh(ALICE) for _ in range(3)]
+    owner.call("POST", room.path, json={"scope": "person", "value": ALICE})
+    ca_id = user_ca_id(tls_socket["socket_id"])
+    for step in (Step.PREPARE, Step.PUBLISH, Step.ACTIVATE):
+        gateway.rotation.take(ca_id, step, GivenUp(by_hand=True))
+    new = room.ssh(BOB)
+
+    assert all(names(room.krl(), one) for one in old)
+    assert not names(room.krl(), new)
