@@ -19,6 +19,8 @@ from ca.ca_keys import MIN_CA_RSA_BITS
 from ca.formats.ssh_lint import Finding, Profile, lint
 from ca.key_strength import MIN_SUBJECT_RSA_BITS
 
+LIMITS_MISSING = "limits-missing"
+"""Rule that CAs of the first versions break."""
 _SHORTEST_SERIAL = 2**64
 _EVERYWHERE = (x509.BasicConstraints, x509.KeyUsage, x509.SubjectKeyIdentifier)
 _IN_ISSUING = (*_EVERYWHERE, x509.ExtendedKeyUsage, x509.AuthorityKeyIdentifier)
@@ -217,6 +219,7 @@ def _lint_issuing_limits(found: _Found) -> tuple[Finding, ...]:
             "purpose-too-wide",
             "an issuing CA certifies for clientAuth and serverAuth",
         ),
+        *_when(limits is None, LIMITS_MISSING, "an issuing CA may certify some names only"),
         *_when(
             limits is not None and not limits.critical,
             "limits-not-critical",

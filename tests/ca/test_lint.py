@@ -180,7 +180,7 @@ def test_each_fault_of_a_leaf_has_its_rule(changes: dict[str, Any], expected: se
     ("changes", "expected"),
     [
         ({}, set()),
-        ({"limits": None}, set()),
+        ({"limits": None}, {"limits-missing"}),
         ({"serial": 7}, {"serial-short"}),
         ({"life": timedelta(days=4000)}, {"validity-too-long"}),
         ({"ca": False, "length": None}, {"ca-is-leaf", "path-length-wrong"}),
