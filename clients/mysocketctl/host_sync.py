@@ -34,13 +34,16 @@ from clients.mysocketctl.api import GatewayApi, segment, text_field
 from clients.mysocketctl.errors import BundleRefused, InvalidInput, ProtocolViolation
 from clients.mysocketctl.files import read_small
 from clients.mysocketctl.host_files import HostDirectory, HostState, install
+from clients.mysocketctl.names import parse_host_name, printable
 
 HOST_KEYS = tuple(Path(f"/etc/ssh/ssh_host_{kind}_key") for kind in ("ed25519", "ecdsa", "rsa"))
 """Where sshd's own host keys are, the first one that exists is enrolled."""
 EVERYBODY = "mysocket_ssh_signed"
 """The principal that every login certificate of the socket has."""
 _COMMAND_SECONDS = 60
+_UNQUOTABLE = frozenset("\"'\\")
 _ROUNDS = 2
+_MAX_HOST_ID = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,14 +179,25 @@ def known_hosts_lines(bundle: Bundle) -> str:
 
 
 def sshd_directives(directory: HostDirectory) -> str:
-    """What sshd's configuration says to go by the files of the directory."""
+    """What sshd's configuration says to go by the files of the directory.
+
+    Raises InvalidInput for one whose name that configuration cannot hold.
+    """
+    path = str(directory.path)
+    if not path.isascii() or not path.isprintable() or not _UNQUOTABLE.isdisjoint(path):
+        raise InvalidInput(
+            f"sshd's configuration cannot name the directory {printable(path)!r}: "
+            "take one without quotes, backslashes and other than ASCII characters"
+        )
+    # Of these only the last has tokens that begin with a percent sign (sshd_config(5)).
+    principals = str(directory.principals).replace("%", "%%")
     return _text(
         [
             "# Written by: mysocketctl host enrol",
-            f"HostCertificate {directory.certificate}",
-            f"TrustedUserCAKeys {directory.user_cas}",
-            f"RevokedKeys {directory.revoked}",
-            f"AuthorizedPrincipalsFile {directory.principals}/%u",
+            f'HostCertificate "{directory.certificate}"',
+            f'TrustedUserCAKeys "{directory.user_cas}"',
+            f'RevokedKeys "{directory.revoked}"',
+            f'AuthorizedPrincipalsFile "{principals}/%u"',
         ]
     )
 
@@ -220,6 +234,8 @@ def _checked(
     """Everything in the bundle, read by this side too. Raises BundleRefused."""
     if (bundle.host_id, bundle.nonce) != (statement.host_id, statement.nonce):
         raise BundleRefused("the bundle answers another question than this host's")
+    if bundle.dns_name != state.dns_name:
+        raise BundleRefused(f"the bundle is not for {state.dns_name}, which this host serves")
     if (bundle.number, bundle.issued_at) < (state.number, state.issued_at):
         raise BundleRefused(
             f"the bundle (number {bundle.number}) is older than what is installed ({state.number})"
@@ -266,15 +282,29 @@ def _state(
         bundle_key = parse_key_line(text_field(answer, "bundle_key")).line
     except FormatError as error:
         raise ProtocolViolation("the gateway's answer has no bundle_key") from error
+    host_id = text_field(answer, "host_id")
+    if not 1 <= len(host_id) <= _MAX_HOST_ID or not host_id.isascii() or not host_id.isprintable():
+        raise ProtocolViolation("the gateway's answer has no host_id")
     return HostState(
         gateway=gateway,
         ca_file=str(Path(ca_file).absolute()) if ca_file else None,
-        host_id=text_field(answer, "host_id"),
+        host_id=host_id,
         socket_id=socket_id,
-        dns_name=text_field(answer, "dns_name"),
+        dns_name=_dns_name(answer),
         host_key=str(host_key.path),
         bundle_key=bundle_key,
     )
+
+
+def _dns_name(answer: Any) -> str:
+    """The socket's name, which goes into ``known_hosts`` and onto the terminal."""
+    text = text_field(answer, "dns_name")
+    try:
+        if parse_host_name(text) == text:
+            return text
+    except InvalidInput:
+        pass
+    raise ProtocolViolation("the gateway's answer has no dns_name")
 
 
 def _run(command: str) -> None:

@@ -50,6 +50,7 @@ class HostGateway:
     number: int = 5
     krl: bytes = field(default_factory=lambda: Krl(number=5).encode())
     life: int = 3600
+    dns_name: str = DNS_NAME
     host_key: str = ""
     questions: list[SyncStatement] = field(default_factory=list)
     change: Callable[[Bundle], Bundle] = lambda bundle: bundle
@@ -88,7 +89,7 @@ class HostGateway:
         self.host_key = body["host_key"]
         return 200, {
             "host_id": HOST_ID,
-            "dns_name": DNS_NAME,
+            "dns_name": self.dns_name,
             "host_certificate": self.certificate(),
             "bundle_key": line_of(self.bundle_key),
             "not_after": "2026-11-23T12:00:00Z",
@@ -147,8 +148,8 @@ class Server:
         }
 
 
-@pytest.fixture
-def server(ctl: Ctl, gateway: WireGateway, tmp_path: Path) -> Server:
+def server_with(ctl: Ctl, gateway: WireGateway, tmp_path: Path) -> Server:
+    """A server whose gateway answers for it."""
     host_key = tmp_path / "ssh_host_key"
     make_host_key(host_key)
     ctl.log_in()
@@ -156,6 +157,11 @@ def server(ctl: Ctl, gateway: WireGateway, tmp_path: Path) -> Server:
     gateway.more["POST", f"/socket/{SOCKET_ID}/host"] = hosts.enrol
     gateway.more["POST", "/hosts/sync"] = hosts.sync
     return Server(ctl, hosts, tmp_path / "etc" / "mysocket", host_key)
+
+
+@pytest.fixture
+def server(ctl: Ctl, gateway: WireGateway, tmp_path: Path) -> Server:
+    return server_with(ctl, gateway, tmp_path)
 
 
 def test_enrolling_writes_what_sshd_needs(server: Server) -> None:
@@ -259,6 +265,7 @@ def other_krl(bundle: Bundle) -> Bundle:
 BAD_BUNDLES: dict[str, Callable[[Bundle], Bundle]] = {
     "another host's": lambda bundle: replace(bundle, host_id=SOCKET_ID),
     "another question's": lambda bundle: replace(bundle, nonce="0" * 32),
+    "another socket's": lambda bundle: replace(bundle, dns_name=f"other.{DNS_NAME}"),
     "an older number": lambda bundle: replace(bundle, number=4),
     "an older time": lambda bundle: replace(bundle, issued_at=5),
     "a cut-off KRL": other_krl,

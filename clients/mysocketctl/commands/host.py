@@ -1,5 +1,6 @@
 """``mysocketctl host``: this server's sshd trusts a socket's people, and proves itself to them."""
 
+import shlex
 import socket as sockets
 import time
 from pathlib import Path
@@ -101,6 +102,7 @@ def enrol_here(
     """Enrol this server behind one of your sockets."""
     settings = settings_of(context)
     files = HostDirectory(directory.absolute())
+    directives = sshd_directives(files)
     key = load_host_key(host_key)
     with logged_in(context) as api:
         state = enrol(
@@ -116,7 +118,7 @@ def enrol_here(
         install(files.principals / login, f"{EVERYBODY}\n")
     with _gateway_of(settings, state) as api:
         sync(api, files)
-    install(files.sshd_config, sshd_directives(files))
+    install(files.sshd_config, directives)
     _say_what_is_next(files, state)
 
 
@@ -194,7 +196,8 @@ def _gateway_of(settings: Settings, state: HostState) -> GatewayApi:
 def _say_what_is_next(files: HostDirectory, state: HostState) -> None:
     click.echo(f"This server is enrolled for {state.dns_name} as host {state.host_id}.")
     click.echo("For sshd, once:")
-    click.echo(f"  ln -s {files.sshd_config} /etc/ssh/sshd_config.d/10-mysocket.conf")
+    configuration = shlex.quote(str(files.sshd_config))
+    click.echo(f"  ln -s {configuration} /etc/ssh/sshd_config.d/10-mysocket.conf")
     click.echo("  systemctl reload ssh")
     click.echo(f"For clients' known_hosts, from {files.known_hosts}:")
     click.echo(files.known_hosts.read_text("ascii"), nl=False)
