@@ -15,7 +15,7 @@ router = APIRouter(prefix="/socket/{socket_id}/host", route_class=ChangeRoute, t
 syncing = APIRouter(tags=["hosts"])
 
 
-@router.post("", responses=problems(400, 401, 403, 404))
+@router.post("", responses=problems(400, 401, 403, 404, 409))
 def enrol_host(
     gateway: GatewayDep, caller: CallerDep, socket_id: str, form: EnrolForm
 ) -> EnrolReply:
@@ -39,6 +39,7 @@ def enrol_host(
         host_certificate=certificate,
         bundle_key=hosts.bundle_key_line(gateway),
         not_after=host.not_after,
+        log_proof=hosts.log_proof(gateway, certificate).to_json(),
     )
 
 
@@ -51,7 +52,7 @@ def list_hosts(gateway: GatewayDep, caller: CallerDep, socket_id: str) -> list[H
 
 @router.delete("/{host_id}", status_code=204, responses=problems(401, 404))
 def remove_host(gateway: GatewayDep, caller: CallerDep, socket_id: str, host_id: str) -> Response:
-    """Forget a server: it gets no more news, and its host certificates are revoked."""
+    """Forget a server: it gets no more news, and its host key is revoked."""
     gateway.store.remove_host(
         caller.account.account_id,
         socket_id,
@@ -74,7 +75,11 @@ def sync_host(gateway: GatewayDep, form: SyncForm) -> SyncReply:
         certificate=form.certificate,
     )
     answer = hosts.sync(gateway, statement, form.signature)
-    return SyncReply(bundle=answer.bundle, signature=answer.signature)
+    return SyncReply(
+        bundle=answer.bundle,
+        signature=answer.signature,
+        log_proof=answer.log_proof.to_json() if answer.log_proof is not None else None,
+    )
 
 
 def _reply(record: HostRecord) -> HostReply:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response, StreamingResponse
@@ -12,6 +12,7 @@ from ca.subject_keys import parse_ssh_public_key
 from idp_gateway.bounds import MAX_REPORTED_TUNNELS
 from idp_gateway.dependencies import GatewayDep, require_edge
 from idp_gateway.records import TunnelReportRecord
+from idp_gateway.schemas.keys import LOG_PROOF
 
 router = APIRouter(prefix="/internal", tags=["edges"], dependencies=[Depends(require_edge)])
 
@@ -39,6 +40,7 @@ class CsrForm(BaseModel):
 class ServerCertificateReply(BaseModel):
     certificate_chain: str
     not_after: datetime
+    log_proof: dict[str, Any] | None = LOG_PROOF
 
 
 class TunnelReportForm(BaseModel):
@@ -87,9 +89,11 @@ def acknowledge(form: AcknowledgementForm, gateway: GatewayDep) -> Response:
 @router.post("/server-certificate")
 def server_certificate(form: CsrForm, gateway: GatewayDep) -> ServerCertificateReply:
     """A certificate for the product's own names, with the chain to send along."""
-    issued = gateway.authority.issue_server_certificate(form.csr).certificate
+    issued = gateway.authority.issue_server_certificate(form.csr)
     return ServerCertificateReply(
-        certificate_chain=issued.chain_pem.decode("ascii"), not_after=issued.not_after
+        certificate_chain=issued.certificate.chain_pem.decode("ascii"),
+        not_after=issued.certificate.not_after,
+        log_proof=issued.proof.to_json(),
     )
 
 

@@ -1,12 +1,13 @@
 """Bodies of ``/socket/{socket_id}/host`` and ``/hosts/sync``."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
 from ca.formats.host_messages import MAX_LIST, NONCE_PATTERN
 from ca.formats.sshsig import MAX_SSHSIG_BYTES
+from idp_gateway.schemas.keys import LOG_PROOF
 from idp_gateway.schemas.text import MAX_PUBLIC_KEY_LENGTH, Name, PublicKeyLine
 
 _UnixSeconds = Annotated[int, Field(ge=0, lt=1 << 40, description="Unix seconds.")]
@@ -44,6 +45,7 @@ class EnrolReply(BaseModel):
     host_certificate: str = Field(description="For `HostCertificate`, one line.")
     bundle_key: str = Field(description="What later bundles are signed with, one line.")
     not_after: datetime
+    log_proof: dict[str, Any] | None = LOG_PROOF
 
 
 class HostReply(BaseModel):
@@ -82,3 +84,4 @@ class SyncReply(BaseModel):
 
     bundle: str = Field(description="Canonical JSON; see the page on hosts.")
     signature: str = Field(description="Armored SSHSIG by the bundle key.")
+    log_proof: dict[str, Any] | None = LOG_PROOF

@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 from idp_gateway.key_proofs import MAX_NONCE_LENGTH, MAX_PROOF_LENGTH
 from idp_gateway.schemas.text import CertificateRequest, PublicKeyLine
 
-_LOG_PROOF = Field(
+LOG_PROOF = Field(
     default=None,
     description="That the certificate is in the transparency log: index, time, audit path"
     " (RFC 6962) and signed checkpoint.",
@@ -55,7 +55,7 @@ class SshChallengeReply(BaseModel):
 
 class SshCertificateReply(BaseModel):
     signed_ssh_cert: str = Field(description="OpenSSH certificate, one `authorized_keys` line.")
-    log_proof: dict[str, Any] | None = _LOG_PROOF
+    log_proof: dict[str, Any] | None = LOG_PROOF
 
 
 class CsrForm(BaseModel):
@@ -66,4 +66,4 @@ class CsrForm(BaseModel):
 
 class ClientCertificateReply(BaseModel):
     client_certificate: str = Field(description="PEM: the certificate, then its issuing CA.")
-    log_proof: dict[str, Any] | None = _LOG_PROOF
+    log_proof: dict[str, Any] | None = LOG_PROOF
