@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ca.formats.errors import FormatError
+from ca.formats.ssh_certificate import parse_certificate_line
 from ca.formats.ssh_keys import parse_key_line
 from clients.mysocketctl.errors import InvalidInput
 from clients.mysocketctl.files import read_small
@@ -52,6 +53,8 @@ class HostState:
     """Its time by the gateway's clock, Unix seconds."""
     synced_at: int = 0
     """When that was, by this host's clock; 0 for never."""
+    told_serial: str = ""
+    """Of the host certificate sshd was last told to read; decimal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,14 @@ class HostDirectory:
     def present_certificate(self) -> str:
         """The host certificate sshd shows, one line; empty if there is none."""
         return (read_small(self.certificate) or "").strip()
+
+    def untold_serial(self, state: HostState) -> str:
+        """Of the present certificate, if sshd was not told to read it; else empty."""
+        try:
+            serial = str(parse_certificate_line(self.present_certificate()).serial)
+        except (FormatError, InvalidInput):
+            return ""
+        return "" if serial == state.told_serial else serial
 
 
 def install(path: Path, content: str | bytes, *, mode: int = _PUBLIC) -> bool:

@@ -1,9 +1,11 @@
 """``host enrol`` and ``host sync``: this server's sshd, told by its gateway whom to trust.
 
 Nothing is installed that does not verify: a bundle counts only signed by the key learnt at the
-enrolment, for this host, in answer to this question, and not older than what was installed.
+enrolment, for this host, in answer to this question, and not older than what was installed; and a
+certificate only if its proof from the transparency log holds.
 """
 
+import contextlib
 import secrets
 import shlex
 import subprocess
@@ -11,7 +13,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_private_key
@@ -30,11 +31,18 @@ from ca.formats.krl import Krl, parse_krl
 from ca.formats.ssh_certificate import HOST, parse_certificate_line, verify
 from ca.formats.ssh_keys import PrivateKey, blob_of, parse_key_blob, parse_key_line
 from ca.formats.sshsig import make_sshsig, verify_sshsig
-from clients.mysocketctl.api import GatewayApi, segment, text_field
-from clients.mysocketctl.errors import BundleRefused, InvalidInput, ProtocolViolation
+from clients.mysocketctl.api import GatewayApi, Json, segment, text_field
+from clients.mysocketctl.errors import (
+    BundleRefused,
+    ClientError,
+    InvalidInput,
+    ProtocolViolation,
+)
 from clients.mysocketctl.files import read_small
 from clients.mysocketctl.host_files import HostDirectory, HostState, install
+from clients.mysocketctl.log_trust import LogTrust
 from clients.mysocketctl.names import parse_host_name, printable
+from clients.mysocketctl.settings import Settings
 
 HOST_KEYS = tuple(Path(f"/etc/ssh/ssh_host_{kind}_key") for kind in ("ed25519", "ecdsa", "rsa"))
 """Where sshd's own host keys are, the first one that exists is enrolled."""
@@ -89,13 +97,16 @@ def enrol(
     api: GatewayApi,
     directory: HostDirectory,
     *,
+    settings: Settings,
     socket_id: str,
     name: str,
     principals: Sequence[str],
     host_key: HostKey,
-    ca_file: str | None,
 ) -> HostState:
-    """Have the host certified, and keep what ``sync`` needs. Raises ClientError."""
+    """Have the host certified, and keep what ``sync`` needs. Raises ClientError.
+
+    Whoever enrols it has sshd read the first certificate too.
+    """
     statement = EnrolStatement(
         socket_id=socket_id,
         host_key=host_key.line,
@@ -115,24 +126,51 @@ def enrol(
     )
     directory.make()
     with directory.alone():
-        state = _state(answer, socket_id, host_key, api.base, ca_file)
-        _install_first_files(directory, text_field(answer, "host_certificate"), host_key)
-        return directory.write_state(state)
+        state = _state(answer, socket_id, host_key, api.base, settings.ca_file)
+        trust = LogTrust(settings, api, directory=directory.path)
+        line = _first_certificate(answer, host_key, trust)
+        _install_first_files(directory, line)
+        return directory.write_state(state, told_serial=directory.untold_serial(state))
 
 
-def sync(api: GatewayApi, directory: HostDirectory, *, on_renewal: str | None = None) -> Synced:
+def sync(
+    api: GatewayApi,
+    directory: HostDirectory,
+    *,
+    settings: Settings,
+    on_renewal: str | None = None,
+) -> Synced:
     """Ask for news and install them; ask again at once where the gateway waits to hear of it.
+
+    ``on_renewal`` runs while sshd was not told of the present certificate: a failure is made up for
+    by the next synchronisation, even by one that fails itself.
 
     Raises ClientError; whatever was installed before stays as it is.
     """
-    with directory.alone():
-        outcome = _sync_once(api, directory)
-        for _ in range(_ROUNDS - 1):
-            if outcome.trusts_others:
-                outcome = _sync_once(api, directory, renewed=outcome.synced.renewed)
-    if outcome.synced.renewed and on_renewal:
-        _run(on_renewal)
+    try:
+        with directory.alone():
+            trust = LogTrust(settings, api, directory=directory.path)
+            outcome = _sync_once(api, directory, trust)
+            for _ in range(_ROUNDS - 1):
+                if outcome.trusts_others:
+                    outcome = _sync_once(api, directory, trust, renewed=outcome.synced.renewed)
+    except ClientError:
+        # What went wrong first is what is said; ``host status`` goes on saying the other.
+        with contextlib.suppress(ClientError):
+            _tell(directory, on_renewal)
+        raise
+    _tell(directory, on_renewal)
     return outcome.synced
+
+
+def _tell(directory: HostDirectory, on_renewal: str | None) -> None:
+    serial = directory.untold_serial(directory.read_state())
+    if not serial or not on_renewal:
+        return
+    # Without the lock: the command may take its time, and may ask for the status itself.
+    _run(on_renewal)
+    with directory.alone():
+        directory.write_state(directory.read_state(), told_serial=serial)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +179,9 @@ class _Round:
     trusts_others: bool
 
 
-def _sync_once(api: GatewayApi, directory: HostDirectory, *, renewed: bool = False) -> _Round:
+def _sync_once(
+    api: GatewayApi, directory: HostDirectory, trust: LogTrust, *, renewed: bool = False
+) -> _Round:
     state = directory.read_state()
     key = load_host_key(Path(state.host_key))
     before = directory.trusted_fingerprints()
@@ -153,8 +193,11 @@ def _sync_once(api: GatewayApi, directory: HostDirectory, *, renewed: bool = Fal
         trusted_cas=before,
         certificate=directory.present_certificate(),
     )
-    bundle = _ask(api, state, statement, key)
+    answer = _ask(api, statement, key)
+    bundle = _verified(answer, state)
     lines, krl = _checked(bundle, state, statement, key)
+    if bundle.host_certificate:
+        _check_logged(bundle.host_certificate, answer, trust)
     # Who is locked out first, then who is let in.
     install(directory.revoked, krl)
     install(directory.user_cas, _text(lines))
@@ -202,9 +245,9 @@ def sshd_directives(directory: HostDirectory) -> str:
     )
 
 
-def _ask(api: GatewayApi, state: HostState, statement: SyncStatement, key: HostKey) -> Bundle:
+def _ask(api: GatewayApi, statement: SyncStatement, key: HostKey) -> Json:
     signature = make_sshsig(key.private, statement.signed, SYNC_NAMESPACE)
-    answer = api.post(
+    return api.post(
         "/hosts/sync",
         {
             "host_id": statement.host_id,
@@ -216,6 +259,9 @@ def _ask(api: GatewayApi, state: HostState, statement: SyncStatement, key: HostK
             "signature": signature,
         },
     )
+
+
+def _verified(answer: Json, state: HostState) -> Bundle:
     text = text_field(answer, "bundle")
     try:
         signer = verify_sshsig(
@@ -263,12 +309,21 @@ def _check_certificate(line: str, host_cas: set[bytes] | None, key: HostKey) -> 
         raise BundleRefused("the host certificate is of another CA than the bundle names")
 
 
-def _install_first_files(directory: HostDirectory, certificate: str, key: HostKey) -> None:
-    line = certificate.strip()
+def _first_certificate(answer: Json, key: HostKey, trust: LogTrust) -> str:
+    line = text_field(answer, "host_certificate").strip()
     try:
         _check_certificate(line, None, key)
     except FormatError as error:
         raise ProtocolViolation("the gateway's answer is no host certificate") from error
+    _check_logged(line, answer, trust)
+    return line
+
+
+def _check_logged(line: str, answer: Json, trust: LogTrust) -> None:
+    trust.check(answer, kind="ssh", certificate=parse_certificate_line(line).blob)
+
+
+def _install_first_files(directory: HostDirectory, line: str) -> None:
     # sshd refuses everybody when the file that RevokedKeys names is missing.
     if not directory.revoked.exists():
         install(directory.revoked, Krl().encode())
@@ -276,7 +331,7 @@ def _install_first_files(directory: HostDirectory, certificate: str, key: HostKe
 
 
 def _state(
-    answer: Any, socket_id: str, host_key: HostKey, gateway: str, ca_file: str | None
+    answer: Json, socket_id: str, host_key: HostKey, gateway: str, ca_file: str | None
 ) -> HostState:
     try:
         bundle_key = parse_key_line(text_field(answer, "bundle_key")).line
@@ -296,7 +351,7 @@ def _state(
     )
 
 
-def _dns_name(answer: Any) -> str:
+def _dns_name(answer: Json) -> str:
     """The socket's name, which goes into ``known_hosts`` and onto the terminal."""
     text = text_field(answer, "dns_name")
     try:

@@ -1,9 +1,10 @@
 """What this person trusts of the gateway's transparency log: its key, and how far it was checked.
 
-Kept per gateway in ``~/.mysocket/log-<hash>.json``, and for an enrolled server in its directory:
-the log's public key from its first use, and the newest checkpoint that was seen. Every later checkpoint must be signed by that key, and the log
-must begin with what was there before; so a gateway cannot take a certificate out of the log, or
-show different people different logs, without being noticed by whoever compares.
+Kept per gateway in ``~/.mysocket/log-<hash>.json``, for an enrolled server in its own directory:
+the log's public key from its first use, and the newest checkpoint that was seen. Every later
+checkpoint must be signed by that key, and the log must begin with what was there before; so a
+gateway cannot take a certificate out of the log, or show different people different logs, without
+being noticed by whoever compares.
 """
 
 import fcntl

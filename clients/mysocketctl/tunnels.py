@@ -15,14 +15,18 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
 )
 
+from ca.formats.errors import FormatError
+from ca.formats.ssh_certificate import parse_certificate_line
 from clients.mysocketctl.api import GatewayApi, Json, number_field, segment, text_field
 from clients.mysocketctl.errors import (
     GatewayRefused,
     GatewayUnreachable,
     InvalidInput,
+    ProtocolViolation,
     TunnelFailed,
 )
 from clients.mysocketctl.files import HomeFiles, write_private
+from clients.mysocketctl.log_trust import LogTrust
 from clients.mysocketctl.names import parse_host_name, parse_server
 from clients.mysocketctl.settings import Settings
 
@@ -100,8 +104,8 @@ class TunnelConnection:
         path = f"/socket/{segment(self._target.socket_id)}/tunnel/{segment(self._target.tunnel_id)}"
         tunnel = self._api.get(path)
         body = {"ssh_public_key": self._key.public_line()}
-        line = text_field(self._api.post(f"{path}/signkey", body), "signed_ssh_cert")
-        write_private(self._certificate, line.strip() + "\n")
+        line = self._logged(self._api.post(f"{path}/signkey", body))
+        write_private(self._certificate, f"{line}\n")
         server, port = self._server(tunnel)
         return TunnelPlan(
             server=server,
@@ -115,6 +119,17 @@ class TunnelConnection:
             certificate=self._certificate,
             known_hosts=self._known_hosts,
         )
+
+    def _logged(self, answer: Json) -> str:
+        """The certificate in an answer, if the log has it. Raises LogNotTrusted."""
+        line = text_field(answer, "signed_ssh_cert").strip()
+        try:
+            certificate = parse_certificate_line(line)
+        except FormatError as error:
+            raise ProtocolViolation("the gateway's answer is no SSH certificate") from error
+        trust = LogTrust(self._settings, self._api)
+        trust.check(answer, kind="ssh", certificate=certificate.blob)
+        return line
 
     def _server(self, tunnel: Json) -> tuple[str, int]:
         named_port = tunnel.get("tunnel_server_port") if isinstance(tunnel, dict) else None

@@ -131,6 +131,8 @@ class WireGateway:
     codes: dict[str, str] = field(default_factory=dict)
     more: dict[tuple[str, str], Callable[..., tuple[int, Any]]] = field(default_factory=dict)
     """Further calls a test answers itself, as in ``_ROUTES``."""
+    amend: Callable[[Any], Any] = lambda reply: reply
+    """What is done to an answer before it is sent."""
     nonces: set[str] = field(default_factory=set)
     """Challenges given out and not yet answered."""
     server: ThreadingHTTPServer | None = None
@@ -164,7 +166,8 @@ class WireGateway:
         for (verb, pattern), route in (_ROUTES | self.more).items():
             found = re.fullmatch(pattern, path)
             if found and verb == method:
-                return route(self, body, token, *found.groups())
+                status, reply = route(self, body, token, *found.groups())
+                return status, self.amend(reply)
         return 404, _problem(404, "not-found", "There is no such thing.")
 
     def sign_ssh(self, line: str, principals: list[str]) -> str:

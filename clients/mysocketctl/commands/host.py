@@ -20,6 +20,7 @@ from clients.mysocketctl.commands.options import (
 )
 from clients.mysocketctl.errors import HostOutOfDate, InvalidInput
 from clients.mysocketctl.host_files import DEFAULT_DIRECTORY, HostDirectory, HostState, install
+from clients.mysocketctl.host_surroundings import keep_roots, readable_roots, rivals
 from clients.mysocketctl.host_sync import (
     EVERYBODY,
     enrol,
@@ -108,16 +109,17 @@ def enrol_here(
         state = enrol(
             api,
             files,
+            settings=settings,
             socket_id=socket_id,
             name=name or sockets.gethostname() or "host",
             principals=principals,
             host_key=key,
-            ca_file=settings.ca_file,
         )
+    state = keep_roots(files, state)
     for login in logins:
         install(files.principals / login, f"{EVERYBODY}\n")
     with _gateway_of(settings, state) as api:
-        sync(api, files)
+        sync(api, files, settings=settings)
     install(files.sshd_config, directives)
     _say_what_is_next(files, state)
 
@@ -127,14 +129,15 @@ def enrol_here(
 @click.option(
     "--on-renewal",
     metavar="COMMAND",
-    help="Run this after a new host certificate came, for instance: systemctl reload ssh",
+    help="Run this until it succeeds after a new host certificate came: systemctl reload ssh",
 )
 @click.pass_context
 def sync_here(context: click.Context, directory: Path, on_renewal: str | None) -> None:
     """Fetch, check and install what this server's sshd goes by; the last good files stay."""
     files = HostDirectory(directory.absolute())
-    with _gateway_of(settings_of(context), files.read_state()) as api:
-        done = sync(api, files, on_renewal=on_renewal)
+    settings = settings_of(context)
+    with _gateway_of(settings, files.read_state()) as api:
+        done = sync(api, files, settings=settings, on_renewal=on_renewal)
     renewed = ", a new host certificate" if done.renewed else ""
     click.echo(f"Bundle {done.bundle.number} of {done.state.dns_name} is installed{renewed}.")
     if done.bundle.enrol_again:
@@ -189,16 +192,23 @@ def remove(context: click.Context, socket_id: str, host_id: str) -> None:
 
 def _gateway_of(settings: Settings, state: HostState) -> GatewayApi:
     """The gateway the host was enrolled at, whatever this shell's settings say."""
-    ca_file = settings.ca_file or state.ca_file
+    ca_file = settings.ca_file or readable_roots(state)
     return GatewayApi(settings._replace(api_url=state.gateway, ca_file=ca_file))
 
 
 def _say_what_is_next(files: HostDirectory, state: HostState) -> None:
     click.echo(f"This server is enrolled for {state.dns_name} as host {state.host_id}.")
     click.echo("For sshd, once:")
-    configuration = shlex.quote(str(files.sshd_config))
-    click.echo(f"  ln -s {configuration} /etc/ssh/sshd_config.d/10-mysocket.conf")
+    click.echo(
+        f"  ln -s {shlex.quote(str(files.sshd_config))} /etc/ssh/sshd_config.d/10-mysocket.conf"
+    )
     click.echo("  systemctl reload ssh")
+    for rival in rivals(files):
+        click.echo(
+            f"mysocketctl: {rival} names CAs or lists too: an sshd takes the first it reads, "
+            "so each socket needs an sshd of its own",
+            err=True,
+        )
     click.echo(f"For clients' known_hosts, from {files.known_hosts}:")
     click.echo(files.known_hosts.read_text("ascii"), nl=False)
 
@@ -222,6 +232,11 @@ def _facts(files: HostDirectory, state: HostState, max_age: int) -> tuple[dict[s
     except (FormatError, InvalidInput):
         ends = None
         wrong.append("there is no readable host certificate")
+    untold = files.untold_serial(state)
+    if untold:
+        wrong.append(
+            "sshd was not told of its new certificate; run: mysocketctl host sync --on-renewal ..."
+        )
     trusted = files.trusted_fingerprints()
     if not trusted:
         wrong.append("no user CA is trusted")
@@ -232,6 +247,7 @@ def _facts(files: HostDirectory, state: HostState, max_age: int) -> tuple[dict[s
         "bundle": state.number,
         "seconds_since_news": age if state.synced_at else None,
         "certificate_ends": ends and time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ends)),
+        "sshd_told": not untold,
         "revoked_certificates": revoked,
         "trusted_cas": list(trusted),
     }
