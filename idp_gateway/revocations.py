@@ -23,6 +23,7 @@ from idp_gateway.errors import InvalidInput, NotFound, QuotaExceeded
 from idp_gateway.records import (
     AccountRecord,
     CaGenerationRecord,
+    CaState,
     CertificateKind,
     RevocationRecord,
     RevocationScope,
@@ -90,6 +91,7 @@ def socket_krl(gateway: Gateway, socket: SocketRecord) -> bytes:
         generated_at=int(gateway.clock().timestamp()),
         comment=socket.dns_name.encode("ascii"),
         certificates=tuple(named),
+        keys=_withdrawn_keys(gateway, socket),
     ).encode()
 
 
@@ -133,6 +135,19 @@ def _krl_cas(socket: SocketRecord) -> tuple[tuple[CertificateKind, str], ...]:
     return (
         (CertificateKind.SSH_USER, user_ca_id(socket.socket_id)),
         (CertificateKind.SSH_HOST, SSH_HOST),
+    )
+
+
+def _withdrawn_keys(gateway: Gateway, socket: SocketRecord) -> tuple[bytes, ...]:
+    """CA keys that were withdrawn, maybe because they are in other hands.
+
+    A verifier somebody set up by hand may trust them still; naming the key ends all it signed.
+    """
+    return tuple(
+        parse_key_line(record.public).blob
+        for _, ca_id in _krl_cas(socket)
+        for record in gateway.store.generations(ca_id)
+        if record.state is CaState.WITHDRAWN
     )
 
 
