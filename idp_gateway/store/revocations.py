@@ -33,7 +33,7 @@ MAX_STANDING = 10_000
 """Revocations of one socket and scope that are not lifted; those of certificates do not count for
 ever, and those of a whole socket not at all."""
 MAX_LISTED = 100_000
-"""Certificates one revocation list may name."""
+"""Certificates the revocation list of one socket may name."""
 
 _BLOCKED_COLUMN = {
     RevocationScope.PERSON: "blocked_emails",
@@ -144,8 +144,11 @@ class RevocationStore(StorePart):
         Ordered by serial.
 
         Raises:
-            QuotaExceeded: more than one list may name; the CA has to be replaced instead.
+            QuotaExceeded: of one socket more than one list may name; its CA has to be replaced
+                instead.
         """
+        # What all share has no bound: one who revokes much would keep it from all the others.
+        most = None if socket_id is None else MAX_LISTED
         only = [CERTIFICATES.c.not_after > now, CERTIFICATES.c.kind.in_(kinds)]
         if ca_key_id is not None:
             only.append(CERTIFICATES.c.ca_key_id == ca_key_id)
@@ -157,14 +160,14 @@ class RevocationStore(StorePart):
                 row
                 for one in sockets
                 for where in _named_certificates(connection, one)
-                for row in _matching(connection, one, and_(where, *only))
+                for row in _matching(connection, one, and_(where, *only), most=most)
             ]
         found: dict[str, RevokedCertificate] = {}
         for row in rows:
             known = found.get(row.serial)
             if known is None or row.at < known.at:
                 found[row.serial] = row
-        if len(found) > MAX_LISTED:
+        if most is not None and len(found) > most:
             raise QuotaExceeded(
                 f"more than {MAX_LISTED} certificates are revoked; rotate the CA instead",
                 reason="too-many-revoked",
@@ -360,7 +363,11 @@ def _named_certificates(connection: Connection, socket_id: str) -> list[ColumnEl
 
 
 def _matching(
-    connection: Connection, socket_id: str, where: ColumnElement[bool]
+    connection: Connection,
+    socket_id: str,
+    where: ColumnElement[bool],
+    *,
+    most: int | None = MAX_LISTED,
 ) -> list[RevokedCertificate]:
     query = (
         select(
@@ -371,6 +378,6 @@ def _matching(
         )
         .join(REVOCATIONS, and_(REVOCATIONS.c.socket_id == CERTIFICATES.c.socket_id, where))
         .where(CERTIFICATES.c.socket_id == socket_id)
-        .limit(MAX_LISTED + 1)
+        .limit(None if most is None else most + 1)
     )
     return [RevokedCertificate(**row) for row in connection.execute(query).mappings()]

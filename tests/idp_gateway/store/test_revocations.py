@@ -289,6 +289,18 @@ def test_there_is_an_end_to_what_a_list_names(
     assert caught.value.reason == "too-many-revoked"
 
 
+def test_one_sockets_many_revocations_do_not_end_the_list_of_all(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revocations, "MAX_LISTED", 2)
+    owner, socket = owner_with_socket(store)
+    for _ in range(3):
+        issued(store, socket, subject="ann@corp.test")
+    store.add_revocation(owner.account_id, revocation(socket))
+
+    assert len(store.live_revoked(NOW, kinds=(CertificateKind.SSH_USER,))) == 3
+
+
 def test_what_a_deleted_socket_issued_is_revoked_and_stays_so(store: Store) -> None:
     owner, socket = owner_with_socket(store)
     before = issued(store, socket, subject="ann@corp.test")
