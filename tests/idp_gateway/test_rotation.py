@@ -375,25 +375,3 @@ def test_an_issuing_ca_is_followed_only_where_its_root_is(
 def test_a_ca_nobody_has_is_not_found(gateway: Gateway) -> None:
     with pytest.raises(NotFound):
         gateway.rotation.standing("ssh-user:nobody")
-
-
-def test_a_host_ca_drains_until_its_hosts_have_renewed(gateway: Gateway, clock: FixedClock) -> None:
-    first = gateway.authority.issue_host_certificate(
-        socket_id="socket-1", key_id="host-1", public_key=ssh_key(), principals=("a.test",)
-    ).certificate
-    host = enrol(gateway, "db-1")
-    renew(gateway, host, first.serial)
-    take(gateway, SSH_HOST, *UNTIL_ACTIVE)
-    assert [one.name for one in gateway.rotation.standing(SSH_HOST).awaited] == ["db-1"]
-    second = gateway.authority.issue_host_certificate(
-        socket_id="socket-1", key_id="host-1", public_key=ssh_key(), principals=("a.test",)
-    ).certificate
-    renew(gateway, host, second.serial)
-    assert gateway.rotation.standing(SSH_HOST).ready
-    take(gateway, SSH_HOST, Step.RETIRE)
-
-
-def renew(gateway: Gateway, host: HostRecord, serial: int) -> None:
-    gateway.store.note_renewal(
-        host.host_id, serial=str(serial), not_after=gateway.clock() + timedelta(days=14)
-    )

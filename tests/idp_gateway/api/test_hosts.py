@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
@@ -22,7 +22,11 @@ from ca.formats.krl import parse_krl
 from ca.formats.ssh_certificate import HOST, parse_certificate_line, verify
 from ca.formats.ssh_keys import PrivateKey, blob_of, parse_key_blob, parse_key_line
 from ca.formats.sshsig import make_sshsig, verify_sshsig
+from idp_gateway.ca_generations import SSH_HOST
 from idp_gateway.composition import Gateway
+from idp_gateway.errors import Conflict
+from idp_gateway.records import RevocationRecord, RevocationScope
+from idp_gateway.rotation import GivenUp, Step
 from tests.idp_gateway.api.conftest import Person, both_databases
 from tests.idp_gateway.conftest import FixedClock
 
@@ -188,6 +192,108 @@ def test_a_certificate_is_renewed_in_the_second_half_of_its_life(
     assert found.principals == first.principals
     server.certificate = renewed
     assert server.bundle().host_certificate == ""
+
+
+def test_a_revoked_host_key_is_not_enrolled_again(
+    owner: Person, server: Server, gateway: Gateway
+) -> None:
+    server.enrol(owner)
+    stolen = parse_certificate_line(server.certificate).fingerprint
+    socket_id = server.socket["socket_id"]
+    owner.call("POST", f"/socket/{socket_id}/revocation", json={"scope": "key", "value": stolen})
+
+    again = server.enrol(owner)
+
+    assert (again.status_code, again.json()["reason"]) == (403, "key-revoked")
+    assert len(gateway.store.certificates_of(socket_id)) == 1
+    assert server.bundle().enrol_again
+
+
+def test_a_renewed_certificate_is_sent_until_the_host_shows_it(
+    owner: Person, server: Server, clock: FixedClock, gateway: Gateway
+) -> None:
+    server.enrol(owner)
+    clock.advance(days=10)
+    socket_id = server.socket["socket_id"]
+
+    sent = {server.bundle().host_certificate for _ in range(3)}
+
+    assert len(sent) == 1
+    assert len(gateway.store.certificates_of(socket_id)) == 2
+    serial = str(parse_certificate_line(*sent).serial)
+    socket = gateway.store.find_socket(socket_id)
+    assert socket is not None
+    revocation = RevocationRecord(
+        revocation_id="1",
+        socket_id=socket_id,
+        scope=RevocationScope.SERIAL,
+        value=serial,
+        reason="",
+        created_by="owner",
+        created_at=clock(),
+    )
+    gateway.store.add_revocation(socket.account_id, revocation)
+    assert server.bundle().host_certificate not in {*sent, ""}
+
+
+def test_a_certificate_under_former_names_is_not_sent_again(
+    owner: Person, server: Server, gateway: Gateway
+) -> None:
+    server.enrol(owner)
+    for step in (Step.PREPARE, Step.PUBLISH, Step.ACTIVATE):
+        gateway.rotation.take(SSH_HOST, step, GivenUp(by_hand=True))
+    server.bundle()
+    socket = gateway.store.find_socket(server.socket["socket_id"])
+    host = gateway.store.find_host(server.host_id)
+    assert socket is not None
+    assert host is not None
+    name = f"db1.{socket.dns_name}"
+    gateway.store.keep_host(socket.account_id, replace(host, principals=(name,)))
+
+    sent = parse_certificate_line(server.bundle().host_certificate)
+
+    assert sent.principals == (name.encode(),)
+
+
+def test_a_host_ca_drains_until_its_hosts_have_renewed(
+    owner: Person, server: Server, gateway: Gateway
+) -> None:
+    server.enrol(owner)
+    by_hand = GivenUp(by_hand=True)
+    for step in (Step.PREPARE, Step.PUBLISH, Step.ACTIVATE):
+        gateway.rotation.take(SSH_HOST, step, by_hand)
+
+    def awaited() -> list[str]:
+        return [one.name for one in gateway.rotation.standing(SSH_HOST).awaited]
+
+    assert awaited() == ["db1"]
+    server.ask()
+    # Its answer may have been lost: the host still shows the old one.
+    renewed = server.bundle().host_certificate
+    assert awaited() == ["db1"]
+    with pytest.raises(Conflict):
+        gateway.rotation.take(SSH_HOST, Step.RETIRE)
+
+    server.certificate = renewed
+    assert server.bundle().host_certificate == ""
+
+    assert awaited() == []
+    gateway.rotation.take(SSH_HOST, Step.RETIRE)
+
+
+def test_an_enrolment_whose_answer_was_lost_does_not_count_as_moved(
+    owner: Person, server: Server, gateway: Gateway
+) -> None:
+    server.enrol(owner)
+    old = server.certificate
+    for step in (Step.PREPARE, Step.PUBLISH, Step.ACTIVATE):
+        gateway.rotation.take(SSH_HOST, step, GivenUp(by_hand=True))
+    server.enrol(owner)
+    enrolled, server.certificate = server.certificate, old
+
+    assert server.bundle().host_certificate == enrolled
+
+    assert [one.name for one in gateway.rotation.standing(SSH_HOST).awaited] == ["db1"]
 
 
 @pytest.mark.parametrize("shown", ["expired", "none", "garbage", "another host's", "a user's"])
