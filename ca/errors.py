@@ -24,6 +24,7 @@ is a sentence for people and never holds key material.
     ├── IssuanceError              issuance-failed         signing itself
     │   ├── SelfCheckError         self-check-failed       the result is not what was asked
     │   └── SignerUnavailableError signer-unavailable      a token or agent is out of reach
+    │       └── SignerBusyError    signer-busy             too many wait for it already
     └── KeyStoreError              key-store-invalid       our own private keys
         ├── SealBrokenError        seal-broken             wrong master key, or changed bytes
         ├── KeyFileError           key-file-invalid        missing, unreadable or open to others
@@ -155,6 +156,12 @@ class SignerUnavailableError(IssuanceError):
     """The place a key lives in does not answer, or refuses; it may do better later."""
 
     reason = "signer-unavailable"
+
+
+class SignerBusyError(SignerUnavailableError):
+    """As many wait for the place a key lives in as may wait; nobody was asked."""
+
+    reason = "signer-busy"
 
 
 class KeyStoreError(CaError):

@@ -2,7 +2,8 @@
 
 All other routes share the framework's 40 threads. The edge's questions have some for themselves,
 so that nobody with an account can make visitors of others wait; passwords have a few, as each check
-takes 32 MiB and much of a processor, and those that wait for one hold no thread at all.
+takes 32 MiB and much of a processor, and those that wait for one hold no thread at all. Neither do
+most of those who wait for a token or agent to sign their logins: it may hang.
 """
 
 from collections.abc import Callable
@@ -11,12 +12,19 @@ from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
+from ca.errors import SignerBusyError
+
 Result = TypeVar("Result")
 
 DECISIONS = 16
 """Questions of edges answered side by side."""
 PASSWORDS = 4
 """Passwords hashed side by side."""
+
+SIGNATURES = 12
+"""Logins that tokens and agents sign side by side: fewer than may wait for one of those."""
+MOST_UNSIGNED = 64
+"""Logins that may wait for one of these threads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +33,18 @@ class Capacity:
 
     decisions: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(DECISIONS))
     passwords: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(PASSWORDS))
+    signatures: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(SIGNATURES))
+
+
+async def sign_in_thread(limiter: CapacityLimiter, work: Callable[[], Result]) -> Result:
+    """As ``in_thread``, unless too many wait already.
+
+    Raises:
+        SignerBusyError: they do.
+    """
+    if limiter.statistics().tasks_waiting >= MOST_UNSIGNED:
+        raise SignerBusyError(f"{MOST_UNSIGNED} logins wait to be signed already")
+    return await in_thread(limiter, work)
 
 
 async def in_thread(limiter: CapacityLimiter, work: Callable[[], Result]) -> Result:

@@ -7,6 +7,16 @@ speaks it too.
 import socket
 import struct
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import BoundedSemaphore
+
+from ca.errors import SignerBusyError
+
+MOST_WAITING = 16
+"""Threads that wait for one token or agent; when it hangs, the process has others for the rest."""
+_ROOM_SECONDS = 0.25
+"""How long one more waits for one of these to be done."""
 
 MAX_MESSAGE = 256 * 1024
 """Longest message either side takes, as OpenSSH's agent."""
@@ -14,6 +24,26 @@ MAX_MESSAGE = 256 * 1024
 
 class ChannelBroken(Exception):  # noqa: N818 - read aloud in `except`
     """No whole answer in time; the channel is of no more use."""
+
+
+def waiting_room() -> BoundedSemaphore:
+    """Places for those who wait for one token or agent."""
+    return BoundedSemaphore(MOST_WAITING)
+
+
+@contextmanager
+def place_in(room: BoundedSemaphore) -> Iterator[None]:
+    """Wait in a room.
+
+    Raises:
+        SignerBusyError: it is full.
+    """
+    if not room.acquire(timeout=_ROOM_SECONDS):
+        raise SignerBusyError(f"{MOST_WAITING} wait for this token or agent already")
+    try:
+        yield
+    finally:
+        room.release()
 
 
 def exchange(channel: socket.socket, question: bytes, *, seconds: float) -> bytes:

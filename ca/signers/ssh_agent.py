@@ -8,9 +8,10 @@ purpose: ``mysocket ssh-host``, ``mysocket ssh-user`` (any socket's), ``mysocket
 import secrets
 import socket
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from threading import BoundedSemaphore
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -22,7 +23,7 @@ from ca.formats import wire
 from ca.formats.errors import FormatError
 from ca.formats.ssh_keys import KeyBlob, parse_key_blob
 from ca.signers.base import SIGN_SECONDS, HeldKey, Signer, SignerOptions
-from ca.signers.channel import ChannelBroken, exchange
+from ca.signers.channel import ChannelBroken, exchange, place_in, waiting_room
 from ca.signers.remote import RemoteSigner
 
 SUCCESS = 6
@@ -45,6 +46,7 @@ class AgentKeys:
 
     path: Path
     seconds: float = SIGN_SECONDS
+    _room: BoundedSemaphore = field(default_factory=waiting_room, repr=False, compare=False)
 
     def create(
         self, name: str, algorithm: CaAlgorithm, *, taken: Collection[str] = ()
@@ -137,7 +139,7 @@ class AgentKeys:
             yield key, comment.decode("utf-8", "replace")
 
     def _ask(self, question: bytes) -> bytes:
-        with socket.socket(socket.AF_UNIX) as channel:
+        with place_in(self._room), socket.socket(socket.AF_UNIX) as channel:
             channel.settimeout(self.seconds)
             try:
                 channel.connect(str(self.path))

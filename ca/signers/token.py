@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes, serialization
@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from ca import errors
 from ca.ca_keys import CaAlgorithm, CaPublicKey
 from ca.signers.base import SIGN_SECONDS, HeldKey, Signer, SignerOptions
-from ca.signers.channel import ChannelBroken, exchange
+from ca.signers.channel import ChannelBroken, exchange, place_in, waiting_room
 from ca.signers.remote import RemoteSigner
 
 log = logging.getLogger(__name__)
@@ -58,6 +58,7 @@ class TokenProcess:
     label: str
     pin_file: Path
     _lock: Lock = field(default_factory=Lock)
+    _room: BoundedSemaphore = field(default_factory=waiting_room)
     _running: _Process | None = None
     _pin_refused: bool = False
 
@@ -69,6 +70,12 @@ class TokenProcess:
             KeyMissingError: the token does not have the key.
             IssuanceError: the token cannot do that.
         """
+        with place_in(self._room):
+            return self._ask_in_turn(question, seconds, again=again)
+
+    def _ask_in_turn(
+        self, question: Mapping[str, str], seconds: float, *, again: bool
+    ) -> dict[str, Any]:
         deadline = time.monotonic() + seconds
         if not self._lock.acquire(timeout=seconds):
             raise errors.SignerUnavailableError(f"the token {self.label} is busy")

@@ -18,6 +18,7 @@ from ca.errors import PrincipalError
 from ca.ssh import IssuedSshCertificate
 from idp_gateway import access
 from idp_gateway.callers import PresentedToken, standing_session
+from idp_gateway.capacity import sign_in_thread
 from idp_gateway.composition import Gateway
 from idp_gateway.conversions import policy_of
 from idp_gateway.dependencies import GatewayDep, source_address
@@ -84,7 +85,11 @@ async def certify_ssh_login(
     try:
         grant = _grant_of(gateway, verdict, decided.asking.session)
         at_once = at_once and gateway.authority.signs_here(grant.socket_id)
-        prepared = await _run(at_once, partial(_certify, gateway, grant, form, decided.proven))
+        certify = partial(_certify, gateway, grant, form, decided.proven)
+        if at_once:
+            prepared = certify()
+        else:
+            prepared = await sign_in_thread(gateway.capacity.signatures, certify)
         proof = await gateway.log.append_soon(
             prepared.record, prepared.entry, decision=verdict.unrecorded
         )

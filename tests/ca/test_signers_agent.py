@@ -2,7 +2,9 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from ca.formats import wire
 from ca.formats.ssh_keys import blob_of, parse_key_blob, parse_key_line, sign_blob
 from ca.keybox import KeyBox
 from ca.signers import HeldKey, SignerOptions
+from ca.signers.channel import MOST_WAITING
 from ca.signers.probe import check_signs
 from ca.signers.ssh_agent import (
     IDENTITIES_ANSWER,
@@ -297,3 +300,32 @@ def test_no_answer_breaks_the_reader(tmp_path: Path, body: bytes) -> None:
 def test_without_a_socket_there_is_no_backend() -> None:
     with pytest.raises(errors.KeyStoreError, match="agent_socket"):
         agent_keys(SignerOptions(box=KeyBox(bytes(32))))
+
+
+def test_no_more_than_some_wait_for_an_agent_that_hangs(tmp_path: Path) -> None:
+    path = tmp_path / "agent"
+    with socket.socket(socket.AF_UNIX) as hanging:
+        hanging.bind(str(path))
+        hanging.listen(MOST_WAITING)
+        keys = AgentKeys(path=path, seconds=60)
+        with ThreadPoolExecutor(MOST_WAITING) as threads:
+            held = HeldKey(name=CA, reference="SHA256:x")
+            asked = [threads.submit(keys.load, held) for _ in range(MOST_WAITING)]
+            waiting = [hanging.accept()[0] for _ in asked]
+            began = time.monotonic()
+
+            with pytest.raises(errors.SignerBusyError) as caught:
+                keys.load(held)
+
+            assert caught.value.reason == "signer-busy"
+            assert time.monotonic() - began < 10
+            for channel in waiting:
+                channel.close()
+            for one in asked:
+                with pytest.raises(errors.SignerUnavailableError):
+                    one.result()
+            # Whoever is done makes room.
+            hanging.close()
+            with pytest.raises(errors.SignerUnavailableError) as after:
+                keys.load(held)
+            assert not isinstance(after.value, errors.SignerBusyError)

@@ -7,11 +7,14 @@ from collections.abc import Callable
 
 import httpx
 import pytest
+from anyio import CapacityLimiter
 
+from ca.errors import SignerBusyError
 from idp_gateway import accounts, capacity
 from idp_gateway.app import create_app
 from idp_gateway.composition import Gateway
 from idp_gateway.in_force import IN_FORCE_HEADER
+from idp_gateway.problems import status_of
 from idp_gateway.providers.local import local_identity
 from idp_gateway.sessions import begin_session, login_life
 from tests.support import rows
@@ -116,3 +119,19 @@ async def test_guesses_keep_no_visitor_waiting_and_are_checked_a_few_at_a_time(
         statuses = {reply.status_code for reply in await asyncio.gather(*guesses)}
     assert statuses <= {401, 429}
     assert most[0] == capacity.PASSWORDS
+
+
+async def test_past_those_who_wait_to_be_signed_the_signer_is_busy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(capacity, "MOST_UNSIGNED", 1)
+    limiter, signed = CapacityLimiter(1), threading.Event()
+    waiting = [asyncio.create_task(capacity.sign_in_thread(limiter, signed.wait)) for _ in range(2)]
+    await until(lambda: limiter.statistics().tasks_waiting == 1)
+
+    with pytest.raises(SignerBusyError) as caught:
+        await capacity.sign_in_thread(limiter, signed.wait)
+
+    assert status_of(caught.value) == 503
+    signed.set()
+    assert await asyncio.gather(*waiting) == [True, True]
