@@ -1,7 +1,9 @@
 """``ca log``, ``ca explain``, ``ca reconcile`` with a real gateway, and what is trusted of it."""
 
 import base64
+import gzip
 import json
+import re
 import stat
 import sys
 from collections.abc import Iterator
@@ -394,6 +396,43 @@ def test_connections_of_an_edge_are_asked_about_too(owner: Ctl, tmp_path: Path) 
     assert [row["serial"] for row in json.loads(done.stdout)["report"]] == ["1f"]
 
 
+def test_who_was_let_in_where_and_when_is_said_of_each_bad_certificate(
+    owner: Ctl, issue: Issue, tmp_path: Path
+) -> None:
+    _, certificate = issue()
+    log = tmp_path / "auth.log.2.gz"
+    forged = accepted(certificate, serial="4711").replace("Nov 23", "Nov 22")
+    log.write_bytes(gzip.compress((accepted(certificate) + forged * 2).encode()))
+    done = owner.run("ca", "reconcile", "--sshd-log", str(log), "--json")
+    assert done.returncode == 1, done.stderr
+    rows = json.loads(done.stdout)["report"]
+    places = [place for row in rows if row["serial"] == "4711" for place in row["places"]]
+    assert [place["line"] for place in places] == [2, 3]
+    assert {(one["login"], one["address"]) for one in places} == {("bob", "192.0.2.1")}
+    assert all("-11-22T" in one["seen_at"] for one in places)
+    shown = owner.run("ca", "reconcile", "--sshd-log", str(log)).stdout.decode()
+    assert "bob from 192.0.2.1 (" in shown
+    assert f"{log}:3)" in shown
+
+
+@pytest.mark.parametrize("file", ["/dev/null", "/etc/passwd", "/bin/true"])
+@pytest.mark.parametrize("option", ["--sshd-log", "--edge-log"])
+def test_a_file_that_is_no_such_log_is_not_found_to_be_fine(
+    owner: Ctl, option: str, file: str
+) -> None:
+    done = owner.run("ca", "reconcile", option, file)
+    assert done.returncode == 2
+    assert b"is it the right file?" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_damaged_archive_is_one_line(owner: Ctl, tmp_path: Path) -> None:
+    log = tmp_path / "auth.log.gz"
+    log.write_bytes(gzip.compress(b"Nov 23 12:00:00 host sshd[7]: x\n" * 99)[:-9])
+    done = owner.run("ca", "reconcile", "--sshd-log", str(log))
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -413,3 +452,24 @@ def test_a_mistake_is_one_line(owner: Ctl, arguments: list[str]) -> None:
 def test_a_proof_in_an_answer_is_what_the_format_says(issue: Issue) -> None:
     answer, _ = issue()
     assert InclusionProof.from_json(answer["log_proof"]).to_json() == answer["log_proof"]
+
+
+def test_a_revocation_says_how_many_certificates_it_took_back(
+    owner: Ctl, issue: Issue, issuing: IssuingGateway
+) -> None:
+    """Last, for all of the socket's certificates end."""
+    issue()
+    with closing(build_gateway(issuing.settings)) as gateway:
+        socket = gateway.store.find_socket_by_dns_name(issuing.dns_name)
+    assert socket is not None
+    where = ("--socket", socket.socket_id)
+    listed = owner.run("ca", "log", "list", *where, "--json")
+    assert json.loads(listed.stdout), listed.stderr
+    slip = owner.run("ca", "revoke", *where, "--person", "nobody@lab.test", "--json")
+    assert (slip.returncode, json.loads(slip.stdout)["certificates"]) == (0, 0)
+    assert b"is it spelled right?" in slip.stderr
+    everything = owner.run("ca", "revoke", *where, "--all")
+    assert everything.returncode == 0, everything.stderr
+    rows = dict(re.findall(r"(?m)^\| (\w+) +\| (.*?) +\|$", everything.stdout.decode()))
+    assert int(rows["certificates"]) > 0
+    assert "value" not in rows

@@ -1,12 +1,9 @@
 """``mysocketctl ca``: why a certificate was issued, what the log has, and what it has not."""
 
 import re
-import sys
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
-from itertools import islice
-from typing import BinaryIO
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 
 import click
 
@@ -15,16 +12,9 @@ from clients.mysocketctl.commands.ca_log import log
 from clients.mysocketctl.commands.ca_revoke import lift, revocations, revoke
 from clients.mysocketctl.commands.options import json_option, logged_in
 from clients.mysocketctl.errors import GatewayRefused, InvalidInput, ProtocolViolation
+from clients.mysocketctl.log_files import Place, read_edge_file, read_sshd_file
 from clients.mysocketctl.logged import LoggedCertificate, read_certificate
-from clients.mysocketctl.names import printable
-from clients.mysocketctl.sightings import (
-    Sighting,
-    Unreadable,
-    latest,
-    lines_of,
-    read_edge_log,
-    read_sshd_log,
-)
+from clients.mysocketctl.sightings import Sighting, Unreadable, latest
 from clients.mysocketctl.tables import show_json, show_pairs, show_table
 
 _AT_ONCE = 200
@@ -33,7 +23,8 @@ _BAD = {
     "different": "issued, but not like this, or not good any more",
     "undated": "long gone, and the log does not say when it was seen",
 }
-_STANDARD_INPUT = "-"
+_MOST_PLACES = 20
+"""Places shown of one certificate."""
 
 
 @click.group()
@@ -115,45 +106,52 @@ def reconcile(
     """Look for certificates that servers let in and that were never issued.
 
     One that was not means that somebody else has the CA's key. The exit code is 1 if there is one,
-    or a line that cannot be read. What has no time cannot be held against a certificate's end.
+    or a line that cannot be read, and 2 if no line of a file is of such a log. What has no time
+    cannot be held against a certificate's end.
     """
     if not sshd_log and not edge_log:
         raise InvalidInput("--sshd-log or --edge-log names what to read")
-    seen: Counter[Sighting | Unreadable] = Counter()
-    for names, read in ((sshd_log, read_sshd_log), (edge_log, read_edge_log)):
-        for name in names:
-            seen.update(_read(name, read))
+    seen, places = _read_all(sshd_log, edge_log)
     times = latest({one: seen[one] for one in seen if isinstance(one, Sighting)})
     unreadable = seen.total() - sum(times.values())
     undated = sum(count for one, count in times.items() if one.seen_at is None)
     with logged_in(context) as api:
         verdicts = dict(zip(times, _ask(api, list(times)), strict=True))
     report = [
-        one.question() | {"verdict": verdict, "times": times[one]}
+        one.question()
+        | {"verdict": verdict, "times": times[one]}
+        | {"places": [place._asdict() for place in places[one._replace(seen_at=None)]]}
         for one, verdict in verdicts.items()
         if verdict in _BAD
     ]
     totals = Counter(verdicts.values())
     if as_json:
         counts: dict[str, Json] = {"unreadable": unreadable, "undated": undated}
-        show_json({"verdicts": dict(totals), **counts, "report": report})
+        lines = [place._asdict() for place in places[None]]
+        show_json({"verdicts": dict(totals), **counts, "unreadable_lines": lines, "report": report})
     else:
         _show_report(report, totals, unreadable=unreadable, undated=undated)
+        for place in places[None]:
+            click.echo(f"cannot be read: {place.file}:{place.line}")
     return int(bool(report or unreadable))
 
 
-Reader = Callable[[Iterable[bytes]], Iterator[Sighting | Unreadable]]
+Places = dict[Sighting | None, list[Place]]
+"""Where each certificate, whatever the time, was seen; under None what cannot be read."""
 
 
-def _read(name: str, read: Reader) -> list[Sighting | Unreadable]:
-    with ExitStack() as stack:
-        file: BinaryIO = sys.stdin.buffer
-        try:
-            if name != _STANDARD_INPUT:
-                file = stack.enter_context(open(name, "rb"))  # noqa: PTH123 - a name as typed
-            return list(read(lines_of(file)))
-        except OSError as error:
-            raise InvalidInput(f"cannot read {printable(name)}: {error.strerror}") from error
+def _read_all(
+    sshd_log: Sequence[str], edge_log: Sequence[str]
+) -> tuple[Counter[Sighting | Unreadable], Places]:
+    seen: Counter[Sighting | Unreadable] = Counter()
+    places: Places = defaultdict(list)
+    for names, read in ((sshd_log, read_sshd_file), (edge_log, read_edge_file)):
+        for found, place in chain.from_iterable(map(read, names)):
+            seen[found] += 1
+            key = found._replace(seen_at=None) if isinstance(found, Sighting) else None
+            if len(places[key]) < _MOST_PLACES:
+                places[key].append(place)
+    return seen, places
 
 
 def _ask(api: GatewayApi, sightings: Sequence[Sighting]) -> Iterator[str]:
@@ -182,6 +180,13 @@ def _show_report(
             f"{undated} lines have no time: nobody can say whether their certificates had ended"
         )
     if report:
-        columns = ["kind", "serial", "ca", "key_fingerprint", "key_id", "seen_at", "times"]
-        rows = [[_BAD[row["verdict"]], *(row.get(name) for name in columns)] for row in report]
-        show_table(["verdict", *columns], rows)
+        columns = ["kind", "serial", "ca", "key_fingerprint", "key_id", "times"]
+        rows = [
+            [
+                _BAD[row["verdict"]],
+                *(row.get(name) for name in columns),
+                [str(Place(**place)) for place in row["places"]],
+            ]
+            for row in report
+        ]
+        show_table(["verdict", *columns, "seen"], rows)
