@@ -237,9 +237,8 @@ TLS_REQUESTS = {
         request(dsa.generate_private_key(2048), digest=hashes.SHA256()),
         "key-type-unsupported",
     ),
-    # Signed without a hash of its own, which is checked before the kind of key.
-    "Ed25519": (request(ed25519.Ed25519PrivateKey.generate()), "csr-signature-invalid"),
-    "Ed448": (request(ed448.Ed448PrivateKey.generate()), "csr-signature-invalid"),
+    "Ed25519": (request(ed25519.Ed25519PrivateKey.generate()), "key-type-unsupported"),
+    "Ed448": (request(ed448.Ed448PrivateKey.generate()), "key-type-unsupported"),
 }
 
 
