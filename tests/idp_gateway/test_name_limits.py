@@ -7,6 +7,7 @@ from idp_gateway.ca_generations import X509_ISSUING
 from idp_gateway.composition import Gateway, build_gateway
 from idp_gateway.records import CaState
 from idp_gateway.settings import Settings
+from idp_gateway.upkeep import follow_names
 from tests.idp_gateway.conftest import FixedClock
 from tests.support.subjects import csr, ec_key
 
@@ -42,6 +43,7 @@ def test_new_names_take_a_new_issuing_ca_at_the_next_start(
     before.close()
     changed = settings.model_copy(update={"edge_domain": "sockets.example.net"})
     gateway = build_gateway(changed, clock=clock)
+    follow_names(gateway)
     assert limits(gateway) == ["gateway.localhost", "sockets.example.net"]
     issued = server_certificate(gateway)
     assert names(issued) == ["gateway.localhost", "*.sockets.example.net"]
@@ -59,5 +61,6 @@ def test_the_same_names_take_none(settings: Settings, clock: FixedClock) -> None
     known = first.store.generations(X509_ISSUING)
     first.close()
     second = build_gateway(settings, clock=clock)
+    follow_names(second)
     assert second.store.generations(X509_ISSUING) == known
     second.close()
