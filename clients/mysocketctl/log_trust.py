@@ -7,6 +7,7 @@ gateway cannot take a certificate out of the log, or show different people diffe
 being noticed by whoever compares.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -32,6 +33,19 @@ from clients.mysocketctl.files import HomeFiles, read_small, write_private
 from clients.mysocketctl.settings import Settings
 
 
+def _name(base: str, roots: str | None) -> str:
+    """The file's name; an installation with a root of its own is another gateway.
+
+    Otherwise whoever tries the product again on ``gateway.localhost`` had to remove what was kept
+    of the one before.
+    """
+    told_by = hashlib.sha256(base.encode())
+    if roots is not None:
+        with contextlib.suppress(OSError):
+            told_by.update(b"\n" + Path(roots).read_bytes())
+    return f"log-{told_by.hexdigest()[:16]}.json"
+
+
 class LogTrust:
     """The log of one gateway, as far as this person has checked it."""
 
@@ -41,8 +55,10 @@ class LogTrust:
         """Raises InvalidInput for a key in the settings or a kept file that makes no sense."""
         self._api = api
         self._required = settings.require_log_proof
-        name = f"log-{hashlib.sha256(api.base.encode()).hexdigest()[:16]}.json"
-        self.path: Path = (directory or HomeFiles(settings.home).tunnel_directory) / name
+        roots = None if directory else settings.ca_file
+        self.path: Path = (directory or HomeFiles(settings.home).tunnel_directory) / _name(
+            api.base, roots
+        )
         kept = _read(self.path)
         self._note = kept.get("checkpoint")
         self._given = settings.log_key
