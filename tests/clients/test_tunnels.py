@@ -40,6 +40,8 @@ class TunnelServer:
         class Login(asyncssh.SSHServer):
             def connection_made(self, connection: asyncssh.SSHServerConnection) -> None:
                 server.connections.append(connection)
+                if server.over.is_set():
+                    connection.abort()
 
             def server_requested(self, listen_host: str, listen_port: int) -> bool:
                 return listen_host == "localhost"
@@ -60,6 +62,8 @@ class TunnelServer:
         ready.set()
         await asyncio.to_thread(self.over.wait)
         acceptor.close()
+        for _ in range(10):  # a client that came back just now is accepted in a later turn
+            await asyncio.sleep(0)
         for connection in self.connections:
             connection.abort()
         await acceptor.wait_closed()
