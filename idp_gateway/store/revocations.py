@@ -23,9 +23,8 @@ from idp_gateway.records import (
 )
 from idp_gateway.store.base import StorePart, find_all, find_one, note_change, values_of
 from idp_gateway.store.issuance import CERTIFICATES
-from idp_gateway.store.sockets import SOCKETS
+from idp_gateway.store.sockets import SOCKETS, owned_socket
 from idp_gateway.tables import Revocation, table_of
-from policy.types import Reason
 
 REVOCATIONS = table_of(Revocation)
 
@@ -68,7 +67,7 @@ class RevocationStore(StorePart):
             QuotaExceeded: as many of this scope stand as may stand; never for a whole socket.
         """
         with self.database.changing() as connection:
-            socket = _owned_socket(connection, account_id, wanted.socket_id)
+            socket = owned_socket(connection, account_id, wanted.socket_id)
             if wanted.scope is RevocationScope.SERIAL:
                 _check_certificate(connection, wanted)
             standing = _standing(connection, wanted)
@@ -93,7 +92,7 @@ class RevocationStore(StorePart):
             Conflict: it names certificates only, which nothing brings back.
         """
         with self.database.changing() as connection:
-            _owned_socket(connection, account_id, socket_id)
+            owned_socket(connection, account_id, socket_id)
             found = _get_revocation(connection, socket_id, revocation_id)
             if found.scope not in _BLOCKED_COLUMN:
                 raise Conflict(
@@ -120,7 +119,7 @@ class RevocationStore(StorePart):
             NotFound: there is no such socket, or it is another account's.
         """
         with self.database.reading() as connection:
-            _owned_socket(connection, account_id, socket_id)
+            owned_socket(connection, account_id, socket_id)
             return find_all(
                 connection,
                 RevocationRecord,
@@ -206,19 +205,6 @@ class RevocationStore(StorePart):
         query = select(CERTIFICATES.c.body).where(CERTIFICATES.c.ca_key_id == ca_key_id).limit(1)
         with self.database.reading() as connection:
             return connection.execute(query).scalar_one_or_none()
-
-
-def _owned_socket(connection: Connection, account_id: str, socket_id: str) -> SocketRecord:
-    found = find_one(
-        connection,
-        SocketRecord,
-        SOCKETS,
-        SOCKETS.c.socket_id == socket_id,
-        SOCKETS.c.account_id == account_id,
-    )
-    if found is None:
-        raise NotFound("no such socket", reason=Reason.SOCKET_UNKNOWN)
-    return found
 
 
 def _get_revocation(connection: Connection, socket_id: str, revocation_id: str) -> RevocationRecord:

@@ -101,7 +101,7 @@ class SocketStore(StorePart):
             NotFound: there is none, or it is another account's.
         """
         with self.database.reading() as connection:
-            return _get_socket(connection, account_id, socket_id)
+            return owned_socket(connection, account_id, socket_id)
 
     def identity_sockets(self) -> tuple[SocketRecord, ...]:
         """Every account's sockets that ask for an identity: for showing people what is open."""
@@ -154,7 +154,7 @@ class SocketStore(StorePart):
         if unknown:
             raise ValueError(f"these fields cannot be changed: {sorted(unknown)}")
         with self.database.changing() as connection:
-            before = _get_socket(connection, account_id, socket_id)
+            before = owned_socket(connection, account_id, socket_id)
             values = values_of(before) | dict(changes)
             values["epoch"] = before.epoch + (1 if bump_epoch else 0)
             if not SocketType(values["socket_type"]).has_own_port:
@@ -176,7 +176,7 @@ class SocketStore(StorePart):
             NotFound: there is none, or it is another account's.
         """
         with self.database.changing() as connection:
-            socket = _get_socket(connection, account_id, socket_id)
+            socket = owned_socket(connection, account_id, socket_id)
             query = select(TUNNELS.c.tunnel_id).where(TUNNELS.c.socket_id == socket_id)
             tunnel_ids = list(connection.execute(query).scalars())
             _revoke_all(connection, socket, now)
@@ -202,7 +202,7 @@ class SocketStore(StorePart):
             QuotaExceeded: the socket has ``limit`` tunnels already.
         """
         with self.database.changing() as connection:
-            socket = _get_socket(connection, account_id, socket_id)
+            socket = owned_socket(connection, account_id, socket_id)
             mine = TUNNELS.c.socket_id == socket_id
             _keep_below(limit, connection, TUNNELS, mine, "tunnels of this socket")
             return _add_tunnel(connection, socket, tunnel_id, now)
@@ -251,7 +251,12 @@ def _exists(connection: Connection, table: Table, where: ColumnElement[bool]) ->
     return connection.execute(select(1).select_from(table).where(where)).first() is not None
 
 
-def _get_socket(connection: Connection, account_id: str, socket_id: str) -> SocketRecord:
+def owned_socket(connection: Connection, account_id: str, socket_id: str) -> SocketRecord:
+    """The account's own socket, in a transaction under way.
+
+    Raises:
+        NotFound: there is none, or it is somebody else's.
+    """
     found = find_one(
         connection,
         SocketRecord,
@@ -281,7 +286,7 @@ def _revoke_all(connection: Connection, socket: SocketRecord, now: datetime) -> 
 def _get_tunnel(
     connection: Connection, account_id: str, socket_id: str, tunnel_id: str
 ) -> TunnelRecord:
-    _get_socket(connection, account_id, socket_id)
+    owned_socket(connection, account_id, socket_id)
     found = find_one(
         connection,
         TunnelRecord,
