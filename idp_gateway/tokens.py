@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from joserfc import jws
@@ -30,6 +32,8 @@ MAX_TOKEN_CHARACTERS = 16 * 1024
 API_TOKEN_LIFE = timedelta(hours=12)
 CLIENT_TOKEN_LIFE = timedelta(hours=8)
 
+_REMEMBERED_TOKENS = 4096
+"""Tokens whose signature is not computed again; a client shows its own every few minutes."""
 _SKEW = timedelta(seconds=5)
 """Gateways of one database may differ this much in their clocks."""
 
@@ -91,6 +95,9 @@ class Tokens:
         }
         self._registry = jws.JWSRegistry(algorithms=[ALGORITHM])
         self._registry.max_payload_length = MAX_TOKEN_CHARACTERS
+        # A signature that was good stays good: our keys change with the process only. Times,
+        # audience, and the login a token rests on are looked at every time. Errors are not kept.
+        self._claims = lru_cache(_REMEMBERED_TOKENS)(self._read)
 
     def api_token(
         self, *, account_id: str, email: str, session_id: str, expires_at: datetime
@@ -223,6 +230,18 @@ class Tokens:
     def _verify(
         self, purpose: Purpose, token: str, audience: str, *, allow_expired: bool = False
     ) -> Mapping[str, Any]:
+        claims = self._claims(purpose, token)
+        if claims.get("iss") != self.issuer or claims.get("aud") != audience:
+            raise TokenInvalid("this token is for another audience")
+        now = self._clock()
+        if now + _SKEW < _moment(claims, "nbf"):
+            raise TokenInvalid("this token is not valid yet")
+        if now >= _end(claims) and not allow_expired:
+            raise TokenInvalid("this token has expired", reason="token-expired")
+        return claims
+
+    def _read(self, purpose: Purpose, token: str) -> Mapping[str, Any]:
+        """What a token says, if one of our keys of this purpose signed it."""
         if len(token) > MAX_TOKEN_CHARACTERS:
             raise TokenInvalid("this token is too long")
         try:
@@ -233,14 +252,7 @@ class Tokens:
         header = parsed.headers()
         if header.get("typ") != purpose.value or "crit" in header or not isinstance(claims, dict):
             raise TokenInvalid("this token is for another purpose")
-        if claims.get("iss") != self.issuer or claims.get("aud") != audience:
-            raise TokenInvalid("this token is for another audience")
-        now = self._clock()
-        if now + _SKEW < _moment(claims, "nbf"):
-            raise TokenInvalid("this token is not valid yet")
-        if now >= _end(claims) and not allow_expired:
-            raise TokenInvalid("this token has expired", reason="token-expired")
-        return claims
+        return MappingProxyType(claims)
 
 
 def subject_of(grant: Grant) -> str:

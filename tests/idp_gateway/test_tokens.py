@@ -218,3 +218,29 @@ def test_a_token_of_ours_that_is_too_long_is_refused(gateway: Gateway) -> None:
             continue
         with pytest.raises(TokenInvalid, match="too long"):
             gateway.tokens.verify_api_token(token)
+
+
+def test_a_token_that_was_verified_before_is_looked_at_again(
+    gateway: Gateway, clock: FixedClock
+) -> None:
+    """Its signature is remembered; its end, its audience and its purpose are not."""
+    tokens = gateway.tokens
+    token = tokens.client_token(
+        subject="s",
+        email="ann@corp.test",
+        dns_name=HOST,
+        port=1,
+        session_id="sid",
+        expires_at=clock() + timedelta(hours=1),
+    )
+    for _ in range(2):
+        assert tokens.verify_client_token(token, dns_name=HOST).session_id == "sid"
+        with pytest.raises(TokenInvalid, match="audience"):
+            tokens.verify_client_token(token, dns_name=f"x{HOST}")
+        with pytest.raises(TokenInvalid):
+            tokens.verify_api_token(token)
+        with pytest.raises(TokenInvalid):
+            tokens.verify_client_token(token[:-9] + token[-8:], dns_name=HOST)
+    clock.advance(hours=1)
+    with pytest.raises(TokenInvalid, match="expired"):
+        tokens.verify_client_token(token, dns_name=HOST)

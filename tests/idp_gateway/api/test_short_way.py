@@ -1,0 +1,110 @@
+"""The short way to an SSH certificate answers exactly as the documented one."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from starlette.routing import Match
+
+from idp_gateway.routes.quick_keys import ShortWay
+from tests.idp_gateway.api.conftest import ClientTokenMaker
+from tests.support.subjects import ec_key, public_line
+
+Sent = dict[str, Any]
+
+
+@pytest.fixture
+def without(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Closes the short way."""
+    return lambda: monkeypatch.setattr(ShortWay, "matches", lambda self, scope: (Match.NONE, {}))
+
+
+def requests(token: str) -> dict[str, Sent]:
+    key = public_line(ec_key())
+    good = {"content-type": "application/json", "x-access-token": token}
+    whole = json.dumps({"ssh_public_key": key}).encode()
+    return {
+        "no-token": {"content": whole, "headers": {"content-type": "application/json"}},
+        "empty-token": {"content": whole, "headers": good | {"x-access-token": ""}},
+        "other-token": {"content": whole, "headers": good | {"x-access-token": "a.b.c"}},
+        "no-type": {"content": whole, "headers": {"x-access-token": token}},
+        "form": {"content": whole, "headers": good | {"content-type": "text/plain"}},
+        "empty": {"content": b"", "headers": good},
+        "null": {"content": b"null", "headers": good},
+        "no-json": {"content": b"{", "headers": good},
+        "no-text": {"content": b'{"ssh_public_key":"\xff"}', "headers": good},
+        "list": {"content": b"[]", "headers": good},
+        "no-key": {"content": b"{}", "headers": good},
+        "number": {"content": b'{"ssh_public_key":1}', "headers": good},
+        "surrogate": {"content": b'{"ssh_public_key":"\\ud800"}', "headers": good},
+        "nonsense": {"content": b'{"ssh_public_key":"ssh-ed25519 AAAA"}', "headers": good},
+        "half-a-proof": {
+            "content": json.dumps({"ssh_public_key": key, "nonce": "n"}).encode(),
+            "headers": good,
+        },
+        "bad-proof": {
+            "content": json.dumps({"ssh_public_key": key, "nonce": "n", "proof": "p"}).encode(),
+            "headers": good,
+        },
+        "large": {"content": b" " * (70 * 1024) + whole, "headers": good},
+    }
+
+
+@pytest.mark.parametrize("prefix", ["", "/api/v1"])
+def test_every_fault_gets_the_answer_of_the_documented_route(
+    api: httpx.Client,
+    tls_socket: dict[str, Any],
+    client_token: ClientTokenMaker,
+    without: Callable[[], None],
+    prefix: str,
+) -> None:
+    name = tls_socket["dnsname"]
+    sent = requests(client_token(name))
+    path = f"{prefix}/mtls-ca/socket/{name}/ssh"
+    short = {case: api.post(path, **one) for case, one in sent.items()}
+    without()
+    for case, one in sent.items():
+        documented = api.post(path, **one)
+        assert documented.status_code >= 400, case
+        assert (short[case].status_code, short[case].json()) == (
+            documented.status_code,
+            documented.json(),
+        ), case
+
+
+@pytest.mark.parametrize("type_", ["application/json", "application/json; charset=utf-8"])
+def test_a_request_without_fault_takes_it(
+    api: httpx.Client,
+    tls_socket: dict[str, Any],
+    client_token: ClientTokenMaker,
+    monkeypatch: pytest.MonkeyPatch,
+    type_: str,
+) -> None:
+    """With FastAPI's routes gone, only the short way is left."""
+    name = tls_socket["dnsname"]
+    app = api._transport._inner.app  # type: ignore[attr-defined]
+    way = next(route for route in app.router.routes if isinstance(route, ShortWay))
+    monkeypatch.setattr(app.router, "routes", [way])
+    reply = api.post(
+        f"/mtls-ca/socket/{name}/ssh",
+        content=json.dumps({"ssh_public_key": public_line(ec_key())}),
+        headers={"content-type": type_, "x-access-token": client_token(name)},
+    )
+    assert reply.status_code == 200, reply.text
+    assert reply.json().keys() == {"signed_ssh_cert", "log_proof"}
+    assert reply.headers["cache-control"] == "no-store"
+    assert reply.headers["content-type"] == "application/json"
+
+
+def test_other_methods_and_names_are_not_its(
+    api: httpx.Client, tls_socket: dict[str, Any], client_token: ClientTokenMaker
+) -> None:
+    name = tls_socket["dnsname"]
+    headers = {"x-access-token": client_token(name)}
+    assert api.get(f"/mtls-ca/socket/{name}/ssh", headers=headers).status_code == 405
+    body = {"ssh_public_key": public_line(ec_key())}
+    for odd in ("a%2fb", "x" * 300, "%C3%A9", f"{name}%0a"):
+        reply = api.post(f"/mtls-ca/socket/{odd}/ssh", json=body, headers=headers)
+        assert 400 <= reply.status_code < 500, odd
