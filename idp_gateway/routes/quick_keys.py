@@ -64,6 +64,6 @@ def _again(body: bytes, receive: Receive) -> Receive:
     left: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replay() -> Message:
-        return left.pop() if left else cast("Message", await receive())
+        return left.pop() if left else await receive()
 
     return replay
