@@ -13,7 +13,8 @@ is a sentence for people and never holds key material.
     ├── CsrError                   csr-invalid             a certificate signing request
     │   ├── CsrMalformedError      csr-malformed
     │   ├── CsrTooLargeError       csr-too-large
-    │   └── CsrSignatureError      csr-signature-invalid   no proof that the sender has the key
+    │   ├── CsrSignatureError      csr-signature-invalid   no proof that the sender has the key
+    │   └── CsrNamesError          csr-names-other         asks to be somebody or something else
     ├── SpecError                  spec-invalid            what we were asked to sign
     │   ├── PrincipalError         principal-invalid
     │   ├── KeyIdError             key-id-invalid
@@ -96,6 +97,12 @@ class CsrSignatureError(CsrError):
     """The request is not signed, in a way worth trusting, by the key it names."""
 
     reason = "csr-signature-invalid"
+
+
+class CsrNamesError(CsrError):
+    """The request asks for names that its sender does not get."""
+
+    reason = "csr-names-other"
 
 
 class SpecError(CaError):

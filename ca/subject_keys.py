@@ -6,6 +6,7 @@ from what was sent; comments, names and requested extensions are dropped.
 
 import re
 from base64 import b64decode
+from collections.abc import Collection
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from sshpubkeys import SSHKey  # type: ignore[import-untyped]
 
 from ca import errors, key_strength
+from ca.csr_names import check_names
 from ca.formats import ssh_keys
 from ca.formats.errors import KeyFormatError, KeyIsCertificateError, KeyTypeUnknownError
 from ca.formats.ssh_keys import KeyBlob
@@ -111,19 +113,22 @@ def parse_ssh_public_key(text: str | bytes) -> SshPublicKey:
     return SshPublicKey(key_blob=found, line=line, fingerprint=found.fingerprint)
 
 
-def parse_csr(pem: str | bytes) -> TlsPublicKey:
+def parse_csr(pem: str | bytes, *, names: Collection[str] | None = None) -> TlsPublicKey:
     """Take the public key out of a PEM PKCS#10 request (RFC 2986), verified by its own signature.
 
-    Subject, extensions and attributes are claims of the sender: they are ignored.
+    Subject, extensions and attributes are claims of the sender: none is used. With ``names``
+    (lower case), a request that asks for others is refused.
 
     Raises:
-        CsrError: not one readable request, or not signed by its key.
+        CsrError: not one readable request, not signed by its key, or one for other names.
         SubjectKeyError: the key itself is refused.
     """
     request = _load_csr(_bounded_csr(pem))
     # The key first: one that is never certified is refused for that, whatever its signature.
     key = vet_tls_key(_csr_key(request))
     _check_csr_signature(request)
+    if names is not None:
+        check_names(request, names)
     return key
 
 

@@ -192,11 +192,12 @@ class Authority:
         """A TLS client certificate for one socket and epoch; only the CSR's key is used.
 
         Raises:
-            ca.errors.CsrError: the request is malformed or its key is refused.
+            ca.errors.CsrError: the request is malformed, its key is refused, or it asks for names
+                other than the person's address and the socket's.
             KeyRevoked: the key was revoked on this socket.
             NotFound: the socket is gone.
         """
-        key = parse_csr(csr)
+        key = parse_csr(csr, names={str(grant.email), grant.dns_name})
         self._check_key(grant.socket_id, key.fingerprint)
         issuing = self.generations.active(X509_ISSUING).record
         issuer = self.generations.issuer(issuing)

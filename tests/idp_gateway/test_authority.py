@@ -21,7 +21,7 @@ from tests.support import rows
 from tests.support.grants import grant
 
 
-def csr(common_name: str = "evil.test") -> str:
+def csr(common_name: str = "ann@corp.test") -> str:
     key = ec.generate_private_key(ec.SECP256R1())
     request = (
         x509.CertificateSigningRequestBuilder()

@@ -1,5 +1,6 @@
 """Keys, key lines, CSRs and specs of people who want a certificate."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -51,22 +52,21 @@ def private_pem(key: Any) -> bytes:
     return encoded
 
 
-def csr(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, *, asked: str = EMAIL) -> bytes:
-    """A request as the original client writes it: claims a name and a DNS name."""
-    return (
-        cryptography_x509.CertificateSigningRequestBuilder()
-        .subject_name(
-            cryptography_x509.Name([cryptography_x509.NameAttribute(NameOID.COMMON_NAME, asked)])
-        )
-        .add_extension(
-            cryptography_x509.SubjectAlternativeName(
-                [cryptography_x509.DNSName("somebody-else.example")]
-            ),
-            critical=False,
-        )
-        .sign(key, hashes.SHA256())
-        .public_bytes(serialization.Encoding.PEM)
+def csr(
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey,
+    *,
+    asked: str = "",
+    names: Sequence[cryptography_x509.GeneralName] = (),
+) -> bytes:
+    """A request for a common name and alternative names, or for none."""
+    common = [cryptography_x509.NameAttribute(NameOID.COMMON_NAME, asked)] if asked else []
+    builder = cryptography_x509.CertificateSigningRequestBuilder().subject_name(
+        cryptography_x509.Name(common)
     )
+    if names:
+        alternative = cryptography_x509.SubjectAlternativeName(names)
+        builder = builder.add_extension(alternative, critical=False)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
 def ssh_subject() -> SshPublicKey:

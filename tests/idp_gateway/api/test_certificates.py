@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from ipaddress import ip_address
 from typing import Any
 
 import httpx
@@ -24,13 +25,75 @@ def ask(api: httpx.Client, dns_name: str, token: str, kind: str, ssh_key: str) -
     )
 
 
+def original_csr(key: Any, dns_name: str, email: str) -> bytes:
+    """What the original service's client asks for."""
+    names = [x509.DNSName(dns_name), x509.RFC822Name(email)]
+    return csr(key, asked=email, names=names)
+
+
 def ssh_certificate(line: str) -> serialization.SSHCertificate:
     loaded = serialization.load_ssh_public_identity(line.encode())
     assert isinstance(loaded, serialization.SSHCertificate)
     return loaded
 
 
-def test_a_client_certificate_names_the_login_whatever_the_request_claims(
+OTHER_NAMES: dict[str, dict[str, Any]] = {
+    "somebody-in-cn": {"asked": "root@evil.test"},
+    "somebody": {"names": [x509.RFC822Name("bob@lab.test")]},
+    "somebody-beside-oneself": {
+        "names": [x509.RFC822Name("alice@lab.test"), x509.RFC822Name("bob@lab.test")]
+    },
+    "another-socket": {"names": [x509.DNSName("other.edge.localhost")]},
+    "wildcard": {"names": [x509.DNSName("*.edge.localhost")]},
+    "address": {"names": [x509.IPAddress(ip_address("127.0.0.1"))]},
+    "uri": {"names": [x509.UniformResourceIdentifier("urn:mysocket:socket:x:1")]},
+    "directory-name": {"names": [x509.DirectoryName(x509.Name([]))]},
+}
+
+
+@pytest.mark.parametrize("asked", OTHER_NAMES.values(), ids=OTHER_NAMES)
+def test_a_request_for_other_names_is_refused_and_leaves_nothing(
+    api: httpx.Client,
+    gateway: Gateway,
+    tls_socket: dict[str, Any],
+    client_token: ClientTokenMaker,
+    asked: dict[str, Any],
+) -> None:
+    name = tls_socket["dnsname"]
+    reply = api.post(
+        f"/mtls-ca/socket/{name}/csr",
+        json={"csr": csr(ec_key(), **asked).decode()},
+        headers={"x-access-token": client_token(name)},
+    )
+    assert (reply.status_code, reply.json()["reason"]) == (400, "csr-names-other"), reply.text
+    assert "alice@lab.test" in reply.json()["detail"]
+    assert gateway.store.certificates_of(tls_socket["socket_id"]) == ()
+
+
+def test_a_name_cut_to_what_a_common_name_may_hold_is_no_other_name(
+    api: httpx.Client, gateway: Gateway, tls_socket: dict[str, Any], client_token: ClientTokenMaker
+) -> None:
+    """RFC 5280 §A.1: at most 64 characters."""
+    email = f"{'a' * 40}@{'b' * 40}.test"
+    name = tls_socket["dnsname"]
+    gateway.store.update_socket(
+        gateway.store.find_socket(tls_socket["socket_id"]).account_id,  # type: ignore[union-attr]
+        tls_socket["socket_id"],
+        {"emails": (email,)},
+        bump_epoch=False,
+        ports=range(20000, 20010),
+        now=gateway.clock(),
+    )
+    for asked, status in ((email[:64], 200), (email[:63], 400)):
+        reply = api.post(
+            f"/mtls-ca/socket/{name}/csr",
+            json={"csr": csr(ec_key(), asked=asked).decode()},
+            headers={"x-access-token": client_token(name, email=email)},
+        )
+        assert reply.status_code == status, reply.text
+
+
+def test_a_client_certificate_names_the_login_and_nothing_of_the_request(
     api: httpx.Client,
     clock: FixedClock,
     gateway: Gateway,
@@ -41,7 +104,7 @@ def test_a_client_certificate_names_the_login_whatever_the_request_claims(
     key = ec_key()
     reply = api.post(
         f"/mtls-ca/socket/{name}/csr",
-        json={"csr": csr(key, asked="root@evil.test").decode()},
+        json={"csr": original_csr(key, name, "alice@lab.test").decode()},
         headers={"x-access-token": client_token(name)},
     )
     assert reply.status_code == 200, reply.text
@@ -55,7 +118,7 @@ def test_a_client_certificate_names_the_login_whatever_the_request_claims(
         f"urn:mysocket:socket:{tls_socket['socket_id']}:1"
     ]
     assert names.get_values_for_type(x509.DNSName) == []
-    assert "evil" not in leaf.subject.rfc4514_string()
+    assert leaf.subject.rfc4514_string() == "CN=alice@lab.test"
     assert leaf.not_valid_before_utc == clock() - timedelta(minutes=5)
     assert leaf.not_valid_after_utc == clock() + timedelta(minutes=5)
     record = gateway.store.find_certificate(format(leaf.serial_number, "x"))
