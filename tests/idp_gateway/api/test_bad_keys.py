@@ -61,7 +61,7 @@ def der_of(text: bytes) -> bytes:
 
 def request(key: Any, *, digest: Any = None, **extensions: Any) -> bytes:
     """A request with whatever extensions its sender likes."""
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "root@evil.test")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "alice@lab.test")])
     builder = x509.CertificateSigningRequestBuilder().subject_name(name)
     for extension in extensions.values():
         builder = builder.add_extension(extension, critical=True)
