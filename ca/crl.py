@@ -18,8 +18,8 @@ from ca import errors
 from ca.serials import MAX_X509_SERIAL
 from ca.x509 import Issuer, authority_key_identifier, digest_for
 
-MAX_REVOKED = 100_000
-"""Entries of one list, about 4 MB; more than that is a reason for a new CA, not for a list."""
+MAX_REVOKED = 1_000_000
+"""Entries of one list, about 40 MB; more than that is a reason for a new CA, not for a list."""
 MAX_KEPT = 16
 """CAs whose lists are kept; more than are ever trusted at a time."""
 MAX_CRL_LIFE = timedelta(days=31)

@@ -36,6 +36,7 @@ from idp_gateway.ca_takeover import take_over
 from idp_gateway.clock import Clock
 from idp_gateway.errors import KeyRevoked, NotFound
 from idp_gateway.issuance_log import IssuanceLog
+from idp_gateway.paces import Pace
 from idp_gateway.prepared import (
     CertificateType,
     Issued,
@@ -74,6 +75,11 @@ HOST_LIFE = timedelta(days=14)
 """Life of a host certificate: its host renews it when half of that is over, or the CA's key was
 replaced."""
 
+TLS_CERTIFICATES = 10_000
+"""Client certificates for one socket in ``TLS_WINDOW``: revoked, they are all on the one list that
+everybody shares (``ca.crl.MAX_REVOKED``), which nobody may fill alone."""
+TLS_WINDOW = timedelta(minutes=10)
+
 CRL_LIFE = timedelta(days=7)
 """How long a revocation list counts; ``ca.crl.KeptCrls`` says when a new one is made."""
 
@@ -101,6 +107,7 @@ class Authority:
         self._clock = clock
         self._issuances = issuances
         self._crls = KeptCrls(CRL_LIFE)
+        self._tls_pace = Pace(TLS_CERTIFICATES, TLS_WINDOW)
         self._drift = timedelta(minutes=settings.clock_drift_minutes)
         self._life = timedelta(minutes=settings.grant_minutes)
         self._server_names = (*settings.gateway_names, f"*.{settings.edge_domain}")
@@ -195,10 +202,12 @@ class Authority:
             ca.errors.CsrError: the request is malformed, its key is refused, or it asks for names
                 other than the person's address and the socket's.
             KeyRevoked: the key was revoked on this socket.
+            TooManyCertificates: the socket was given very many lately.
             NotFound: the socket is gone.
         """
         key = parse_csr(csr, names={str(grant.email), grant.dns_name})
         self._check_key(grant.socket_id, key.fingerprint)
+        self._tls_pace.take(grant.socket_id, self._clock())
         issuing = self.generations.active(X509_ISSUING).record
         issuer = self.generations.issuer(issuing)
         spec = ClientCertSpec(

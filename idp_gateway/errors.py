@@ -20,6 +20,7 @@ GatewayError
 │   ├── NameTaken
 │   └── EmailTaken
 ├── TooManyAttempts         come back after ``retry_after`` seconds
+│   └── TooManyCertificates
 ├── PortsExhausted          every port of the range is given away
 ├── ProviderFailed          an identity provider did not answer as it must
 └── SettingsError           the gateway cannot start like this
@@ -168,6 +169,12 @@ class TooManyAttempts(GatewayError):
     def __init__(self, message: str, *, retry_after: int) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class TooManyCertificates(TooManyAttempts):
+    """A socket was given as many certificates lately as it may be given."""
+
+    reason = "too-many-certificates"
 
 
 class PortsExhausted(GatewayError):

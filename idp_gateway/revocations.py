@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from functools import partial
 
-from ca.crl import RevokedX509
+from ca.crl import MAX_REVOKED, RevokedX509
 from ca.formats.host_messages import CLOCK_TOLERANCE_SECONDS
 from ca.formats.krl import Krl, RevokedByCa
 from ca.formats.krl_serials import MAX_SERIAL
@@ -112,6 +112,7 @@ def crl(gateway: Gateway, ca_key_id: str | None) -> bytes:
 
     Raises:
         NotFound: no such CA.
+        QuotaExceeded: more is revoked than a list can name.
     """
     now = gateway.clock()
     authority = gateway.authority
@@ -119,6 +120,11 @@ def crl(gateway: Gateway, ca_key_id: str | None) -> bytes:
     if wanted is None:
         wanted = authority.generations.active(X509_ISSUING).record.key_id
     revoked = revoked_x509(gateway.store, now, wanted)
+    if len(revoked) > MAX_REVOKED:
+        raise QuotaExceeded(
+            f"more than {MAX_REVOKED} certificates of this CA are revoked; it has to be rotated",
+            reason="too-many-revoked",
+        )
     return authority.crl(revoked, ca_key_id=wanted)
 
 

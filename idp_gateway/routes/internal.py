@@ -6,13 +6,14 @@ from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response, StreamingResponse
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ca.subject_keys import parse_ssh_public_key
 from idp_gateway.bounds import MAX_REPORTED_TUNNELS
 from idp_gateway.dependencies import GatewayDep, require_edge
 from idp_gateway.records import TunnelReportRecord
 from idp_gateway.schemas.keys import LOG_PROOF
+from idp_gateway.schemas.text import Moment
 
 router = APIRouter(prefix="/internal", tags=["edges"], dependencies=[Depends(require_edge)])
 
@@ -45,7 +46,7 @@ class ServerCertificateReply(BaseModel):
 
 class TunnelReportForm(BaseModel):
     tunnel_id: TunnelId
-    connected_at: AwareDatetime
+    connected_at: Moment
     peer: str = Field(max_length=128)
 
 

@@ -15,6 +15,7 @@ from idp_gateway.in_force import ChangeRoute
 from idp_gateway.known_hosts import PATH as KNOWN_HOSTS
 from idp_gateway.known_hosts import known_hosts_lines
 from idp_gateway.records import RevocationRecord
+from idp_gateway.routes.audit import Page, PageSize
 from idp_gateway.routes.documented import problems
 from idp_gateway.schemas.revocations import RevocationForm, RevocationReply
 from idp_gateway.schemas.text import SerialNumber
@@ -47,12 +48,18 @@ def revoke(
     return _reply(record).model_copy(update={"certificates": listed})
 
 
-@router.get("", responses=problems(401, 404))
+@router.get("", responses=problems(400, 401, 404))
 def list_revocations(
-    gateway: GatewayDep, caller: CallerDep, socket_id: str
+    gateway: GatewayDep,
+    caller: CallerDep,
+    socket_id: str,
+    page: Page = 1,
+    page_size: PageSize = 500,
 ) -> list[RevocationReply]:
     """The revocations of one's socket, newest first, lifted ones too."""
-    found = gateway.store.revocations_of(caller.account.account_id, socket_id)
+    found = gateway.store.revocations_of(
+        caller.account.account_id, socket_id, offset=(page - 1) * page_size, limit=page_size
+    )
     return [_reply(record) for record in found]
 
 

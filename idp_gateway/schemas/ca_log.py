@@ -3,10 +3,11 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from idp_gateway.records import CertificateKind
 from idp_gateway.schemas.audit import CertificateReply, DecisionReply
+from idp_gateway.schemas.text import Moment
 from idp_gateway.serials import as_kept
 
 MAX_QUESTIONS = 200
@@ -60,7 +61,7 @@ class SoughtQuery(BaseModel):
     serial: Annotated[_Wish, AfterValidator(_serial_as_kept)] = None
     key_fingerprint: _Wish = Field(default=None, description="Of the certified key.")
     kind: CertificateKind | None = None
-    since: AwareDatetime | None = Field(default=None, description="Issued then or later.")
+    since: Moment | None = Field(default=None, description="Issued then or later.")
     before: int | None = Field(
         default=None, ge=0, le=2**62, description="Only leaves below this index."
     )
@@ -106,7 +107,7 @@ class QuestionForm(BaseModel):
     certificate_sha256: _Word | None = Field(
         default=None, description="SHA-256 of the X.509 certificate's DER, hex."
     )
-    seen_at: AwareDatetime | None = Field(
+    seen_at: Moment | None = Field(
         default=None, description="When it was last let in; ten minutes after its end is too late."
     )
 

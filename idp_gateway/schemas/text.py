@@ -5,9 +5,10 @@ Every refusal is a ``PydanticCustomError`` whose type is the stable reason of th
 
 import unicodedata
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, AwareDatetime, Field
 from pydantic_core import PydanticCustomError
 
 from idp_gateway.serials import as_kept
@@ -44,6 +45,19 @@ def printable(text: str) -> str:
                 {"code": f"{ord(character):04X}"},
             )
     return text
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise PydanticCustomError(
+            "time-invalid", "must be in the years 1 to 9999"
+        ) from error
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""A time with its zone, turned into UTC: just inside the calendar there may be none."""
 
 
 def _not_blank(text: str) -> str:

@@ -21,7 +21,7 @@ from idp_gateway.records import (
     RevocationScope,
     SocketRecord,
 )
-from idp_gateway.store.base import StorePart, find_all, find_one, note_change, values_of
+from idp_gateway.store.base import StorePart, columns_for, find_one, note_change, values_of
 from idp_gateway.store.issuance import CERTIFICATES
 from idp_gateway.store.sockets import SOCKETS, owned_socket
 from idp_gateway.tables import Revocation, table_of
@@ -31,9 +31,14 @@ REVOCATIONS = table_of(Revocation)
 MAX_STANDING = 10_000
 """Revocations of one socket and scope that are not lifted; those of certificates do not count for
 ever, and those of a whole socket not at all."""
+MAX_KEPT = 20
+"""Revocations of one person, key or whole socket that are kept, lifted ones too: a later one names
+what those before it did, and every one costs a look-up for each certificate."""
 MAX_LISTED = 100_000
 """Certificates the revocation list of one socket may name."""
 
+# The epoch is text in the row, and databases differ in reading it.
+_HIGHEST_EPOCH = (func.length(REVOCATIONS.c.value).desc(), REVOCATIONS.c.value.desc())
 _BLOCKED_COLUMN = {
     RevocationScope.PERSON: "blocked_emails",
     RevocationScope.KEY: "blocked_keys",
@@ -112,21 +117,25 @@ class RevocationStore(StorePart):
             )
             return _get_revocation(connection, socket_id, revocation_id)
 
-    def revocations_of(self, account_id: str, socket_id: str) -> tuple[RevocationRecord, ...]:
-        """The socket's revocations, newest first, lifted ones too.
+    def revocations_of(
+        self, account_id: str, socket_id: str, *, offset: int = 0, limit: int | None = None
+    ) -> tuple[RevocationRecord, ...]:
+        """Some or all of the socket's revocations, newest first, lifted ones too.
 
         Raises:
             NotFound: there is no such socket, or it is another account's.
         """
         with self.database.reading() as connection:
             owned_socket(connection, account_id, socket_id)
-            return find_all(
-                connection,
-                RevocationRecord,
-                REVOCATIONS,
-                REVOCATIONS.c.socket_id == socket_id,
-                order_by=[REVOCATIONS.c.created_at.desc(), REVOCATIONS.c.revocation_id],
+            query = (
+                select(*columns_for(RevocationRecord, REVOCATIONS))
+                .where(REVOCATIONS.c.socket_id == socket_id)
+                .order_by(REVOCATIONS.c.created_at.desc(), REVOCATIONS.c.revocation_id)
+                .offset(offset)
+                .limit(limit)
             )
+            rows = connection.execute(query).mappings()
+            return tuple(RevocationRecord(**row) for row in rows)
 
     def live_revoked(
         self,
@@ -255,7 +264,21 @@ def _kept(
     if wanted.scope is RevocationScope.SOCKET:
         values["value"] = str(socket.epoch)
     connection.execute(insert(REVOCATIONS).values(values))
+    _forget_superseded(connection, wanted)
     return RevocationRecord(**values)
+
+
+def _forget_superseded(connection: Connection, wanted: RevocationRecord) -> None:
+    """Remove the oldest of those that name nothing the newest does not."""
+    alike = [REVOCATIONS.c.socket_id == wanted.socket_id, REVOCATIONS.c.scope == wanted.scope]
+    newest: tuple[ColumnElement[Any], ...] = (REVOCATIONS.c.created_at.desc(),)
+    if wanted.scope is RevocationScope.SOCKET:
+        newest = _HIGHEST_EPOCH
+    else:
+        alike += [REVOCATIONS.c.value == wanted.value, REVOCATIONS.c.lifted_at.is_not(None)]
+    query = select(REVOCATIONS.c.revocation_id).where(*alike).order_by(*newest).limit(MAX_KEPT)
+    kept = connection.execute(query).scalars().all()
+    connection.execute(delete(REVOCATIONS).where(*alike, REVOCATIONS.c.revocation_id.not_in(kept)))
 
 
 def _check_room(connection: Connection, wanted: RevocationRecord) -> None:
@@ -334,8 +357,7 @@ def _named_certificates(connection: Connection, socket_id: str) -> list[ColumnEl
         select(REVOCATIONS.c.revocation_id, REVOCATIONS.c.value)
         .where(REVOCATIONS.c.socket_id == socket_id)
         .where(REVOCATIONS.c.scope == RevocationScope.SOCKET)
-        # The epoch is text in the row, and databases differ in reading it.
-        .order_by(func.length(REVOCATIONS.c.value).desc(), REVOCATIONS.c.value.desc())
+        .order_by(*_HIGHEST_EPOCH)
         .limit(1)
     )
     # The last one names what those before it did.
@@ -360,10 +382,12 @@ def _matching(
             CERTIFICATES.c.serial,
             CERTIFICATES.c.kind,
             CERTIFICATES.c.ca_key_id,
-            REVOCATIONS.c.created_at.label("at"),
+            # The same certificate may be named again and again: the limit is one on certificates.
+            func.min(REVOCATIONS.c.created_at).label("at"),
         )
         .join(REVOCATIONS, and_(REVOCATIONS.c.socket_id == CERTIFICATES.c.socket_id, where))
         .where(CERTIFICATES.c.socket_id == socket_id)
+        .group_by(CERTIFICATES.c.serial, CERTIFICATES.c.kind, CERTIFICATES.c.ca_key_id)
         .limit(None if most is None else most + 1)
     )
     return [RevokedCertificate(**row) for row in connection.execute(query).mappings()]

@@ -1,5 +1,7 @@
 """``mysocketctl ca revoke``, ``revocations`` and ``lift``."""
 
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +10,15 @@ import click
 from ca.formats.errors import FormatError
 from ca.formats.ssh_certificate import parse_certificate_line
 from ca.formats.ssh_keys import parse_key_line
-from clients.mysocketctl.api import object_list, segment
+from clients.mysocketctl.api import GatewayApi, object_list, segment
 from clients.mysocketctl.commands.options import IDENTIFIER, json_option, logged_in
 from clients.mysocketctl.errors import InvalidInput
 from clients.mysocketctl.files import read_small
 from clients.mysocketctl.tables import show_json, show_pairs, show_table
 
 _COLUMNS = ["revocation_id", "scope", "value", "reason", "created_by", "created_at", "lifted_at"]
+
+_PAGE_SIZE = 500
 
 _SOCKET = click.option(
     "--socket", "socket_id", required=True, type=IDENTIFIER, help="As in socket ls."
@@ -78,7 +82,7 @@ def revoke(
 def revocations(context: click.Context, socket_id: str, *, as_json: bool) -> None:
     """List a socket's revocations, newest first."""
     with logged_in(context) as api:
-        found = object_list(api.get(f"/socket/{segment(socket_id)}/revocation"))
+        found = list(_all_of(api, socket_id))
     if as_json:
         show_json(found)
     else:
@@ -94,6 +98,15 @@ def lift(context: click.Context, socket_id: str, revocation_id: str) -> None:
     with logged_in(context) as api:
         api.delete(f"/socket/{segment(socket_id)}/revocation/{segment(revocation_id)}")
     click.echo(f"Revocation {revocation_id} lifted")
+
+
+def _all_of(api: GatewayApi, socket_id: str) -> Iterator[Any]:
+    for page in itertools.count(1):
+        query = f"page={page}&page_size={_PAGE_SIZE}"
+        found = object_list(api.get(f"/socket/{segment(socket_id)}/revocation?{query}"))
+        yield from found
+        if len(found) < _PAGE_SIZE:
+            return
 
 
 def _shown(revocation: Any) -> Any:

@@ -416,3 +416,11 @@ def test_nothing_leaves_when_the_record_cannot_be_kept(
     assert reply.status_code == 409
     assert "signed_ssh_cert" not in reply.text
     assert gateway.store.certificates_of(socket["socket_id"]) == ()
+
+
+@pytest.mark.parametrize("since", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00%2B23:59"])
+def test_a_time_that_is_none_in_utc_is_refused(owner: Person, since: str) -> None:
+    answer = owner.call("GET", f"/ca/log/entries?since={since}")
+    assert (answer.status_code, answer.json()["reason"]) == (400, "time-invalid")
+    body = {"certificates": [{"kind": "ssh", "serial": "1", "seen_at": since.replace("%2B", "+")}]}
+    assert owner.call("POST", "/ca/log/known", json=body).status_code == 400

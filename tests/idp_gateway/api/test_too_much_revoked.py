@@ -1,5 +1,6 @@
 """More is revoked than one list may name: whoever reads the lists admits nobody, and goes on."""
 
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -10,12 +11,14 @@ from ca.formats.krl import Krl, parse_krl
 from ca.formats.ssh_certificate import SshCertificate, parse_certificate_line
 from idp_gateway.ca_generations import user_ca_id
 from idp_gateway.composition import Gateway
+from idp_gateway.paces import Pace
 from idp_gateway.rotation import GivenUp, Step
 from idp_gateway.store import revocations
 from tests.idp_gateway.api.conftest import ClientTokenMaker, Person
 from tests.idp_gateway.api.test_hosts import Server
 from tests.idp_gateway.api.test_revocations import ALICE, BOB, Room
 from tests.idp_gateway.conftest import FixedClock
+from tests.support.subjects import csr, ec_key
 
 
 @pytest.fixture
@@ -101,3 +104,35 @@ def test_a_new_ca_mends_it(
 
     assert all(names(room.krl(), one) for one in old)
     assert not names(room.krl(), new)
+
+
+def test_no_socket_gets_so_many_tls_certificates_that_it_fills_the_list_of_all(
+    owner: Person, room: Room, api: httpx.Client, clock: FixedClock, gateway: Gateway
+) -> None:
+    gateway.authority._tls_pace = Pace(2, timedelta(minutes=10))
+    request = csr(ec_key()).decode()
+    answers = [room.ask(ALICE, "csr", csr=request) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert answers[2].json()["reason"] == "too-many-certificates"
+    assert int(answers[2].headers["retry-after"]) > 0
+    assert room.ask(BOB, "csr", csr=request).status_code == 429
+    room.ssh(ALICE)
+    other = owner.socket(
+        socket_type="tls",
+        cloud_authentication_enabled=True,
+        cloud_authentication_email_allowed_addressses=[ALICE],
+    )
+    assert Room(api, other, room._token).ask(ALICE, "csr", csr=request).status_code == 200
+    clock.advance(minutes=20)
+    assert room.ask(ALICE, "csr", csr=request).status_code == 200
+
+
+def test_a_list_that_cannot_name_all_says_so(
+    owner: Person, room: Room, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("idp_gateway.revocations.MAX_REVOKED", 1)
+    for _ in range(2):
+        room.ask(ALICE, "csr", csr=csr(ec_key()).decode())
+    owner.call("POST", room.path, json={"scope": "socket"})
+    answer = api.get("/ca/crl")
+    assert (answer.status_code, answer.json()["reason"]) == (403, "too-many-revoked")

@@ -329,3 +329,63 @@ def test_revocations_of_a_deleted_socket_are_forgotten_when_nothing_can_be_good(
     store.forget_revocations(NOW + timedelta(days=33))
     assert not named(store, socket)
     assert store.revocations_of(kept.account_id, kept.socket_id)
+
+
+def test_revoking_and_lifting_in_turns_keeps_nothing_off_the_list(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit is one on certificates, not on the revocations that name them."""
+    monkeypatch.setattr(revocations, "MAX_LISTED", 4)
+    owner, socket = owner_with_socket(store)
+    hers = {issued(store, socket, subject="ann@corp.test").serial for _ in range(3)}
+    for turn in range(5):
+        at = NOW + timedelta(seconds=turn)
+        made = store.add_revocation(owner.account_id, revocation(socket, created_at=at))
+        store.lift_revocation(owner.account_id, socket.socket_id, made.revocation_id, at)
+    store.add_revocation(owner.account_id, revocation(socket, created_at=LATER))
+
+    assert named(store, socket) == hers
+    found = store.live_revoked(NOW, kinds=SSH, socket_id=socket.socket_id)
+    assert {one.at for one in found} == {NOW}
+
+
+@pytest.mark.parametrize("scope", [RevocationScope.PERSON, RevocationScope.SOCKET])
+def test_what_a_later_revocation_says_too_is_not_kept_for_ever(
+    store: Store, scope: RevocationScope
+) -> None:
+    owner, socket = owner_with_socket(store)
+    hers = issued(store, socket, subject="ann@corp.test")
+    turns = revocations.MAX_KEPT + 10
+    for turn in range(turns):
+        at = NOW + timedelta(seconds=turn)
+        wanted = revocation(socket, scope=scope, created_at=at)
+        made = store.add_revocation(owner.account_id, wanted)
+        if scope is RevocationScope.PERSON and turn < turns - 1:
+            store.lift_revocation(owner.account_id, socket.socket_id, made.revocation_id, at)
+
+    kept = store.revocations_of(owner.account_id, socket.socket_id)
+    assert revocations.MAX_KEPT <= len(kept) <= revocations.MAX_KEPT + 1
+    assert kept[0].created_at == NOW + timedelta(seconds=turns - 1)
+    assert named(store, socket) == {hers.serial}
+    if scope is RevocationScope.SOCKET:
+        assert max(int(one.value) for one in kept) == fresh(store, socket).epoch - 1
+    else:
+        assert fresh(store, socket).blocked_emails == ("ann@corp.test",)
+
+
+def test_revocations_come_in_pages(store: Store) -> None:
+    owner, socket = owner_with_socket(store)
+    for turn in range(5):
+        at = NOW + timedelta(seconds=turn)
+        wanted = revocation(socket, value=f"p{turn}@corp.test", created_at=at)
+        store.add_revocation(owner.account_id, wanted)
+    pages = [
+        store.revocations_of(owner.account_id, socket.socket_id, offset=offset, limit=2)
+        for offset in (0, 2, 4, 6)
+    ]
+    assert [[one.value[:2] for one in page] for page in pages] == [
+        ["p4", "p3"],
+        ["p2", "p1"],
+        ["p0"],
+        [],
+    ]

@@ -1,0 +1,51 @@
+"""How many of something within a while."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from idp_gateway import paces
+from idp_gateway.errors import TooManyCertificates
+from idp_gateway.paces import Pace
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+WINDOW = timedelta(minutes=10)
+
+
+def test_what_is_too_much_waits_for_the_window_and_others_do_not() -> None:
+    pace = Pace(3, WINDOW)
+    for _ in range(3):
+        pace.take("a", START)
+    with pytest.raises(TooManyCertificates) as refused:
+        pace.take("a", START)
+    assert refused.value.retry_after == 600
+    pace.take("b", START)
+    pace.take("a", START + 2 * WINDOW)
+
+
+@given(st.lists(st.integers(0, 1500), max_size=80))
+def test_no_time_has_more_than_twice_what_it_may(pauses: list[int]) -> None:
+    """The older window is weighed, not counted: at once there are never more than it may have."""
+    pace, now, taken = Pace(10, WINDOW), START, []
+    for pause in pauses:
+        now += timedelta(seconds=pause / 10)
+        try:
+            pace.take("a", now)
+        except TooManyCertificates:
+            continue
+        taken.append(now)
+    for moment in taken:
+        assert sum(moment - WINDOW < one <= moment for one in taken) <= 20
+        assert sum(moment - WINDOW / 20 < one <= moment for one in taken) <= 11
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paces, "MAX_REMEMBERED", 2)
+    pace = Pace(1, WINDOW)
+    for key in "abc":
+        pace.take(key, START)
+    assert len(pace._counts) == 2
+    with pytest.raises(TooManyCertificates):
+        pace.take("c", START)
