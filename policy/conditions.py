@@ -18,14 +18,14 @@ def offers(socket_type: SocketType, action: Action) -> bool:
 
 def names_anybody(policy: Policy) -> bool:
     """Whether the policy has any entry; one without admits nobody."""
-    return bool(policy.emails or policy.domains)
+    return bool(policy.who.emails or policy.who.domains)
 
 
 def email_listed(policy: Policy, email: EmailAddress) -> bool:
     """Whether the very address is listed."""
-    return email in policy.emails
+    return email in policy.who.emails
 
 
 def domain_listed(policy: Policy, email: EmailAddress) -> bool:
     """Whether the address's domain is listed: label for label, no sub- or superdomain."""
-    return email.domain in policy.domains
+    return email.domain in policy.who.domains

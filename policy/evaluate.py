@@ -8,23 +8,24 @@ gets as far as this is decided on like everybody else.
 """
 
 from policy.conditions import domain_listed, email_listed, names_anybody, offers
+from policy.policy_set import PolicySet
 from policy.types import AccessRequest, Decision, Effect, Reason
 
 
-def evaluate(request: AccessRequest) -> Decision:
+def evaluate(policies: PolicySet, request: AccessRequest) -> Decision:
     """Decide on one request; a deny always says why, an allow names the policies it rests on."""
     socket, email = request.socket, request.identity.email
     if not offers(socket.socket_type, request.action):
         return _deny(Reason.ACTION_NOT_OFFERED)
-    policies = [policy for policy in socket.policies if names_anybody(policy)]
-    if not policies:
+    naming = [policy for policy in policies.policies if names_anybody(policy)]
+    if not naming:
         return _deny(Reason.NO_POLICY)
     if email is None:
         return _deny(Reason.EMAIL_UNVERIFIED)
     if email in socket.blocked:
         return _deny(Reason.PERSON_REVOKED)
-    by_email = [policy for policy in policies if email_listed(policy, email)]
-    by_domain = [policy for policy in policies if domain_listed(policy, email)]
+    by_email = [policy for policy in naming if email_listed(policy, email)]
+    by_domain = [policy for policy in naming if domain_listed(policy, email)]
     reasons = ((Reason.EMAIL_ALLOWED,) if by_email else ()) + (
         (Reason.DOMAIN_ALLOWED,) if by_domain else ()
     )
