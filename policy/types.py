@@ -249,6 +249,8 @@ class Decision:
     sources: tuple[IPNetwork, ...] | None = None
     """The only addresses from which the same request is allowed, aggregated and in order;
     ``None`` if the decision does not rest on the address."""
+    source_ids: tuple[str, ...] = ()
+    """Which address conditions of policies those are, by their ids in ``policy.native``."""
 
     @property
     def allowed(self) -> bool:
@@ -274,4 +276,5 @@ class Grant:
     source_ip: IPAddress
     sources: tuple[IPNetwork, ...] | None = None
     """Where the grant may be used from; ``None`` if from anywhere. See ``Decision.sources``."""
+    source_ids: tuple[str, ...] = ()
     policy_ids: tuple[str, ...] = field(default=())
