@@ -16,6 +16,9 @@
     │   └── LogProofMissing   … or says nothing where a proof is demanded
     ├── BundleRefused         news for this host's sshd that do not hold; nothing was installed
     ├── HostOutOfDate         this host's sshd goes by files that are too old, or missing
+    ├── UnknownName           nothing of yours is called that, or several things are
+    ├── PolicyFaulty          a policy document that breaks the format; nothing was sent
+    ├── DraftKept             an edit that was given up; what was written is still there
     ├── TunnelFailed          a tunnel that cannot be established by trying again
     └── ReaderGone            whoever read our output has gone (exit 141, not a word)
 
@@ -31,6 +34,8 @@ class ClientError(Exception):
 
     reason = "client-error"
     exit_code = 1
+    details: tuple[str, ...] = ()
+    """Lines shown before the sentence: one for each fault of a document."""
 
 
 class InvalidInput(ClientError):
@@ -46,6 +51,9 @@ class GatewayRefused(ClientError):
     """A problem document (RFC 9457); ``reason`` is the gateway's own word where it gave one."""
 
     reason = "gateway-refused"
+
+    faults: tuple[tuple[str, str], ...] = ()
+    """What is wrong with a document, by the gateway: path and message of each fault."""
 
     def __init__(self, message: str, *, status: int, reason: str | None = None) -> None:
         super().__init__(message)
@@ -113,6 +121,24 @@ class BundleRefused(ClientError):
 
 class HostOutOfDate(ClientError):
     reason = "host-out-of-date"
+
+
+class UnknownName(ClientError):
+    reason = "name-unknown"
+
+
+class PolicyFaulty(ClientError):
+    """``details`` are the faults as ``FILE:LINE: path: message``."""
+
+    reason = "policy-document-invalid"
+
+    def __init__(self, message: str, details: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.details = details
+
+
+class DraftKept(ClientError):
+    reason = "draft-kept"
 
 
 class TunnelFailed(ClientError):
