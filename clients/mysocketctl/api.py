@@ -8,13 +8,14 @@ resolver (RFC 6761 §6.3).
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
 import httpx
 
 from clients.mysocketctl.errors import (
+    Fault,
     GatewayRefused,
     GatewayUnreachable,
     InvalidInput,
@@ -201,11 +202,24 @@ def _refusal(response: httpx.Response, document: Json) -> GatewayRefused:
     reason = fields.get("reason") or fields.get("error")
     if response.status_code == 401 and response.request.headers.get("x-access-token"):
         return NotLoggedIn()
-    return GatewayRefused(
+    refusal = GatewayRefused(
         text or f"the gateway answered {response.status_code}",
         status=response.status_code,
         reason=printable(reason, 80) if isinstance(reason, str) else None,
     )
+    refusal.faults = tuple(_faults(fields.get("faults")))
+    return refusal
+
+
+def _faults(listed: Json) -> Iterator[Fault]:
+    for fault in listed if isinstance(listed, list) else []:
+        if isinstance(fault, dict):
+            line = fault.get("line")
+            yield Fault(
+                path=printable(str(fault.get("path") or "")),
+                line=line if isinstance(line, int) else None,
+                message=printable(str(fault.get("message") or "")),
+            )
 
 
 def text_field(document: Json, name: str) -> str:

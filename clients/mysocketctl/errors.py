@@ -25,6 +25,8 @@
 Each carries a stable ``reason`` and a sentence; none is ever shown as a traceback.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
 
 # ruff: noqa: N818 - the names are the tree above, read aloud in `except`
 
@@ -52,8 +54,8 @@ class GatewayRefused(ClientError):
 
     reason = "gateway-refused"
 
-    faults: tuple[tuple[str, str], ...] = ()
-    """What is wrong with a document, by the gateway: path and message of each fault."""
+    faults: "tuple[Fault, ...]" = ()
+    """What is wrong with a document, where the gateway says so."""
 
     def __init__(self, message: str, *, status: int, reason: str | None = None) -> None:
         super().__init__(message)
@@ -127,14 +129,31 @@ class UnknownName(ClientError):
     reason = "name-unknown"
 
 
+class Fault(NamedTuple):
+    """One thing that is wrong with a document."""
+
+    path: str
+    line: int | None
+    """From 1 on; ``None`` where it is not known."""
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
 class PolicyFaulty(ClientError):
     """``details`` are the faults as ``FILE:LINE: path: message``."""
 
     reason = "policy-document-invalid"
 
-    def __init__(self, message: str, details: tuple[str, ...]) -> None:
-        super().__init__(message)
-        self.details = details
+    def __init__(self, name: str, faults: Sequence[Fault]) -> None:
+        many = "a fault" if len(faults) == 1 else f"{len(faults)} faults"
+        super().__init__(f"{many} in {name}; nothing was changed")
+        self.faults = tuple(faults)
+        self.details = tuple(
+            f"{name}: {fault}" if fault.line is None else f"{name}:{fault.line}: {fault}"
+            for fault in faults
+        )
 
 
 class DraftKept(ClientError):

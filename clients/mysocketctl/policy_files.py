@@ -1,0 +1,67 @@
+"""Policy documents in files: read strictly, every fault with its place, before anything is sent.
+
+Everything about the language is imported when a document is read: most commands read none.
+"""
+
+import json
+from typing import TYPE_CHECKING
+
+from clients.mysocketctl.api import Json
+from clients.mysocketctl.errors import Fault, GatewayRefused, InvalidInput, PolicyFaulty
+from clients.mysocketctl.files import read_named, shown_name
+
+if TYPE_CHECKING:
+    from policy.document import PolicyDocument
+
+MAX_DOCUMENT_BYTES = 1 << 20
+"""Longest document read, in bytes."""
+NEEDS_A_CHANGE = frozenset({400, 422})
+"""What the gateway answers to a document that will not do."""
+
+
+def read_policy_file(name: str) -> "PolicyDocument":
+    """The document in the file of that name, ``-`` being standard input.
+
+    Raises:
+        InvalidInput: the file cannot be read, is too large, or is no text.
+        PolicyFaulty: the document breaks the format.
+    """
+    raw = read_named(name, MAX_DOCUMENT_BYTES)
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{shown_name(name)} is not UTF-8") from error
+    return read_policy_text(text, shown_name(name))
+
+
+def read_policy_text(text: str, name: str) -> "PolicyDocument":
+    """The document that ``text`` is; ``name`` is what faults call it. Raises PolicyFaulty."""
+    from policy.document import read_document  # noqa: PLC0415 - see above
+
+    from policy.errors import DocumentError  # noqa: PLC0415
+
+    try:
+        return read_document(text)
+    except DocumentError as error:
+        faults = [Fault(fault.path, fault.line, fault.message) for fault in error.faults]
+        raise PolicyFaulty(name, faults or [Fault("", None, str(error))]) from error
+
+
+def refused_document(error: GatewayRefused, name: str) -> PolicyFaulty | None:
+    """What the gateway finds wrong with a document, as faults; ``None`` if it is something else."""
+    if error.status not in NEEDS_A_CHANGE:
+        return None
+    return PolicyFaulty(name, error.faults or (Fault("", None, str(error)),))
+
+
+def as_yaml(document: Json) -> str:
+    """A stored document as YAML, for people."""
+    import yaml  # noqa: PLC0415 - see above
+
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=False, width=100)
+    assert isinstance(text, str)  # noqa: S101 - there is no stream to write to
+    return text
+
+
+def as_json_text(document: Json) -> str:
+    return json.dumps(document, indent=2) + "\n"
