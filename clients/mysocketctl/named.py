@@ -35,6 +35,24 @@ def find_policy(api: GatewayApi, wanted: str) -> dict[str, Json]:
     raise UnknownName(f"no policy of yours is called {_shown(wanted)}")
 
 
+def policy_id_of(api: GatewayApi, wanted: str) -> str:
+    """The id of the policy with this id or name; an id may be that of a deleted one.
+
+    Raises UnknownName.
+    """
+    try:
+        return str(find_policy(api, wanted).get("id"))
+    except UnknownName:
+        if _UUID.fullmatch(wanted):
+            return wanted
+        raise
+
+
+def with_why(path: str, why: str | None) -> str:
+    """The path of a request without a body, with the reason for the record."""
+    return path if why is None else f"{path}?why={segment(why)}"
+
+
 def all_pages(api: GatewayApi, path: str) -> Iterator[dict[str, Json]]:
     """Every item of a list that the gateway gives page by page."""
     joint = "&" if "?" in path else "?"

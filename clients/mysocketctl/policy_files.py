@@ -3,7 +3,6 @@
 Everything about the language is imported when a document is read: most commands read none.
 """
 
-import json
 from typing import TYPE_CHECKING
 
 from clients.mysocketctl.api import Json
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
 
 MAX_DOCUMENT_BYTES = 1 << 20
 """Longest document read, in bytes."""
-NEEDS_A_CHANGE = frozenset({400, 422})
-"""What the gateway answers to a document that will not do."""
 
 
 def read_policy_file(name: str) -> "PolicyDocument":
@@ -26,12 +23,25 @@ def read_policy_file(name: str) -> "PolicyDocument":
         InvalidInput: the file cannot be read, is too large, or is no text.
         PolicyFaulty: the document breaks the format.
     """
-    raw = read_named(name, MAX_DOCUMENT_BYTES)
+    return read_policy_text(read_text(name, MAX_DOCUMENT_BYTES), shown_name(name))
+
+
+def read_source(name: str) -> tuple[dict[str, Json], str]:
+    """The same as the API takes it, once it is known to be sound; and how to call the file.
+
+    It is sent as it was written, so that what only the gateway can find has a line, too.
+    """
+    text = read_text(name, MAX_DOCUMENT_BYTES)
+    read_policy_text(text, shown_name(name))
+    return {"policy_text": text}, shown_name(name)
+
+
+def read_text(name: str, most: int) -> str:
+    """A named file of at most so many bytes. Raises InvalidInput."""
     try:
-        text = raw.decode("utf-8")
+        return read_named(name, most).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{shown_name(name)} is not UTF-8") from error
-    return read_policy_text(text, shown_name(name))
 
 
 def read_policy_text(text: str, name: str) -> "PolicyDocument":
@@ -48,10 +58,8 @@ def read_policy_text(text: str, name: str) -> "PolicyDocument":
 
 
 def refused_document(error: GatewayRefused, name: str) -> PolicyFaulty | None:
-    """What the gateway finds wrong with a document, as faults; ``None`` if it is something else."""
-    if error.status not in NEEDS_A_CHANGE:
-        return None
-    return PolicyFaulty(name, error.faults or (Fault("", None, str(error)),))
+    """What the gateway finds wrong with a document; ``None`` if it refuses something else."""
+    return PolicyFaulty(name, error.faults) if error.faults else None
 
 
 def as_yaml(document: Json) -> str:
@@ -61,7 +69,3 @@ def as_yaml(document: Json) -> str:
     text = yaml.safe_dump(document, sort_keys=False, allow_unicode=False, width=100)
     assert isinstance(text, str)  # noqa: S101 - there is no stream to write to
     return text
-
-
-def as_json_text(document: Json) -> str:
-    return json.dumps(document, indent=2) + "\n"
