@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "policy": ("policy",),
     "ca": ("ca",),
     "proxy": ("proxy", "policy.types", "policy.addresses", "policy.errors"),
-    "clients": ("clients", "ca.formats"),
+    "clients": ("clients", "ca.formats", "policy"),
     "templates": ("templates",),
     "idp_gateway": ("idp_gateway", "ca", "policy", "templates"),
 }

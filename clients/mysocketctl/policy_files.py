@@ -62,10 +62,21 @@ def refused_document(error: GatewayRefused, name: str) -> PolicyFaulty | None:
     return PolicyFaulty(name, error.faults) if error.faults else None
 
 
+_ORDER = ("version", "action", "condition", "who", "where", "when", "deny", "prefix_lists")
+"""How documents are written; what is not among these comes after them."""
+
+
 def as_yaml(document: Json) -> str:
     """A stored document as YAML, for people."""
     import yaml  # noqa: PLC0415 - see above
 
-    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=False, width=100)
+    text = yaml.safe_dump(_in_order(document), sort_keys=False, allow_unicode=False, width=100)
     assert isinstance(text, str)  # noqa: S101 - there is no stream to write to
     return text
+
+
+def _in_order(value: Json) -> Json:
+    if not isinstance(value, dict):
+        return value
+    known = [name for name in _ORDER if name in value]
+    return {name: _in_order(value[name]) for name in dict.fromkeys([*known, *value])}

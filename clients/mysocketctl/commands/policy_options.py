@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from clients.mysocketctl.api import Json
-from clients.mysocketctl.commands.typed import NAME, WHY
+from clients.mysocketctl.commands.typed import LIST_FILE, NAME, WHY
 from clients.mysocketctl.errors import GatewayRefused
 from clients.mysocketctl.policy_files import as_yaml, refused_document
 from clients.mysocketctl.tables import show_pairs
@@ -17,6 +17,14 @@ FILE = click.argument("file", metavar="FILE")
 WHY_OPTION = click.option("--why", type=WHY, help="For the history.")
 ORG_WIDE = click.option(
     "--org-wide/--not-org-wide", default=None, help="Whether it is on every socket of yours."
+)
+
+LISTS = click.option(
+    "--prefix-list",
+    "lists",
+    multiple=True,
+    type=LIST_FILE,
+    help="What a list that the document names has; repeatable.",
 )
 
 

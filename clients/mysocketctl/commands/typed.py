@@ -112,6 +112,34 @@ class WordType(click.ParamType[Any]):
         return str(value)
 
 
+class CountryType(click.ParamType[Any]):
+    """ISO 3166-1 alpha-2, in capitals."""
+
+    name = "country"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value).upper()
+        if not (len(text) == 2 and text.isascii() and text.isalpha()):
+            self.fail(f"not a country of two letters: {printable(text, 40)!r}", param, ctx)
+        return text
+
+
+class ListFileType(click.ParamType[Any]):
+    """``NAME=FILE``."""
+
+    name = "name=file"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        name, _, file = str(value).partition("=")
+        if not file or not _WORD.fullmatch(name):
+            self.fail(f"not <list>=<file>: {printable(str(value), 60)!r}", param, ctx)
+        return name, file
+
+
 NAME = TextType(255)
 WHY = TextType(1000)
 MOMENT = MomentType()
@@ -119,3 +147,5 @@ ADDRESS = AddressType()
 EMAIL = EmailType()
 GROUP = GroupType()
 WORD = WordType()
+COUNTRY = CountryType()
+LIST_FILE = ListFileType()

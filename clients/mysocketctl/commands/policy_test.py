@@ -1,0 +1,68 @@
+"""``mysocketctl policy test`` and ``schema``: what needs no gateway and no login."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from clients.mysocketctl.commands.options import json_option
+from clients.mysocketctl.commands.policy_options import LISTS
+from clients.mysocketctl.errors import PolicyFaulty
+from clients.mysocketctl.files import shown_name
+from clients.mysocketctl.names import printable
+from clients.mysocketctl.offline import failed_cases, read_lists
+from clients.mysocketctl.policy_files import read_policy_file
+from clients.mysocketctl.tables import show_json
+
+
+@click.command()
+@click.argument("files", metavar="FILE…", nargs=-1, required=True)
+@LISTS
+@json_option
+def test(files: Sequence[str], lists: Sequence[tuple[str, str]], *, as_json: bool) -> int:
+    """Run the cases of documents on the documents alone: no gateway, no login.
+
+    The exit code is 0 if every case comes out as expected, 1 if one does not or a document has a
+    fault.
+    """
+    known = read_lists(lists)
+    report = [_tested(name, known) for name in files]
+    if as_json:
+        show_json(report)
+    else:
+        _show(report)
+    return int(any(one["faults"] or one["failed"] for one in report))
+
+
+def _tested(name: str, lists: dict[str, Any]) -> dict[str, Any]:
+    """What came out of one file."""
+    report: dict[str, Any] = {"file": shown_name(name), "cases": 0, "faults": [], "failed": []}
+    try:
+        document = read_policy_file(name)
+    except PolicyFaulty as error:
+        return report | {"faults": [fault._asdict() for fault in error.faults]}
+    failed = failed_cases(document, lists)
+    return report | {"cases": len(document.expect), "failed": failed}
+
+
+def _show(report: Sequence[dict[str, Any]]) -> None:
+    for one in report:
+        for fault in one["faults"]:
+            place = one["file"] if fault["line"] is None else f"{one['file']}:{fault['line']}"
+            path = f"{fault['path']}: " if fault["path"] else ""
+            click.echo(printable(f"{place}: {path}{fault['message']}", 1000))
+        for case in one["failed"]:
+            click.echo(printable(f"{one['file']}: {case['path']}: {case['message']}", 1000))
+    cases = sum(one["cases"] for one in report)
+    failed = sum(len(one["failed"]) for one in report)
+    faulty = sum(bool(one["faults"]) for one in report)
+    said = f"{cases} cases, {failed} failed" if failed else f"{cases} cases, all as expected"
+    click.echo(said + (f"; {faulty} documents have faults" if faulty else ""))
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of policy documents, for editors and other programs."""
+    from policy.schema import json_schema  # noqa: PLC0415 - most commands need none
+
+    show_json(json_schema())
