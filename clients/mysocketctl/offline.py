@@ -13,6 +13,7 @@ from clients.mysocketctl.policy_files import read_text
 
 if TYPE_CHECKING:
     from policy.document import PolicyDocument
+
     from policy.types import IPNetwork
 
 ASSURANCES = ("self-asserted", "local-password", "provider-verified")
