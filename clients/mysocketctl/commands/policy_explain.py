@@ -16,7 +16,7 @@ from clients.mysocketctl.commands.typed import (
     GROUP,
     MOMENT,
     NAME,
-    WORD,
+    PROVIDER,
 )
 from clients.mysocketctl.errors import InvalidInput
 from clients.mysocketctl.named import find_socket
@@ -31,13 +31,13 @@ from clients.mysocketctl.tables import show_json
 @click.option("--file", metavar="FILE", help="By this document alone: no gateway, no login.")
 @click.option("--decision", type=IDENTIFIER, help="Why this was decided, as in audit decisions.")
 @click.option("--as", "email", type=EMAIL, help="Who asks.")
-@click.option("--provider", type=WORD, help="Where they logged in.")
+@click.option("--provider", type=PROVIDER, help="Where they logged in.")
 @click.option("--group", "groups", multiple=True, type=GROUP, help="They are in; repeatable.")
 @click.option("--assurance", type=click.Choice(ASSURANCES), help="How their email was verified.")
 @click.option("--service-account", type=NAME, help="A program asks, of this name.")
 @click.option("--from", "source", type=ADDRESS, help="Their address; else your own.")
 @click.option("--country", type=COUNTRY, help="Where that is; else as the gateway knows it.")
-@click.option("--asn", type=click.IntRange(0, 2**32 - 1), help="… and in which network.")
+@click.option("--asn", type=click.IntRange(1, 2**32 - 1), help="… and in which network.")
 @click.option("--at", type=MOMENT, help="When, with an offset: 2026-03-01T09:00:00+01:00.")
 @click.option("--action", type=click.Choice(["http", "tls", "ssh"]), help="What for.")
 @click.option("--client-proof", is_flag=True, default=None, help="They prove to have the key.")

@@ -7,7 +7,7 @@ import click
 from clients.mysocketctl.api import Json, object_list, segment
 from clients.mysocketctl.commands.options import json_option, logged_in, say_if_not_in_force
 from clients.mysocketctl.commands.policy_options import WHY_OPTION, faults_of, said
-from clients.mysocketctl.commands.typed import NAME, WORD
+from clients.mysocketctl.commands.typed import LIST_NAME, NAME
 from clients.mysocketctl.files import shown_name
 from clients.mysocketctl.named import with_why
 from clients.mysocketctl.policy_files import read_text
@@ -16,7 +16,7 @@ from clients.mysocketctl.tables import show_json, show_pairs, show_table
 MAX_FILE_BYTES = 8 << 20
 """Longest range file read; the largest published ones have about 5 MB."""
 _COLUMNS = ["name", "count", "version", "updated_at", "by", "source", "why"]
-_NAME = click.argument("name", metavar="NAME", type=WORD)
+_NAME = click.argument("name", metavar="NAME", type=LIST_NAME)
 
 
 @click.group(name="prefix-list")

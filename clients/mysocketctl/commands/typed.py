@@ -13,6 +13,7 @@ _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
 _WORD = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
+_LIST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 
 
 class TextType(click.ParamType[Any]):
@@ -101,14 +102,17 @@ class GroupType(click.ParamType[Any]):
 
 
 class WordType(click.ParamType[Any]):
-    """A lower-case word of letters, digits and hyphens, as providers and lists are called."""
+    """One word of a few characters, as providers and prefix lists are called."""
 
     name = "word"
 
+    def __init__(self, pattern: re.Pattern[str], characters: str) -> None:
+        self._pattern, self._characters = pattern, characters
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if not _WORD.fullmatch(str(value)):
+        if not self._pattern.fullmatch(str(value)):
             shown = printable(str(value), 60)
-            self.fail(f"not a word of a-z, 0-9 and hyphens: {shown!r}", param, ctx)
+            self.fail(f"not a word of {self._characters}: {shown!r}", param, ctx)
         return str(value)
 
 
@@ -135,7 +139,7 @@ class ListFileType(click.ParamType[Any]):
         if isinstance(value, tuple):
             return value
         name, _, file = str(value).partition("=")
-        if not file or not _WORD.fullmatch(name):
+        if not file or not _LIST_NAME.fullmatch(name):
             self.fail(f"not <list>=<file>: {printable(str(value), 60)!r}", param, ctx)
         return name, file
 
@@ -146,6 +150,7 @@ MOMENT = MomentType()
 ADDRESS = AddressType()
 EMAIL = EmailType()
 GROUP = GroupType()
-WORD = WordType()
+PROVIDER = WordType(_WORD, "a-z, 0-9 and hyphens")
+LIST_NAME = WordType(_LIST_NAME, "letters, digits, dots, hyphens and underscores")
 COUNTRY = CountryType()
 LIST_FILE = ListFileType()
