@@ -4,6 +4,8 @@ Imported only by the commands that need it, and the language itself only when th
 """
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from clients.mysocketctl.api import Json
@@ -14,7 +16,7 @@ from clients.mysocketctl.policy_files import read_text
 if TYPE_CHECKING:
     from policy.document import PolicyDocument
 
-    from policy.types import IPNetwork
+    from policy.types import AccessRequest, Identity, IPNetwork, Policy
 
 ASSURANCES = ("self-asserted", "local-password", "provider-verified")
 """The words of ``policy.types.Assurance``, weakest first."""
@@ -52,5 +54,70 @@ def failed_cases(document: "PolicyDocument", lists: Lists) -> list[dict[str, Jso
 def explained_offline(
     document: "PolicyDocument", question: dict[str, Json], lists: Lists
 ) -> dict[str, Json]:
-    """What the gateway would answer to ``question`` by this document alone."""
-    return {}
+    """What the gateway would answer to ``question`` by this document alone.
+
+    Raises:
+        InvalidInput: the document looks at addresses and ``question`` has none.
+    """
+    from policy.explain import explain  # noqa: PLC0415 - see above
+
+    from policy.policy_set import PolicySet  # noqa: PLC0415
+
+    policy = document.policy("document", "document")
+    if "from" not in question and _looks_at_addresses(policy):
+        raise InvalidInput("the document looks at addresses: say --from")
+    explanation = explain(PolicySet.build([policy], lists), _request(policy, question))
+    return {
+        "effect": explanation.decision.effect.value,
+        "explanation": explanation.to_json(),
+        "text": list(explanation.text()),
+    }
+
+
+def _looks_at_addresses(policy: "Policy") -> bool:
+    places = [policy.where, *(rule.where for rule in policy.denies if rule.where is not None)]
+    return any(where.prefixes or where.prefix_lists for where in places)
+
+
+def _request(policy: "Policy", question: dict[str, Json]) -> "AccessRequest":
+    """The question as somebody who logs in and comes at that very moment."""
+    from policy.types import AccessRequest, Action, Socket, SocketType  # noqa: PLC0415 - see above
+
+    given = question.get("action")
+    action = Action(given) if given else min(policy.actions, key=list(Action).index)
+    at = datetime.fromisoformat(question["at"]) if "at" in question else datetime.now(UTC)
+    return AccessRequest(
+        identity=_identity(question, at),
+        socket=Socket(
+            socket_id="document",
+            dns_name="document",
+            socket_type=SocketType.HTTP if action is Action.HTTP else SocketType.TLS,
+            epoch=1,
+            identity_required=True,
+        ),
+        action=action,
+        source_ip=ip_address(question.get("from", "127.0.0.1")),
+        country=question.get("country"),
+        asn=question.get("asn"),
+        client_proof=bool(question.get("client_proof")),
+        at=at,
+    )
+
+
+def _identity(question: dict[str, Json], at: datetime) -> "Identity":
+    from policy.addresses import EmailAddress  # noqa: PLC0415 - see above
+    from policy.names import GroupName  # noqa: PLC0415
+    from policy.types import Assurance, Identity  # noqa: PLC0415
+
+    email = question.get("as")
+    return Identity(
+        issuer="",
+        subject=email or "",
+        provider=question.get("provider", ""),
+        email=EmailAddress.parse(email) if email else None,
+        name="",
+        assurance=Assurance(question.get("assurance", Assurance.PROVIDER_VERIFIED)),
+        groups=frozenset(map(GroupName.parse, question.get("groups", ()))),
+        service_account=question.get("service_account"),
+        authenticated_at=at,
+    )
