@@ -84,7 +84,9 @@ def _request(policy: "Policy", question: dict[str, Json]) -> "AccessRequest":
     from policy.types import AccessRequest, Action, Socket, SocketType  # noqa: PLC0415 - see above
 
     given = question.get("action")
-    action = Action(given) if given else min(policy.actions, key=list(Action).index)
+    action = (
+        Action(given) if given else min(policy.actions, key=list(Action).index, default=Action.HTTP)
+    )
     at = datetime.fromisoformat(question["at"]) if "at" in question else datetime.now(UTC)
     return AccessRequest(
         identity=_identity(question, at),

@@ -37,7 +37,7 @@ from clients.mysocketctl.tables import show_json
 @json_option
 @click.pass_context
 def edit(
-    context: click.Context, wanted: str, file: str | None, *, as_json: bool, **given: Any
+    context: click.Context, /, wanted: str, file: str | None, *, as_json: bool, **given: Any
 ) -> None:
     """Change a policy: in $EDITOR, by a file, or only its name and description.
 
