@@ -112,13 +112,15 @@ def _identity(question: dict[str, Json], at: datetime) -> "Identity":
     from policy.types import Assurance, Identity  # noqa: PLC0415
 
     email = question.get("as")
+    by_password = question.get("provider") == "local"
+    usual = Assurance.LOCAL_PASSWORD if by_password else Assurance.PROVIDER_VERIFIED
     return Identity(
         issuer="",
         subject=email or "",
         provider=question.get("provider", ""),
         email=EmailAddress.parse(email) if email else None,
         name="",
-        assurance=Assurance(question.get("assurance", Assurance.PROVIDER_VERIFIED)),
+        assurance=Assurance(question.get("assurance", usual)),
         groups=frozenset(map(GroupName.parse, question.get("groups", ()))),
         service_account=question.get("service_account"),
         authenticated_at=at,
