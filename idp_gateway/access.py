@@ -19,6 +19,7 @@ from idp_gateway.store import Store
 from policy.addresses import EmailAddress
 from policy.evaluate import evaluate
 from policy.names import GroupName
+from policy.policy_set import PolicySet
 from policy.types import (
     AccessRequest,
     Action,
@@ -127,6 +128,13 @@ def admits(door: GuardedSocket, asked: Asked, *, at: datetime) -> bool:
     letting them in. Nothing is recorded and nothing can be made from the answer.
     """
     return evaluate(door.policies, asked.of(door.socket, at)).allowed
+
+
+def what_if(policies: PolicySet, request: AccessRequest) -> Decision:
+    """What these policies would decide on a request, past or imagined. As with ``admits`` nothing
+    is recorded and nothing can be made from the answer.
+    """
+    return evaluate(policies, request)
 
 
 def grant(
