@@ -141,6 +141,14 @@ class Fault(NamedTuple):
         return f"{self.path}: {self.message}" if self.path else self.message
 
 
+def placed(name: str, faults: Sequence[Fault]) -> list[str]:
+    """A line for each, as compilers write them; ``name`` is the file's."""
+    return [
+        f"{name}: {fault}" if fault.line is None else f"{name}:{fault.line}: {fault}"
+        for fault in faults
+    ]
+
+
 class PolicyFaulty(ClientError):
     """``details`` are the faults as ``FILE:LINE: path: message``."""
 
@@ -150,10 +158,7 @@ class PolicyFaulty(ClientError):
         many = "a fault" if len(faults) == 1 else f"{len(faults)} faults"
         super().__init__(f"{many} in {name}; nothing was changed")
         self.faults = tuple(faults)
-        self.details = tuple(
-            f"{name}: {fault}" if fault.line is None else f"{name}:{fault.line}: {fault}"
-            for fault in faults
-        )
+        self.details = tuple(placed(name, faults))
 
 
 class DraftKept(ClientError):

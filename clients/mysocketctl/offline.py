@@ -9,14 +9,13 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from clients.mysocketctl.api import Json
-from clients.mysocketctl.errors import InvalidInput
+from clients.mysocketctl.errors import Fault, InvalidInput
 from clients.mysocketctl.files import shown_name
 from clients.mysocketctl.policy_files import read_text
 
 if TYPE_CHECKING:
     from policy.document import PolicyDocument
-
-    from policy.types import AccessRequest, Identity, IPNetwork, Policy
+    from policy.types import AccessRequest, IPNetwork, Policy
 
 ASSURANCES = ("self-asserted", "local-password", "provider-verified")
 """The words of ``policy.types.Assurance``, weakest first."""
@@ -28,9 +27,8 @@ def read_lists(named: Sequence[tuple[str, str]]) -> Lists:
     """The prefix lists in files, by name. Raises InvalidInput."""
     if not named:
         return {}
-    from policy.prefix_files import read_prefixes  # noqa: PLC0415
-
     from policy.errors import PolicyError  # noqa: PLC0415 - see above
+    from policy.prefix_files import read_prefixes  # noqa: PLC0415
 
     lists: Lists = {}
     for name, file in named:
@@ -41,14 +39,18 @@ def read_lists(named: Sequence[tuple[str, str]]) -> Lists:
     return lists
 
 
-def failed_cases(document: "PolicyDocument", lists: Lists) -> list[dict[str, Json]]:
+def failed_cases(document: "PolicyDocument", lists: Lists) -> list[Fault]:
     """The cases of a document that come out otherwise than it expects."""
     from policy.expectations import failures  # noqa: PLC0415 - see above
 
-    return [
-        {"path": f"expect[{failure.case}]", "message": failure.message}
-        for failure in failures(document, lists)
-    ]
+    found = []
+    for failure in failures(document, lists):
+        case, decision = failure.case, failure.decision
+        title = f"{case.name}: " if case.name else ""
+        wanted = ("allow" if case.allow else "deny") + (f" ({case.reason})" if case.reason else "")
+        got = f"{decision.effect} ({', '.join(decision.reasons)})"
+        found.append(Fault(case.path, case.line, f"{title}expected {wanted}, came out as {got}"))
+    return found
 
 
 def explained_offline(
@@ -60,7 +62,6 @@ def explained_offline(
         InvalidInput: the document looks at addresses and ``question`` has none.
     """
     from policy.explain import explain  # noqa: PLC0415 - see above
-
     from policy.policy_set import PolicySet  # noqa: PLC0415
 
     policy = document.policy("document", "document")
@@ -80,48 +81,27 @@ def _looks_at_addresses(policy: "Policy") -> bool:
 
 
 def _request(policy: "Policy", question: dict[str, Json]) -> "AccessRequest":
-    """The question as somebody who logs in and comes at that very moment."""
-    from policy.types import AccessRequest, Action, Socket, SocketType  # noqa: PLC0415 - see above
+    """The question as a case would ask it: by somebody who logs in and comes at that moment."""
+    from policy.addresses import EmailAddress  # noqa: PLC0415 - see above
+    from policy.expectations import DEFAULT_FROM, Expectation  # noqa: PLC0415
+    from policy.names import GroupName  # noqa: PLC0415
+    from policy.types import Action, Assurance  # noqa: PLC0415
 
-    given = question.get("action")
-    action = (
-        Action(given) if given else min(policy.actions, key=list(Action).index, default=Action.HTTP)
-    )
-    at = datetime.fromisoformat(question["at"]) if "at" in question else datetime.now(UTC)
-    return AccessRequest(
-        identity=_identity(question, at),
-        socket=Socket(
-            socket_id="document",
-            dns_name="document",
-            socket_type=SocketType.HTTP if action is Action.HTTP else SocketType.TLS,
-            epoch=1,
-            identity_required=True,
-        ),
-        action=action,
-        source_ip=ip_address(question.get("from", "127.0.0.1")),
+    usual = next((one for one in Action if one in policy.actions), Action.HTTP)
+    by_password = question.get("provider") == "local"
+    assurance = Assurance.LOCAL_PASSWORD if by_password else Assurance.PROVIDER_VERIFIED
+    email = question.get("as")
+    return Expectation(
+        email=EmailAddress.parse(email) if email else None,
+        provider=question.get("provider", ""),
+        groups=frozenset(map(GroupName.parse, question.get("groups", ()))),
+        assurance=Assurance(question.get("assurance", assurance)),
+        service_account=question.get("service_account"),
+        source_ip=ip_address(question.get("from", DEFAULT_FROM)),
+        at=datetime.fromisoformat(question["at"]) if "at" in question else datetime.now(UTC),
+        action=Action(question.get("action", usual)),
         country=question.get("country"),
         asn=question.get("asn"),
         client_proof=bool(question.get("client_proof")),
-        at=at,
-    )
-
-
-def _identity(question: dict[str, Json], at: datetime) -> "Identity":
-    from policy.addresses import EmailAddress  # noqa: PLC0415 - see above
-    from policy.names import GroupName  # noqa: PLC0415
-    from policy.types import Assurance, Identity  # noqa: PLC0415
-
-    email = question.get("as")
-    by_password = question.get("provider") == "local"
-    usual = Assurance.LOCAL_PASSWORD if by_password else Assurance.PROVIDER_VERIFIED
-    return Identity(
-        issuer="",
-        subject=email or "",
-        provider=question.get("provider", ""),
-        email=EmailAddress.parse(email) if email else None,
-        name="",
-        assurance=Assurance(question.get("assurance", usual)),
-        groups=frozenset(map(GroupName.parse, question.get("groups", ()))),
-        service_account=question.get("service_account"),
-        authenticated_at=at,
-    )
+        allow=True,
+    ).request()

@@ -7,7 +7,7 @@ import click
 
 from clients.mysocketctl.commands.options import json_option
 from clients.mysocketctl.commands.policy_options import LISTS
-from clients.mysocketctl.errors import PolicyFaulty
+from clients.mysocketctl.errors import Fault, PolicyFaulty, placed
 from clients.mysocketctl.files import shown_name
 from clients.mysocketctl.names import printable
 from clients.mysocketctl.offline import failed_cases, read_lists
@@ -42,17 +42,13 @@ def _tested(name: str, lists: dict[str, Any]) -> dict[str, Any]:
     except PolicyFaulty as error:
         return report | {"faults": [fault._asdict() for fault in error.faults]}
     failed = failed_cases(document, lists)
-    return report | {"cases": len(document.expect), "failed": failed}
+    return report | {"cases": len(document.expect), "failed": [case._asdict() for case in failed]}
 
 
 def _show(report: Sequence[dict[str, Any]]) -> None:
     for one in report:
-        for fault in one["faults"]:
-            place = one["file"] if fault["line"] is None else f"{one['file']}:{fault['line']}"
-            path = f"{fault['path']}: " if fault["path"] else ""
-            click.echo(printable(f"{place}: {path}{fault['message']}", 1000))
-        for case in one["failed"]:
-            click.echo(printable(f"{one['file']}: {case['path']}: {case['message']}", 1000))
+        for said in placed(one["file"], [Fault(**it) for it in one["faults"] + one["failed"]]):
+            click.echo(printable(said, 1000))
     cases = sum(one["cases"] for one in report)
     failed = sum(len(one["failed"]) for one in report)
     faulty = sum(bool(one["faults"]) for one in report)
