@@ -68,6 +68,8 @@ def edit(
             result = accept(text)
         except PolicyFaulty as error:
             top = _faults_on_top(error)
+        except KeyboardInterrupt as error:
+            raise DraftKept(f"interrupted; the draft is kept: {draft}") from error
         except ClientError as error:
             error.details = (*error.details, f"the draft is kept: {draft}")
             raise

@@ -47,7 +47,6 @@ def read_text(name: str, most: int) -> str:
 def read_policy_text(text: str, name: str) -> "PolicyDocument":
     """The document that ``text`` is; ``name`` is what faults call it. Raises PolicyFaulty."""
     from policy.document import read_document  # noqa: PLC0415 - see above
-
     from policy.errors import DocumentError  # noqa: PLC0415
 
     try:
@@ -70,7 +69,13 @@ def as_yaml(document: Json) -> str:
     """A stored document as YAML, for people."""
     import yaml  # noqa: PLC0415 - see above
 
-    text = yaml.safe_dump(_in_order(document), sort_keys=False, allow_unicode=False, width=100)
+    text = yaml.safe_dump(
+        _in_order(document),
+        sort_keys=False,
+        allow_unicode=False,  # nothing in a document drives the terminal
+        default_flow_style=None,  # lists of plain values stay on one line
+        width=100,
+    )
     assert isinstance(text, str)  # noqa: S101 - there is no stream to write to
     return text
 

@@ -70,7 +70,7 @@ def test_policies_are_listed_and_shown(ctl: Ctl, asked: list[Any]) -> None:
     assert json.loads(ctl.run("policy", "ls", "--json", "--socket", "wiki").stdout) == [stored()]
     for name in ("office", ID, ID.upper()):
         shown = ctl.run("policy", "show", name).stdout.decode()
-        assert "- alice@example.com" in shown
+        assert "email: [alice@example.com]" in shown
         assert "time_of_day_after: '18:00'" in shown
     assert b"ticket 12" in ctl.run("policy", "history", "office").stdout
     assert b"v: 2" in ctl.run("policy", "show", "office", "--version", "2").stdout
@@ -106,6 +106,54 @@ def test_a_policy_is_made_of_a_file_and_attached(ctl: Ctl, asked: list[Any], fil
     ]
     done = ctl.run("policy", "create", "--name", "office", "-", stdin=GOOD.encode())
     assert asked[-1][2] == {"name": "office", "policy_text": GOOD}
+
+
+def test_a_policy_that_cannot_be_attached_is_there_all_the_same(
+    ctl: Ctl, asked: list[Any], gateway: WireGateway, file: str
+) -> None:
+    problem = {"detail": "It asks for nobody.", "reason": "policy-without-authentication"}
+    gateway.refuse[f"PUT /policy/{ID}/socket"] = (400, json.dumps(problem).encode())
+    done = ctl.run("policy", "create", "--name", "office", "--socket", "wiki", file)
+    assert done.returncode == 1
+    assert done.stderr.decode().splitlines() == [
+        "policy office is made, but attached nowhere",
+        "mysocketctl: It asks for nobody. (policy-without-authentication)",
+    ]
+
+
+def test_a_decision_is_explained_by_its_id(
+    ctl: Ctl, asked: list[Any], gateway: WireGateway
+) -> None:
+    path = f"GET /audit/decisions/{ID}"
+    gateway.refuse[path] = (200, b'{"text": ["deny", "  no \\u001b[31mred"], "effect": "deny"}')
+    done = ctl.run("policy", "explain", "--decision", ID)
+    assert (done.returncode, done.stdout) == (0, b"deny\n  no [31mred\n")
+    gateway.refuse[path] = (200, b'{"effect": "deny", "reasons": ["not-on-list"]}')
+    assert b"not-on-list" in ctl.run("policy", "explain", "--decision", ID).stdout
+
+
+def test_explain_asks_about_somebody(ctl: Ctl, asked: list[Any], gateway: WireGateway) -> None:
+    gateway.refuse["POST /policies/explain"] = (200, b'{"text": ["allow"], "effect": "allow"}')
+    done = ctl.run(
+        *("policy", "explain", "--socket", "wiki", "--as", "A@example.com", "--provider", "google"),
+        *("--group", "google:corp.test", "--from", "2001:DB8::1", "--country", "nl", "--asn", "7"),
+        *("--at", "2026-03-01T09:00:00+01:00", "--action", "http", "--client-proof"),
+        *("--assurance", "local-password"),
+    )
+    assert (done.returncode, done.stdout) == (0, b"allow\n"), done
+    assert asked[-1][2] == {
+        "socket": "s-1",
+        "as": "a@example.com",
+        "provider": "google",
+        "groups": ["google:corp.test"],
+        "from": "2001:db8::1",
+        "country": "NL",
+        "asn": 7,
+        "at": "2026-03-01T08:00:00+00:00",
+        "action": "http",
+        "client_proof": True,
+        "assurance": "local-password",
+    }
 
 
 def test_attach_detach_delete_and_rollback(ctl: Ctl, asked: list[Any]) -> None:
@@ -242,7 +290,7 @@ def test_diff_says_who_gains_and_who_loses(
     done = ctl.run(*words)
     assert (done.returncode, done.stderr) == (0, b""), done
     said = done.stdout.decode()
-    assert "would gain access: 1 people, 4 requests" in said
+    assert "would gain access: 1 person, 4 requests" in said
     assert "would lose access: 2 people, 12 requests" in said
     assert "https://idp.test 7" in said
     assert asked[-1][2] == {"policy_id": ID, "days": 7, "policy_text": GOOD}

@@ -87,7 +87,7 @@ def test_every_fault_has_its_line_and_the_others_are_still_tested(
     assert sorted(fault.partition(": ")[0] for fault in faults) == [
         f"{bad}:{line}" for line in (2, 3, 4)
     ]
-    assert summary == "2 cases, all as expected; 1 documents have faults"
+    assert summary == "2 cases, all as expected; with faults: 1 document"
 
 
 @pytest.mark.parametrize(

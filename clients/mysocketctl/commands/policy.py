@@ -22,7 +22,7 @@ from clients.mysocketctl.commands.policy_options import (
 from clients.mysocketctl.commands.policy_test import schema, test
 from clients.mysocketctl.commands.policy_versions import history, rollback
 from clients.mysocketctl.commands.typed import NAME, WHY
-from clients.mysocketctl.errors import InvalidInput
+from clients.mysocketctl.errors import ClientError
 from clients.mysocketctl.named import all_pages, find_policy, find_socket, with_why
 from clients.mysocketctl.policy_files import as_yaml, read_source
 from clients.mysocketctl.tables import show_json, show_table
@@ -110,8 +110,12 @@ def create(
         ids = [str(find_socket(api, wanted).get("socket_id")) for wanted in sockets]
         with faults_of(name):
             made = api.post("/policies", said(given) | text)
-        if ids:
-            made["socket_ids"] = _attach(api, made, "add", ids, given["why"])
+        try:
+            if ids:
+                made["socket_ids"] = _attach(api, made, "add", ids, given["why"])
+        except ClientError as error:
+            error.details = (f"policy {given['name']} is made, but attached nowhere",)
+            raise
         say_if_not_in_force(api)
     show_json(made) if as_json else show_policy(made)
 
@@ -161,8 +165,6 @@ def _change_sockets(
         found = find_policy(api, wanted)
         named = [find_socket(api, one) for one in sockets]
         ids = [str(one.get("socket_id")) for one in named]
-        if found.get("org_wide"):
-            raise InvalidInput(f"policy {found.get('name')} is on every socket already")
         _attach(api, found, action, ids, why)
         say_if_not_in_force(api)
     word = {"add": "attached to", "remove": "detached from"}[action]

@@ -14,7 +14,7 @@ from clients.mysocketctl.commands.typed import NAME
 from clients.mysocketctl.errors import InvalidInput, ProtocolViolation
 from clients.mysocketctl.named import find_policy, find_socket
 from clients.mysocketctl.policy_files import read_source
-from clients.mysocketctl.tables import show_json, show_table
+from clients.mysocketctl.tables import counted, show_json, show_table
 
 LOSS = 3
 """Exit code of ``--fail-on-loss``."""
@@ -112,11 +112,14 @@ def _progress() -> Iterator[_Progress]:
 def _show(result: dict[str, Json]) -> None:
     since, until = result.get("since"), result.get("until")
     click.echo(f"{result.get('records')} recorded requests from {since} to {until}")
-    for member, word in (("gain", "gain"), ("lose", "lose")):
-        entries = object_list(result.get(member) or [])
+    for word in ("gain", "lose"):
+        entries = object_list(result.get(word) or [])
         requests = sum(one["count"] for one in entries if isinstance(one.get("count"), int))
         people = len({_who(one) for one in entries})
-        click.echo(f"\nwould {word} access: {people} people, {requests} requests")
+        click.echo(
+            f"\nwould {word} access: {counted(people, 'person', 'people')},"
+            f" {counted(requests, 'request')}"
+        )
         if entries:
             show_table(_COLUMNS, [_row(one) for one in entries])
     if result.get("truncated"):

@@ -23,7 +23,7 @@ from clients.mysocketctl.named import find_socket
 from clients.mysocketctl.names import printable
 from clients.mysocketctl.offline import ASSURANCES, explained_offline, read_lists
 from clients.mysocketctl.policy_files import read_policy_file
-from clients.mysocketctl.tables import show_json
+from clients.mysocketctl.tables import show_json, show_pairs
 
 
 @click.command()
@@ -62,9 +62,11 @@ def explain(context: click.Context, /, *, as_json: bool, **given: Any) -> None:
         answer = _asked(context, given, question)
     if as_json:
         show_json(answer)
-    else:
-        for line in answer.get("text") or []:
+    elif answer.get("text"):
+        for line in answer["text"]:
             click.echo(_line(str(line)))
+    else:  # a decision about this person on somebody else's socket: what they may know
+        show_pairs(answer.items())
 
 
 def _question(given: dict[str, Any]) -> dict[str, Json]:

@@ -12,7 +12,7 @@ from clients.mysocketctl.files import shown_name
 from clients.mysocketctl.names import printable
 from clients.mysocketctl.offline import failed_cases, read_lists
 from clients.mysocketctl.policy_files import read_policy_file
-from clients.mysocketctl.tables import show_json
+from clients.mysocketctl.tables import counted, show_json
 
 
 @click.command()
@@ -52,8 +52,9 @@ def _show(report: Sequence[dict[str, Any]]) -> None:
     cases = sum(one["cases"] for one in report)
     failed = sum(len(one["failed"]) for one in report)
     faulty = sum(bool(one["faults"]) for one in report)
-    said = f"{cases} cases, {failed} failed" if failed else f"{cases} cases, all as expected"
-    click.echo(said + (f"; {faulty} documents have faults" if faulty else ""))
+    said = f"{counted(cases, 'case')}, {f'{failed} failed' if failed else 'all as expected'}"
+    with_faults = f"; with faults: {counted(faulty, 'document')}" if faulty else ""
+    click.echo(said + with_faults)
 
 
 @click.command()
