@@ -30,6 +30,12 @@ def document(*emails: str, **where: Any) -> dict[str, Any]:
     }
 
 
+def second_version(*emails: str, **where: Any) -> dict[str, Any]:
+    """A document in the format that says more."""
+    condition = {"who": {"email": list(emails)}, "where": where}
+    return {"version": "v2", "action": ["ssh", "tls", "http"], "condition": condition}
+
+
 def make(person: Person, name: str = "staff", **fields: Any) -> dict[str, Any]:
     body = {"name": name, "description": "", "policy_data": document("alice@lab.test")} | fields
     reply = person.call("POST", "/policies", json=body)
@@ -237,7 +243,7 @@ def test_nothing_of_a_bad_document_is_used(gateway: Gateway, owner: Person) -> N
         assert (fault["line"] is not None) == ("policy_text" in body)
     assert owner.call("GET", path).json() == policy
     assert len(owner.call("GET", "/policies").json()) == 1
-    unknown = document("alice@lab.test", prefix_list=["nowhere"]) | {"version": "v2"}
+    unknown = second_version("alice@lab.test", prefix_list=["nowhere"])
     reply = owner.call("PUT", path, json={"policy_data": unknown})
     assert (reply.status_code, reply.json()["reason"]) == (400, "prefix-list-unknown")
     for body in ({"name": "x"}, {"name": "x", "policy_data": {}, "policy_text": ""}):
@@ -251,11 +257,11 @@ def test_a_policy_whose_case_fails_is_refused(owner: Person) -> None:
         {"as": {"email": "bob@lab.test"}, "action": "ssh", "allow": True},
         {"as": {"email": "eve@lab.test"}, "action": "ssh", "allow": True},
     ]
-    tried = document("bob@lab.test") | {"version": "v2", "expect": cases}
+    tried = second_version("bob@lab.test") | {"expect": cases}
     reply = owner.call("PUT", path, json={"policy_data": tried})
     assert (reply.status_code, reply.json()["reason"]) == (400, "policy-case-failed")
     (failed,) = reply.json()["cases"]
-    assert failed["case"] == 1
+    assert (failed["path"], failed["got"]) == ("expect[1]", "deny")
     assert owner.call("GET", path).json() == policy
     cases[1]["allow"] = False
     reply = owner.call("PUT", path, json={"policy_data": tried})
@@ -358,9 +364,7 @@ def test_prefix_lists(owner: Person, stranger: Person, gateway: Gateway) -> None
     assert stranger.call("GET", "/prefix-lists").json() == []
     for method in ("GET", "DELETE"):
         assert stranger.call(method, "/prefix-lists/office").status_code == 404
-    data = document("alice@lab.test", prefix_list=["office"]) | {"version": "v2"}
-    data["condition"]["where"] = {"prefix_list": ["office"]}
-    data["condition"].pop("when")
+    data = second_version("alice@lab.test", prefix_list=["office"])
     policy = make(owner, policy_data=data)
     socket = identity_socket(owner)
     attach(owner, socket, policy)
