@@ -25,7 +25,8 @@ from idp_gateway.schemas.policies import (
 from idp_gateway.store.policies import STALE, Author
 from policy.document import PolicyDocument, read_document
 from policy.errors import DocumentError
-from policy.expectations import failures
+from policy.expectations import Failure, failures
+from policy.types import Effect
 
 _TRIES = 8
 
@@ -48,7 +49,7 @@ def read_given(data: Mapping[str, Any] | None, text: str | None) -> PolicyDocume
             {"path": fault.path, "line": fault.line, "message": fault.message}
             for fault in error.faults
         )
-        raise PolicyRefused(_first(faults), faults=faults) from error
+        raise PolicyRefused(_first(error), faults=faults) from error
     if len(stored_form(document)) > MAX_DOCUMENT_LENGTH:
         raise PolicyRefused(
             f"a policy has at most {MAX_DOCUMENT_LENGTH} characters", reason="policy-too-large"
@@ -56,14 +57,9 @@ def read_given(data: Mapping[str, Any] | None, text: str | None) -> PolicyDocume
     return document
 
 
-def _first(faults: tuple[Mapping[str, Any], ...]) -> str:
-    if not faults:
-        return "this is no policy"
-    first = faults[0]
-    line = f"line {first['line']}, " if first["line"] is not None else ""
-    where = f"{line}{first['path']}".rstrip(", ")
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return f"{where}: {first['message']}{more}" if where else f"{first['message']}{more}"
+def _first(error: DocumentError) -> str:
+    more = f" (and {len(error.faults) - 1} more)" if len(error.faults) > 1 else ""
+    return f"{error.faults[0]}{more}"
 
 
 def check_cases(gateway: Gateway, account_id: str, document: PolicyDocument) -> None:
@@ -80,9 +76,24 @@ def check_cases(gateway: Gateway, account_id: str, document: PolicyDocument) -> 
         for record in gateway.store.prefix_lists_of(account_id)
         if record.name in named
     }
-    failed = tuple(failure.to_json() for failure in failures(document, lists))
+    failed = failures(document, lists)
     if failed:
-        raise PolicyRefused(str(failed[0]["message"]), reason="policy-case-failed", cases=failed)
+        cases = tuple(map(_failed_case, failed))
+        raise PolicyRefused(str(failed[0]), reason="policy-case-failed", cases=cases)
+
+
+def _failed_case(failure: Failure) -> Mapping[str, Any]:
+    case, decision = failure.case, failure.decision
+    return {
+        "path": case.path,
+        "line": case.line,
+        "name": case.name,
+        "expected": str(Effect.ALLOW if case.allow else Effect.DENY),
+        "expected_reason": None if case.reason is None else str(case.reason),
+        "got": str(decision.effect),
+        "reasons": [str(reason) for reason in decision.reasons],
+        "message": str(failure),
+    }
 
 
 def create_policy(gateway: Gateway, caller: Caller, form: NewPolicyForm) -> PolicyRecord:

@@ -15,7 +15,7 @@ MAX_LIST_TEXT_LENGTH = 8 * 1024 * 1024
 MAX_ACTIONS = 1_000
 
 _ListName = Annotated[
-    str, Field(max_length=64, pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$")
+    str, Field(max_length=64, pattern=r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$")
 ]
 _Id = Annotated[str, Field(min_length=1, max_length=64)]
 _Text = Annotated[str, Field(max_length=MAX_DOCUMENT_LENGTH)]
