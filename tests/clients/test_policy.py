@@ -358,7 +358,10 @@ def test_prefix_lists(ctl: Ctl, asked: list[Any], gateway: WireGateway, tmp_path
         *("--why", "moved"),
     )
     assert done.returncode == 0, done
-    assert b"1 duplicates, 2 overlaps" in done.stdout
+    shown = done.stdout.decode().split()
+    for row in (["duplicates", "|", "1"], ["overlaps", "|", "2"], ["ipv4", "/24", "|", "1"]):
+        assert " ".join(row) in " ".join(shown)
+    assert shown.index("/8") < shown.index("/24")
     body = {"text": path.read_text(), "region": "eu", "service": "EC2", "why": "moved"}
     assert asked[-1] == ("PUT", "/prefix-lists/offices", body)
     assert b"offices" in ctl.run("prefix-list", "ls").stdout

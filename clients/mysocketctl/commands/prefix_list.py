@@ -1,5 +1,6 @@
 """``mysocketctl prefix-list``: named lists of networks that policies refer to."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -92,20 +93,22 @@ def delete(context: click.Context, name: str, why: str | None) -> None:
 
 
 def _show(found: dict[str, Json]) -> None:
-    show_pairs((name, found[name]) for name in _COLUMNS if found.get(name) not in (None, ""))
     summary = found.get("summary")
-    if not isinstance(summary, dict):
-        return
-    names = ("given", "duplicates", "overlaps")
-    click.echo(", ".join(f"{summary.get(name)} {name}" for name in names))
-    sizes = [
-        (family, length, count)
-        for family in ("ipv4", "ipv6")
-        for length, count in sorted(_counts(summary.get(family)), key=lambda one: one[0])
-    ]
-    show_table(["family", "size", "networks"], [[f, f"/{size}", n] for f, size, n in sizes])
+    counts = summary if isinstance(summary, dict) else {}
+    pairs = [(name, found[name]) for name in _COLUMNS if found.get(name) not in (None, "")]
+    pairs += [(name, n) for name, n in counts.items() if name not in found and _is_count(n)]
+    show_pairs(pairs)
+    sizes = [size for name, by_size in counts.items() for size in _sizes(name, by_size)]
+    if sizes:
+        show_table(["size", "networks"], sizes)
 
 
-def _counts(by_length: Json) -> list[tuple[int, Json]]:
-    counts = by_length if isinstance(by_length, dict) else {}
-    return [(int(length), count) for length, count in counts.items() if length.isdecimal()]
+def _sizes(name: str, by_size: Json) -> Iterator[tuple[str, Json]]:
+    """How many networks there are of each size, widest first."""
+    counts = by_size if isinstance(by_size, dict) else {}
+    for size, count in sorted(counts.items(), key=lambda one: (len(one[0]), one[0])):
+        yield (f"{name} /{size}" if size.isdecimal() else size), count
+
+
+def _is_count(value: Json) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
