@@ -49,5 +49,9 @@ def test_the_page_can_be_typed_as_it_stands(
     assert "address-not-allowed" in said[2]
     assert "would lose access: 0 people" in said[3]
     assert "allow" in said[3]
-    assert "it was better before" in "".join(said) or "rolled-back" in "".join(said)
+    history, rolled_back = said[5].split("| 1       | created")
+    assert "ticket 12" in history
+    assert "Office hours" not in rolled_back.partition("version: v2")[0]
+    assert "office deleted" in said[6]
+    assert "/24" in said[-1]
     assert "192.0.2.0/24" in said[-1]
