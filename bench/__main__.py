@@ -19,6 +19,7 @@ from bench import (
     edge_state,
     handshakes,
     issuance,
+    replay,
     requests,
     signers,
 )
@@ -33,6 +34,7 @@ BENCHMARKS: Mapping[str, Callable[[bool], list[tuple[str, float, str, str, float
     "discovery": discovery.run,
     "edge_state": edge_state.run,
     "decisions": decisions.run,
+    "replay": replay.run,
 }
 REPORT = Path(__file__).with_name("report.md")
 CHART = REPORT.with_suffix(".svg")

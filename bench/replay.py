@@ -34,17 +34,33 @@ _AT_ONCE = 10_000
 _BAR = 40
 
 
+Row = tuple[str, float, str, str, float]
+
+
+def run(quick: bool) -> list[Row]:
+    """Rows for the report: name, value, unit, peer, ratio."""
+    return measure(10_000 if quick else RECORDS)
+
+
 def main() -> None:
-    """Fill, replay, report."""
+    """Fill, replay, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("records", nargs="?", type=int, default=RECORDS)
-    records = parser.parse_args().records
+    for name, value, unit, *_ in measure(parser.parse_args().records):
+        print(f"{name}: {value:,.1f} {unit}")
+
+
+def measure(records: int) -> list[Row]:
+    """Replay so many records of a database made for it."""
     with tempfile.TemporaryDirectory() as directory:
         database = Database(f"sqlite:///{Path(directory) / 'replay.db'}")
         with contextlib.closing(database):
             _fill(database, records)
-            for title, timed in (("no rule looks at the time", False), ("working hours", True)):
-                _measure(Store(database), title, timed=timed)
+            return [
+                row
+                for title, timed in (("no rule looks at the time", False), ("working hours", True))
+                for row in _measure(Store(database), title, timed=timed)
+            ]
 
 
 def _fill(database: Database, records: int) -> None:
@@ -91,7 +107,7 @@ def _anywhere(draw: random.Random) -> str:
     return f"198.51.100.{draw.randrange(250)}"
 
 
-def _measure(store: Store, title: str, *, timed: bool) -> None:
+def _measure(store: Store, title: str, *, timed: bool) -> list[Row]:
     domain = frozenset({DomainName.parse("corp.example.com")})
     some = [EmailAddress.parse(f"person{one}@corp.example.com") for one in range(0, PEOPLE, 2)]
     hours = When(day_starts=BEGIN.replace(hour=8).time(), day_ends=BEGIN.replace(hour=18).time())
@@ -118,11 +134,12 @@ def _measure(store: Store, title: str, *, timed: bool) -> None:
     assert outcome is not None
     seconds, busy = time.perf_counter() - started, time.process_time() - processor
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(
-        f"{title}: {outcome.done:,} records in {seconds:.1f} s ({busy:.1f} s of processor),"
-        f" {outcome.lost:,} lost, {len(outcome.changes):,} people and sockets,"
-        f" {memory:.0f} MiB at most"
-    )
+    name = f"replay of {outcome.done} records, {title}"
+    return [
+        (name, seconds, "s", "", 0.0),
+        (f"{name}, processor", busy, "s", "", 0.0),
+        (f"{name}, memory of the process", memory, "MiB", "", 0.0),
+    ]
 
 
 def _show(title: str, done: int, total: int) -> None:

@@ -204,8 +204,13 @@ def _denied(verdict: Verdict, reason: Reason) -> AccessDenied:
     return AccessDenied(
         "you are known here, but the rules of this socket do not admit you",
         decision_id=verdict.decision_id,
-        reason=str(reason),
+        reason=str(told_reason(reason)),
     )
+
+
+def told_reason(reason: Reason) -> Reason:
+    """The word a denied person is told: whom a deny rule names is not for them to find out."""
+    return Reason.NOT_ON_LIST if reason is Reason.DENIED_BY_RULE else reason
 
 
 def _record(decision_id: str, request: AccessRequest, decision: Decision) -> DecisionRecord:

@@ -17,7 +17,7 @@ from idp_gateway.schemas.audit import (
     OwnDecisionReply,
 )
 from policy.explain import safe_reason
-from policy.types import Reason
+from policy.types import Decision, Reason
 
 router = APIRouter(prefix="/audit", tags=["audit"])
 
@@ -58,10 +58,15 @@ def show_decision(
             decision_id=record.decision_id,
             at=record.at,
             effect=record.effect,
-            reasons=[str(safe_reason(Reason(reason))) for reason in record.reasons],
+            reason=_safe(record),
             dnsname=socket.dns_name,
         )
     raise unknown
+
+
+def _safe(record: DecisionRecord) -> str:
+    reasons = tuple(Reason(reason) for reason in record.reasons)
+    return safe_reason(Decision(effect=record.effect, reasons=reasons))
 
 
 def _explained(record: DecisionRecord, found: Reconstruction) -> ExplainedDecisionReply:

@@ -1,6 +1,6 @@
 """``/prefix-lists``: addresses that policies name together."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
 
@@ -55,7 +55,7 @@ def put_prefix_list(
         account_id=caller.account.account_id,
         name=name,
         prefixes=tuple(map(str, read.networks)),
-        summary=read.summary_json(),
+        summary=_summary(read),
         source="list" if form.text is None else "file",
         updated_at=gateway.clock(),
         changed_by=caller.account.email,
@@ -77,8 +77,18 @@ def delete_prefix_list(gateway: GatewayDep, caller: CallerDep, name: NamedList) 
 def _read(form: PrefixListForm) -> PrefixList:
     text = "\n".join(form.prefixes or ()) if form.text is None else form.text
     try:
-        return read_prefixes(text, region=form.region, service=form.service)
+        return read_prefixes(text, region=form.region or "", service=form.service or "")
     except PolicyError as error:
         raise InvalidInput(
             str(error), field="text" if form.text else "prefixes", reason="prefix-list-invalid"
         ) from error
+
+
+def _summary(read: PrefixList) -> dict[str, Any]:
+    return {
+        "count": len(read.networks),
+        "given": read.read,
+        "duplicates": read.duplicates,
+        "overlaps": read.overlaps,
+        "by_size": dict(read.by_size),
+    }

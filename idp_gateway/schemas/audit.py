@@ -43,7 +43,7 @@ class OwnDecisionReply(BaseModel):
     decision_id: str
     at: datetime
     effect: str
-    reasons: list[str] = Field(description="Without what would give the rules away.")
+    reason: str = Field(description="A sentence that gives nothing of the rules away.")
     dnsname: str
 
 

@@ -75,7 +75,7 @@ def moment(value: Any) -> datetime:
 
 
 def _rows(socket_id: str) -> Select[Any]:
-    columns = [
+    columns: list[Any] = [
         cast(DECISIONS.c.groups, Text) if name == "groups" else literal_column(name)
         for name in (*ASKED, "authenticated_at", "at", "decision_id")
     ]

@@ -524,5 +524,5 @@ def test_the_person_denied_learns_little(
         ),
     )
     shown = stranger.call("GET", f"/audit/decisions/{denied.decision_id}").json()
-    assert shown.keys() == {"decision_id", "at", "effect", "reasons", "dnsname"}
+    assert shown.keys() == {"decision_id", "at", "effect", "reason", "dnsname"}
     assert (shown["effect"], shown["dnsname"]) == ("deny", socket["dnsname"])
