@@ -5,16 +5,18 @@ with one printable sentence. Names below ``localhost`` are dialled on loopback w
 resolver (RFC 6761 §6.3).
 """
 
+import contextlib
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
 import httpx
 
 from clients.mysocketctl.errors import (
+    Fault,
     GatewayRefused,
     GatewayUnreachable,
     InvalidInput,
@@ -106,6 +108,24 @@ class GatewayApi:
     def delete(self, path: str) -> None:
         self._call("DELETE", path, token=self.api_token)
 
+    def post_for_lines(self, path: str, body: Json) -> Iterator[dict[str, Json]]:
+        """The objects of an answer that comes line by line (NDJSON), each as it comes."""
+        request = self._http.build_request(
+            "POST",
+            self.base + path,
+            json=body,
+            headers={"x-access-token": self.api_token} if self.api_token else None,
+        )
+        try:
+            response = self._http.send(request, stream=True)
+            with contextlib.closing(response):
+                if response.status_code != 200:
+                    _decode(response, _read_limited(response))
+                    raise ProtocolViolation(f"the gateway answered {response.status_code}")
+                yield from map(_object, _lines(response))
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self._no_answer(error) from error
+
     def post_form(self, path: str, form: Mapping[str, str]) -> Json:
         """An OAuth request (RFC 6749 §4.1.3); no token."""
         return self._call("POST", path, form=form)
@@ -122,8 +142,7 @@ class GatewayApi:
             with self._http.stream("GET", self.base + path, timeout=seconds) as response:
                 raw = _read_limited(response, most=most, ends=ends)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            why = printable(str(error)) or type(error).__name__
-            raise GatewayUnreachable(f"no answer from {self.base}: {why}{_hint(why)}") from error
+            raise self._no_answer(error) from error
         if response.status_code != 200:
             raise GatewayRefused(
                 f"the gateway answered {response.status_code}", status=response.status_code
@@ -153,10 +172,13 @@ class GatewayApi:
             finally:
                 response.close()
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            why = printable(str(error)) or type(error).__name__
-            raise GatewayUnreachable(f"no answer from {self.base}: {why}{_hint(why)}") from error
+            raise self._no_answer(error) from error
         self.in_force = response.headers.get(_IN_FORCE) != "false"
         return _decode(response, raw)
+
+    def _no_answer(self, error: Exception) -> GatewayUnreachable:
+        why = printable(str(error)) or type(error).__name__
+        return GatewayUnreachable(f"no answer from {self.base}: {why}{_hint(why)}")
 
 
 def _hint(why: str) -> str:
@@ -177,6 +199,29 @@ def _read_limited(
     return bytes(raw)
 
 
+def _lines(response: httpx.Response) -> Iterator[bytes]:
+    """The body's lines that are not empty; together at most ``MAX_ANSWER`` bytes."""
+    size, rest = 0, b""
+    for piece in response.iter_bytes():
+        size += len(piece)
+        if size > MAX_ANSWER:
+            raise ProtocolViolation(f"the gateway's answer is longer than {MAX_ANSWER} bytes")
+        *whole, rest = (rest + piece).split(b"\n")
+        yield from filter(None, whole)
+    if rest:
+        yield rest
+
+
+def _object(line: bytes) -> dict[str, Json]:
+    try:
+        document = json.loads(line)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise ProtocolViolation("a line of the gateway's answer is no JSON object")
+    return document
+
+
 def _decode(response: httpx.Response, raw: bytes) -> Json:
     if response.status_code == 204:
         return None
@@ -192,20 +237,38 @@ def _decode(response: httpx.Response, raw: bytes) -> Json:
 
 
 def _refusal(response: httpx.Response, document: Json) -> GatewayRefused:
+    if response.status_code == 401 and response.request.headers.get("x-access-token"):
+        return NotLoggedIn()
     fields = document if isinstance(document, dict) else {}
+    return refusal_of(fields, response.status_code)
+
+
+def refusal_of(fields: Mapping[str, Json], status: int) -> GatewayRefused:
+    """What a problem document says, as the error to raise."""
     words = [
         fields.get(name)
         for name in ("detail", "error_message", "error_description", "title", "error")
     ]
     text = next((printable(word) for word in words if isinstance(word, str) and word), "")
     reason = fields.get("reason") or fields.get("error")
-    if response.status_code == 401 and response.request.headers.get("x-access-token"):
-        return NotLoggedIn()
-    return GatewayRefused(
-        text or f"the gateway answered {response.status_code}",
-        status=response.status_code,
+    refusal = GatewayRefused(
+        text or f"the gateway answered {status}",
+        status=status,
         reason=printable(reason, 80) if isinstance(reason, str) else None,
     )
+    refusal.faults = tuple(_faults(fields.get("faults")))
+    return refusal
+
+
+def _faults(listed: Json) -> Iterator[Fault]:
+    for fault in listed if isinstance(listed, list) else []:
+        if isinstance(fault, dict):
+            line = fault.get("line")
+            yield Fault(
+                path=printable(str(fault.get("path") or "")),
+                line=line if isinstance(line, int) else None,
+                message=printable(str(fault.get("message") or "")),
+            )
 
 
 def text_field(document: Json, name: str) -> str:

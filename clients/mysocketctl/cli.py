@@ -15,14 +15,18 @@ from clients.mysocketctl.quick import Leftover
 from clients.mysocketctl.settings import read_settings
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
+    "access": ("access", "Ask to be let in, and answer who asks."),
     "account": ("account", "Create an account, or show yours."),
     "audit": ("audit", "See who was let in where, and why not."),
     "ca": ("ca", "Certificates: why issued, on record, revoked."),
     "client": ("client", "Reach a socket by who you are: TLS, SSH."),
     "connect": ("connect", "Publish a local port: socket and tunnel in one."),
+    "guest": ("guest", "Let one address in for a while, by a link."),
     "host": ("host", "Enrol this server's sshd and keep it up to date."),
     "login": ("login", "Log in and keep the token."),
     "logout": ("login", "Forget the kept token."),
+    "policy": ("policy", "Say who may reach your sockets, and try it out."),
+    "prefix-list": ("prefix_list", "Keep named lists of networks for policies."),
     "socket": ("socket", "Create and change sockets."),
     "ssh-lint": ("ssh_lint", "Say what is wrong with an SSH certificate."),
     "tunnel": ("tunnel", "Create tunnels and connect them."),
@@ -83,6 +87,8 @@ def run(arguments: Sequence[str], *, leftover: Leftover | None = None) -> int:
         return _fail(error.format_message(), error.exit_code)
     except ClientError as error:
         _debug_trace()
+        for line in error.details:
+            click.echo(printable(line, 1000), err=True)
         return _fail(f"{error}{_word(error)}", error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         return 130

@@ -16,12 +16,17 @@
     │   └── LogProofMissing   … or says nothing where a proof is demanded
     ├── BundleRefused         news for this host's sshd that do not hold; nothing was installed
     ├── HostOutOfDate         this host's sshd goes by files that are too old, or missing
+    ├── UnknownName           nothing of yours is called that, or several things are
+    ├── PolicyFaulty          a policy document that breaks the format; nothing was sent
+    ├── DraftKept             an edit that was given up; what was written is still there
     ├── TunnelFailed          a tunnel that cannot be established by trying again
     └── ReaderGone            whoever read our output has gone (exit 141, not a word)
 
 Each carries a stable ``reason`` and a sentence; none is ever shown as a traceback.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
 
 # ruff: noqa: N818 - the names are the tree above, read aloud in `except`
 
@@ -31,6 +36,8 @@ class ClientError(Exception):
 
     reason = "client-error"
     exit_code = 1
+    details: tuple[str, ...] = ()
+    """Lines shown before the sentence: one for each fault of a document."""
 
 
 class InvalidInput(ClientError):
@@ -46,6 +53,9 @@ class GatewayRefused(ClientError):
     """A problem document (RFC 9457); ``reason`` is the gateway's own word where it gave one."""
 
     reason = "gateway-refused"
+
+    faults: "tuple[Fault, ...]" = ()
+    """What is wrong with a document, where the gateway says so."""
 
     def __init__(self, message: str, *, status: int, reason: str | None = None) -> None:
         super().__init__(message)
@@ -113,6 +123,46 @@ class BundleRefused(ClientError):
 
 class HostOutOfDate(ClientError):
     reason = "host-out-of-date"
+
+
+class UnknownName(ClientError):
+    reason = "name-unknown"
+
+
+class Fault(NamedTuple):
+    """One thing that is wrong with a document."""
+
+    path: str
+    line: int | None
+    """From 1 on; ``None`` where it is not known."""
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+def placed(name: str, faults: Sequence[Fault]) -> list[str]:
+    """A line for each, as compilers write them; ``name`` is the file's."""
+    return [
+        f"{name}: {fault}" if fault.line is None else f"{name}:{fault.line}: {fault}"
+        for fault in faults
+    ]
+
+
+class PolicyFaulty(ClientError):
+    """``details`` are the faults as ``FILE:LINE: path: message``."""
+
+    reason = "policy-document-invalid"
+
+    def __init__(self, name: str, faults: Sequence[Fault]) -> None:
+        many = "a fault" if len(faults) == 1 else f"{len(faults)} faults"
+        super().__init__(f"{many} in {name}; nothing was changed")
+        self.faults = tuple(faults)
+        self.details = tuple(placed(name, faults))
+
+
+class DraftKept(ClientError):
+    reason = "draft-kept"
 
 
 class TunnelFailed(ClientError):

@@ -6,6 +6,7 @@
     .ssh/<dns> <dns>-cert.pub    SSH key and certificate         0600
     .ssh/<dns>.pub               … where the key is elsewhere    0600
     .mysocket/                   tunnel key and certificates     0700
+    .mysocket/drafts/            policies that were being edited 0700
 
 The certificate file starts with explanatory text (RFC 7468 §5.2) that holds the end of its validity
 and the socket's port, so that a cached certificate is used without parsing X.509.
@@ -13,11 +14,13 @@ and the socket's port, so that a cached certificate is used without parsing X.50
 
 import contextlib
 import os
+import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
 
 from clients.mysocketctl.errors import InvalidInput
+from clients.mysocketctl.names import printable
 
 CERTIFICATE_MARGIN = 30
 """Seconds of validity a cached certificate must have left to be used."""
@@ -68,6 +71,10 @@ class HomeFiles(NamedTuple):
     def tunnel_directory(self) -> Path:
         return self.home / ".mysocket"
 
+    @property
+    def drafts(self) -> Path:
+        return self.home / ".mysocket" / "drafts"
+
 
 def read_small(path: Path) -> str | None:
     """Text of a file of at most 1 MiB; ``None`` if there is none. Raises InvalidInput."""
@@ -81,6 +88,31 @@ def read_small(path: Path) -> str | None:
     if len(raw) > _SMALL:
         raise InvalidInput(f"{path} is too large")
     return raw.decode("utf-8", errors="replace")
+
+
+def read_named(name: str, most: int) -> bytes:
+    """What is in the file a person named, ``-`` being standard input; at most so many bytes.
+
+    Raises:
+        InvalidInput: the file cannot be read, or is too large.
+    """
+    try:
+        if name == "-":
+            content = sys.stdin.buffer.read(most + 1)
+        else:
+            with Path(name).open("rb") as stream:
+                content = stream.read(most + 1)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "no such name"
+        raise InvalidInput(f"cannot read {shown_name(name)}: {why}") from error
+    if len(content) > most:
+        raise InvalidInput(f"{shown_name(name)} has over {most} bytes")
+    return content
+
+
+def shown_name(name: str) -> str:
+    """How messages call the file of that name."""
+    return "standard input" if name == "-" else printable(name)
 
 
 def write_private(path: Path, content: str | bytes) -> None:

@@ -32,6 +32,11 @@ def show_pairs(pairs: Iterable[tuple[str, Json]]) -> None:
     click.echo(table.get_string())
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """``1 case``, ``2 cases``."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 def cell(value: Json) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"

@@ -28,11 +28,9 @@ from clients.mysocketctl.errors import (
 )
 from clients.mysocketctl.log_trust import LogTrust
 from clients.mysocketctl.settings import Settings, read_settings
-from idp_gateway import sessions
 from idp_gateway.composition import build_gateway
-from idp_gateway.providers.local import local_identity
-from idp_gateway.tokens import API_TOKEN_LIFE
 from tests.clients.conftest import Ctl
+from tests.support.gateway_owner import logged_in_home
 
 
 @pytest.fixture(scope="module")
@@ -271,20 +269,7 @@ def test_a_kept_file_that_makes_no_sense_is_an_error(
 @pytest.fixture
 def owner(issuing: IssuingGateway, settings: Settings) -> Ctl:
     """``mysocketctl`` of the socket's owner."""
-    with closing(build_gateway(issuing.settings)) as gateway:
-        account = gateway.store.find_account_by_email("owner@example.com")
-        assert account is not None
-        now = gateway.clock()
-        identity = local_identity(account, issuer=gateway.settings.base_url, now=now)
-        _, session = sessions.begin_session(gateway.store, identity, life=API_TOKEN_LIFE, now=now)
-        token = gateway.tokens.api_token(
-            account_id=account.account_id,
-            email=account.email,
-            session_id=session.session_id,
-            expires_at=session.expires_at,
-        )
-    (settings.home / ".mysocketio_token").write_text(token + "\n")
-    environment = {"HOME": str(settings.home), "MYSOCKET_API": settings.api_url}
+    environment = logged_in_home(issuing, settings.home)
     return Ctl(settings.home, environment, (sys.executable, "-m", "clients.mysocketctl"))
 
 

@@ -52,6 +52,14 @@ def sensible(target: dict[str, Any]) -> dict[str, str]:
         "certificate": "/etc/hostname",
         "word": "probe@example.com",
         "ca": "x509-issuing",
+        "wanted": "probe",
+        "sockets": target["socket_id"],
+        "socket": target["dnsname"],
+        "reason": "probe",
+        "request_id": "probe",
+        "guest_id": "probe",
+        "file": "/etc/hostname",
+        "version": "1",
     }
 
 

@@ -1,9 +1,13 @@
 """A shell that is typed into block by block, as a reader of the documentation does."""
 
+import contextlib
+import os
+import pty
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.support.documentation import ROOT
 from tests.support.processes import Process
 
 
@@ -41,3 +45,17 @@ class Terminal:
         said = self.process.output()[shown:]
         assert f"{mark}0\n" in said, f"{block}\n{self.process.output()}"
         return said.partition(mark)[0]
+
+
+def on_a_terminal(command: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Run a program whose every stream is a terminal; what appeared there."""
+    own, its = pty.openpty()
+    with subprocess.Popen(command, env=environment, cwd=ROOT, stdin=its, stdout=its, stderr=its):
+        os.close(its)
+        shown = bytearray()
+        # Linux says EIO when the other side is closed.
+        with contextlib.suppress(OSError):
+            while piece := os.read(own, 1 << 16):
+                shown += piece
+    os.close(own)
+    return shown.decode()

@@ -87,6 +87,16 @@ def json_option(command: _Command) -> _Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
+def say_if_not_in_force(api: GatewayApi) -> None:
+    """After a change: warn if the edges may still go by what was before."""
+    if not api.in_force:
+        click.echo(
+            "mysocketctl: warning: an edge has not confirmed this change yet; it may still serve "
+            "what was before",
+            err=True,
+        )
+
+
 def login_way_options(command: _Command) -> _Command:
     """``--browser`` and ``--device``; without either the machine decides."""
     for way in ("device", "browser"):

@@ -4,12 +4,13 @@ from typing import Any
 
 import click
 
-from clients.mysocketctl.api import GatewayApi, object_list, segment
+from clients.mysocketctl.api import object_list, segment
 from clients.mysocketctl.commands.options import (
     IDENTIFIER,
     SOCKET_TYPE,
     json_option,
     logged_in,
+    say_if_not_in_force,
     socket_fields,
     socket_options,
 )
@@ -83,7 +84,7 @@ def update(context: click.Context, /, socket_id: str, *, as_json: bool, **given:
         raise InvalidInput("nothing to change; see --help")
     with logged_in(context) as api:
         changed = api.put(f"/socket/{segment(socket_id)}", fields)
-        _say_if_not_in_force(api)
+        say_if_not_in_force(api)
     show_json(changed) if as_json else show_socket(changed)
 
 
@@ -94,14 +95,5 @@ def delete(context: click.Context, socket_id: str) -> None:
     """Delete a socket with its tunnels and its name."""
     with logged_in(context) as api:
         api.delete(f"/socket/{segment(socket_id)}")
-        _say_if_not_in_force(api)
+        say_if_not_in_force(api)
     click.echo(f"Socket {socket_id} deleted")
-
-
-def _say_if_not_in_force(api: GatewayApi) -> None:
-    if not api.in_force:
-        click.echo(
-            "mysocketctl: warning: an edge has not confirmed this change yet; it may still serve "
-            "what was before",
-            err=True,
-        )

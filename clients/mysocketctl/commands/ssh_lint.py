@@ -1,10 +1,8 @@
 """``ssh-lint``: says what is wrong with an SSH certificate."""
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import click
@@ -13,6 +11,7 @@ from ca.formats.errors import CertificateFormatError
 from ca.formats.ssh_certificate import SshCertificate, parse_certificate_line
 from ca.formats.ssh_lint import Finding, Profile, lint, lint_certificate
 from clients.mysocketctl.errors import InvalidInput
+from clients.mysocketctl.files import read_named, shown_name
 from clients.mysocketctl.names import printable
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
@@ -65,13 +64,13 @@ def _lint_file(name: str, profile: Profile) -> Iterator[_Linted]:
     """
     lines = [
         (number, line)
-        for number, line in enumerate(_read(name).split(b"\n"), start=1)
+        for number, line in enumerate(read_named(name, MAX_FILE_BYTES).split(b"\n"), start=1)
         if line.strip() and not line.lstrip().startswith(b"#")
     ]
     if not lines:
-        raise InvalidInput(f"{_shown_name(name)} holds no certificate")
+        raise InvalidInput(f"{shown_name(name)} holds no certificate")
     for number, line in lines:
-        yield _lint_line(_shown_name(name), number, line, profile)
+        yield _lint_line(shown_name(name), number, line, profile)
 
 
 def _lint_line(file: str, number: int, line: bytes, profile: Profile) -> _Linted:
@@ -82,25 +81,6 @@ def _lint_line(file: str, number: int, line: bytes, profile: Profile) -> _Linted
         return _Linted(file=file, line=number, certificate=None, findings=findings)
     findings = lint_certificate(certificate, profile=profile)
     return _Linted(file=file, line=number, certificate=certificate, findings=findings)
-
-
-def _read(name: str) -> bytes:
-    try:
-        if name == "-":
-            content = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
-        else:
-            with Path(name).open("rb") as stream:
-                content = stream.read(MAX_FILE_BYTES + 1)
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "no such name"
-        raise InvalidInput(f"cannot read {_shown_name(name)}: {why}") from error
-    if len(content) > MAX_FILE_BYTES:
-        raise InvalidInput(f"{_shown_name(name)} has over {MAX_FILE_BYTES} bytes")
-    return content
-
-
-def _shown_name(name: str) -> str:
-    return "standard input" if name == "-" else printable(name)
 
 
 def _show(one: _Linted) -> None:

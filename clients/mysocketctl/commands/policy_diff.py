@@ -1,0 +1,136 @@
+"""``mysocketctl policy diff``: the recorded requests, decided anew under another document."""
+
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import click
+
+from clients.mysocketctl.api import GatewayApi, Json, object_list, refusal_of
+from clients.mysocketctl.commands.options import json_option, logged_in
+from clients.mysocketctl.commands.policy_options import FILE, faults_of, said
+from clients.mysocketctl.commands.typed import NAME
+from clients.mysocketctl.errors import InvalidInput, ProtocolViolation
+from clients.mysocketctl.named import find_policy, find_socket
+from clients.mysocketctl.policy_files import read_source
+from clients.mysocketctl.tables import counted, show_json, show_table
+
+LOSS = 3
+"""Exit code of ``--fail-on-loss``."""
+_COLUMNS = ["who", "socket", "action", "requests", "last seen", "before", "after"]
+
+
+@click.command()
+@FILE
+@click.option("--policy", type=NAME, help="The policy that would get this document: id or name.")
+@click.option("--socket", "sockets", multiple=True, type=NAME, help="On these sockets; repeatable.")
+@click.option("--org-wide", is_flag=True, default=None, help="On every socket.")
+@click.option("--days", type=click.IntRange(1, 3650), default=30, show_default=True)
+@click.option("--fail-on-loss", is_flag=True, help="Exit code 3 if anybody would lose access.")
+@json_option
+@click.pass_context
+def diff(
+    context: click.Context, /, file: str, *, fail_on_loss: bool, as_json: bool, **given: Any
+) -> int:
+    """Say who would gain and who would lose access by FILE, before anything changes.
+
+    Every request of the last days is decided anew. Without --policy, FILE is taken as a further
+    policy of the sockets.
+    """
+    if not (given["policy"] or given["sockets"] or given["org_wide"]):
+        raise InvalidInput("say --policy, --socket or --org-wide")
+    text, name = read_source(file)
+    with logged_in(context) as api:
+        body = _question(api, given) | text
+        with faults_of(name):
+            result = _replay(api, body)
+    if as_json:
+        show_json(result)
+    else:
+        _show(result)
+    return LOSS if fail_on_loss and result.get("lose") else 0
+
+
+def _question(api: GatewayApi, given: dict[str, Any]) -> dict[str, Json]:
+    body = said({"days": given["days"], "org_wide": given["org_wide"]})
+    if given["policy"]:
+        body["policy_id"] = find_policy(api, given["policy"]).get("id")
+    if given["sockets"]:
+        body["socket_ids"] = [find_socket(api, one).get("socket_id") for one in given["sockets"]]
+    return body
+
+
+def _replay(api: GatewayApi, body: dict[str, Json]) -> dict[str, Json]:
+    """The result, once everything is decided; a bar shows how far it is, on a terminal.
+
+    Raises:
+        GatewayRefused: the gateway gave up on the way.
+        ProtocolViolation: the answer ended too early.
+    """
+    with _progress() as progress:
+        for line in api.post_for_lines("/policies/diff", body):
+            if line.get("type") == "result":
+                return line
+            if line.get("type") == "problem":
+                status = line.get("status")
+                raise refusal_of(line, status if isinstance(status, int) else 500)
+            progress.show(line.get("done"), line.get("total"))
+    raise ProtocolViolation("the gateway's answer ended before its result")
+
+
+class _Progress(Protocol):
+    def show(self, done: Json, total: Json) -> None: ...
+
+
+class _NoBar:
+    def show(self, done: Json, total: Json) -> None:
+        """Nobody watches."""
+
+
+class _Bar:
+    """A bar that learns from each line how long it is."""
+
+    def __init__(self, bar: Any) -> None:
+        self._bar = bar
+
+    def show(self, done: Json, total: Json) -> None:
+        if isinstance(done, int) and isinstance(total, int) and 0 <= done <= total:
+            self._bar.length = total
+            self._bar.update(done - self._bar.pos)
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[_Progress]:
+    if not sys.stderr.isatty():
+        yield _NoBar()
+        return
+    with click.progressbar(length=1, label="Deciding anew", file=sys.stderr) as bar:
+        yield _Bar(bar)
+
+
+def _show(result: dict[str, Json]) -> None:
+    since, until = result.get("since"), result.get("until")
+    click.echo(f"{result.get('records')} recorded requests from {since} to {until}")
+    for word in ("gain", "lose"):
+        entries = object_list(result.get(word) or [])
+        requests = sum(one["count"] for one in entries if isinstance(one.get("count"), int))
+        people = len({_who(one) for one in entries})
+        click.echo(
+            f"\nwould {word} access: {counted(people, 'person', 'people')},"
+            f" {counted(requests, 'request')}"
+        )
+        if entries:
+            show_table(_COLUMNS, [_row(one) for one in entries])
+    if result.get("truncated"):
+        click.echo("mysocketctl: warning: there are more; the list is cut short", err=True)
+
+
+def _row(one: dict[str, Json]) -> Sequence[Json]:
+    names = ["dnsname", "action", "count", "last_seen", "before", "after"]
+    return [_who(one), *(one.get(name) for name in names)]
+
+
+def _who(one: dict[str, Json]) -> str:
+    program = one.get("service_account")
+    return str(program or one.get("email") or f"{one.get('issuer')} {one.get('subject')}")

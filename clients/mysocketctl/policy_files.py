@@ -1,0 +1,87 @@
+"""Policy documents in files: read strictly, every fault with its place, before anything is sent.
+
+Everything about the language is imported when a document is read: most commands read none.
+"""
+
+from typing import TYPE_CHECKING
+
+from clients.mysocketctl.api import Json
+from clients.mysocketctl.errors import Fault, GatewayRefused, InvalidInput, PolicyFaulty
+from clients.mysocketctl.files import read_named, shown_name
+
+if TYPE_CHECKING:
+    from policy.document import PolicyDocument
+
+MAX_DOCUMENT_BYTES = 1 << 20
+"""Longest document read, in bytes."""
+
+
+def read_policy_file(name: str) -> "PolicyDocument":
+    """The document in the file of that name, ``-`` being standard input.
+
+    Raises:
+        InvalidInput: the file cannot be read, is too large, or is no text.
+        PolicyFaulty: the document breaks the format.
+    """
+    return read_policy_text(read_text(name, MAX_DOCUMENT_BYTES), shown_name(name))
+
+
+def read_source(name: str) -> tuple[dict[str, Json], str]:
+    """The same as the API takes it, once it is known to be sound; and how to call the file.
+
+    It is sent as it was written, so that what only the gateway can find has a line, too.
+    """
+    text = read_text(name, MAX_DOCUMENT_BYTES)
+    read_policy_text(text, shown_name(name))
+    return {"policy_text": text}, shown_name(name)
+
+
+def read_text(name: str, most: int) -> str:
+    """A named file of at most so many bytes. Raises InvalidInput."""
+    try:
+        return read_named(name, most).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{shown_name(name)} is not UTF-8") from error
+
+
+def read_policy_text(text: str, name: str) -> "PolicyDocument":
+    """The document that ``text`` is; ``name`` is what faults call it. Raises PolicyFaulty."""
+    from policy.document import read_document  # noqa: PLC0415 - see above
+    from policy.errors import DocumentError  # noqa: PLC0415
+
+    try:
+        return read_document(text)
+    except DocumentError as error:
+        faults = [Fault(fault.path, fault.line, fault.message) for fault in error.faults]
+        raise PolicyFaulty(name, faults or [Fault("", None, str(error))]) from error
+
+
+def refused_document(error: GatewayRefused, name: str) -> PolicyFaulty | None:
+    """What the gateway finds wrong with a document; ``None`` if it refuses something else."""
+    return PolicyFaulty(name, error.faults) if error.faults else None
+
+
+_ORDER = ("version", "action", "condition", "who", "where", "when", "deny", "prefix_lists")
+"""How documents are written; what is not among these comes after them."""
+
+
+def as_yaml(document: Json) -> str:
+    """A stored document as YAML, for people."""
+    import yaml  # noqa: PLC0415 - see above
+
+    text = yaml.safe_dump(
+        _in_order(document),
+        sort_keys=False,
+        allow_unicode=False,  # nothing in a document drives the terminal
+        default_flow_style=None,  # lists of plain values stay on one line
+        width=100,
+    )
+    assert isinstance(text, str)  # noqa: S101 - there is no stream to write to
+    return text
+
+
+def _in_order(value: Json) -> Json:
+    if not isinstance(value, dict):
+        return value
+    known = [name for name in _ORDER if name in value]
+    return {name: _in_order(value[name]) for name in dict.fromkeys([*known, *value])}
