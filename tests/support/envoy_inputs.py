@@ -51,9 +51,9 @@ SOCKETS = (
     socket("secure", SocketType.HTTPS, upstream_http_hostname="inside.corp"),
     socket("db", SocketType.TLS, ports=(20001, 20002)),
     socket("anon", SocketType.TLS, ports=(20003,), identity_required=False),
-    socket("raw", SocketType.TCP, ports=(20004,), identity_required=False),
     socket("office", SocketType.TLS, ports=(20005,), source_rule=RULE, source_sets=SETS),
     socket("near", SocketType.TCP, ports=(20006,), identity_required=False, source_rule=RULE),
+    socket("raw", SocketType.TCP, ports=(20004,), identity_required=False),
 )
 ENDPOINTS = {"id-app": ("/run/t/1.sock", "/run/t/2.sock"), "id-db": ("/run/t/3.sock",)}
 
