@@ -9,22 +9,18 @@ is in the one part that holds it, or in none. IPv4 addresses that were written a
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import (
-    IPv4Address,
-    IPv4Network,
-    IPv6Address,
-    IPv6Network,
-    summarize_address_range,
-)
+from ipaddress import IPv4Network, IPv6Network
 from itertools import groupby, pairwise
 from typing import Any
 
 from policy.types import IPNetwork
 from proxy.state import ANYWHERE, EdgeSocket, SourceRule
 
+MAX_SAID = 100_000
+"""Networks one socket's rules may name in all, one in several places counted there each."""
 MAX_PREFIXES = 20_000
-"""Prefixes one socket's rules may say, and may come to when they are made disjoint."""
-MAX_SETS = 64
+"""Prefixes they may come to when they are made disjoint."""
+MAX_SETS = 256
 """Address conditions of one socket."""
 MAX_PARTS = 256
 """Filter chains of one listener; each has a TLS context of its own, about 100 kB of Envoy."""
@@ -67,7 +63,7 @@ def parts_of(socket: EdgeSocket) -> tuple[Part, ...] | None:
     if socket.source_rule == ANYWHERE and not sets:
         return (Part(source_ids=(), prefixes=()),)
     said = (socket.source_rule.allow or (), socket.source_rule.deny, *sets.values())
-    if len(sets) > MAX_SETS or sum(map(len, said)) > MAX_PREFIXES:
+    if len(sets) > MAX_SETS or sum(map(len, said)) > MAX_SAID:
         return None
     found = _parts(socket.source_rule, tuple(sorted(sets.items())))
     few = len(found) <= MAX_PARTS and sum(len(part.prefixes) for part in found) <= MAX_PREFIXES
@@ -142,6 +138,10 @@ def _stretches(
 
 
 def _prefixes(first: int, end: int, version: int) -> Iterator[IPNetwork]:
-    if version == 4:
-        return summarize_address_range(IPv4Address(first), IPv4Address(end - 1))
-    return summarize_address_range(IPv6Address(first), IPv6Address(end - 1))
+    """The fewest that hold the range: each the largest aligned one that fits."""
+    while first < end:
+        bits = (end - first).bit_length() - 1
+        if first:
+            bits = min(bits, (first & -first).bit_length() - 1)
+        yield IPv4Network((first, 32 - bits)) if version == 4 else IPv6Network((first, 128 - bits))
+        first += 1 << bits

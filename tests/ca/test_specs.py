@@ -1,6 +1,7 @@
 """A spec that exists may be signed: everything that must not be signed cannot be made."""
 
 from datetime import UTC, datetime, timedelta, timezone
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -42,6 +43,15 @@ def test_the_original_certificate_can_be_specified() -> None:
     assert spec.not_after - spec.not_before == timedelta(minutes=10)
     assert spec.extensions == ORIGINAL_EXTENSIONS
     assert not spec.critical_options
+
+
+def test_source_addresses_are_settled_into_one_spelling() -> None:
+    said = ("2001:db8::/64", "192.0.2.128/25", "192.0.2.0/25", "10.0.0.1/32", "192.0.2.7/32")
+    for texts in (said, said[::-1]):
+        spec = user_spec(NOW, public_key=SSH_KEY, source_addresses=tuple(map(ip_network, texts)))
+        assert spec.all_critical_options == {
+            "source-address": "10.0.0.1/32,192.0.2.0/24,2001:db8::/64"
+        }
 
 
 def test_a_tunnel_login_can_be_specified() -> None:
@@ -86,8 +96,14 @@ def test_a_tunnel_login_can_be_specified() -> None:
         ({"extensions": {"decision@mysocket.example": "ü"}}, "option-invalid"),
         ({"critical_options": {"unheard-of": "x"}}, "option-invalid"),
         ({"critical_options": {"source-address": "everywhere"}}, "option-invalid"),
-        ({"critical_options": {"source-address": ""}}, "option-invalid"),
-        ({"critical_options": {"source-address": "10.0.0.1/8"}}, "option-invalid"),
+        ({"critical_options": {"source-address": "10.0.0.0/8"}}, "option-invalid"),
+        ({"source_addresses": ()}, "option-invalid"),
+        ({"source_addresses": ("10.0.0.0/8",)}, "option-invalid"),
+        ({"source_addresses": (ip_network("::ffff:10.0.0.0/104"),)}, "option-invalid"),
+        (
+            {"source_addresses": tuple(ip_network((2 * at, 32)) for at in range(129))},
+            "option-invalid",
+        ),
         ({"critical_options": {"verify-required": "x"}}, "option-invalid"),
         ({"critical_options": {"verify-required": ""}}, "option-invalid"),
         (
@@ -173,7 +189,8 @@ def test_client_specs_are_total(
     except errors.SpecError:
         return
     assert spec.email.count("@") == 1
-    assert spec.socket_uri.count(":") == 4
+    (uri,) = spec.socket_uris
+    assert uri.count(":") == 4
 
 
 @pytest.mark.parametrize(
@@ -190,6 +207,12 @@ def test_client_specs_are_total(
         ({"socket_id": "x" * 65}, "name-invalid"),
         ({"epoch": 0}, "name-invalid"),
         ({"epoch": True}, "name-invalid"),
+        ({"source_ids": ()}, "name-invalid"),
+        ({"source_ids": ("0123456789abcde",)}, "name-invalid"),
+        ({"source_ids": ("0123456789ABCDEF",)}, "name-invalid"),
+        ({"source_ids": ("0123456789abcdef\n",)}, "name-invalid"),
+        ({"source_ids": ("0123456789abcdef",) * 2}, "name-invalid"),
+        ({"source_ids": tuple(f"{at:016x}" for at in range(65))}, "name-invalid"),
         ({"serial": 0}, "serial-invalid"),
         ({"serial": 2**159}, "serial-invalid"),
         ({"not_after": NOW + timedelta(days=2)}, "validity-invalid"),
@@ -203,7 +226,16 @@ def test_no_such_client_certificate(changes: dict[str, Any], reason: str) -> Non
 
 def test_a_client_certificate_names_socket_and_epoch() -> None:
     spec = client_spec(NOW, public_key=TLS_KEY, socket_id="s-1", epoch=7)
-    assert (spec.email, spec.socket_uri) == (EMAIL, "urn:mysocket:socket:s-1:7")
+    assert (spec.email, spec.socket_uris) == (EMAIL, ("urn:mysocket:socket:s-1:7",))
+
+
+def test_a_client_certificate_for_some_networks_has_no_plain_name() -> None:
+    ids = ("fedcba9876543210", "0123456789abcdef")
+    spec = client_spec(NOW, public_key=TLS_KEY, socket_id="s-1", epoch=7, source_ids=ids)
+    assert spec.socket_uris == (
+        "urn:mysocket:socket:s-1:7:from:0123456789abcdef",
+        "urn:mysocket:socket:s-1:7:from:fedcba9876543210",
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policy.types import IPAddress, IPNetwork, SocketType
-from proxy.envoy.source_chains import MAX_PARTS, MAX_PREFIXES, MAX_SETS, Part, parts_of
+from proxy.envoy.source_chains import MAX_PARTS, MAX_PREFIXES, MAX_SAID, MAX_SETS, Part, parts_of
 from proxy.state import EdgeSocket, SourceRule
 from tests.support.envoy_inputs import socket
 
@@ -142,6 +142,7 @@ def singles(count: int, apart: int = 2) -> tuple[IPNetwork, ...]:
     ("rule", "sets"),
     [
         (SourceRule(allow=singles(MAX_PREFIXES + 1)), {}),
+        (SourceRule(allow=singles(1) * (MAX_SAID + 1)), {}),
         (SourceRule(deny=singles(2000, apart=1 << 17)), {}),
         (SourceRule(), {f"{at:x}": singles(1) for at in range(MAX_SETS + 1)}),
         (
@@ -150,7 +151,7 @@ def singles(count: int, apart: int = 2) -> tuple[IPNetwork, ...]:
              for bit in range(9)},
         ),
     ],
-    ids=["said", "made", "sets", "parts"],
+    ids=["prefixes", "said", "made", "sets", "parts"],
 )  # fmt: skip
 def test_what_is_too_large_is_said_to_be(
     rule: SourceRule, sets: dict[str, tuple[IPNetwork, ...]]
