@@ -1,39 +1,137 @@
 """The one function that decides. Pure and total: the same request always gets the same answer.
 
-Default deny. A socket's policies are joined by OR, and so are the addresses and the domains of one
-policy: one entry that matches anywhere is enough, and adding an entry can only let more people in.
-Whoever was revoked on the socket stays out whatever the policies say.
+Default deny. A socket's policies are joined by OR, and so is everything one policy's ``who`` lists;
+its other conditions are joined by AND. One deny rule that matches, of whichever policy, outweighs
+all that is allowed. Whoever was revoked on the socket stays out whatever the policies say, and so
+do people without a verified e-mail address, for nobody could revoke them.
 Whether a socket asks for an identity at all (``Socket.identity_required``) is not decided here: who
 gets as far as this is decided on like everybody else.
 """
 
-from policy.conditions import domain_listed, email_listed, names_anybody, offers
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from policy.address_sets import EVERYWHERE
+from policy.conditions import Facts, offers
 from policy.policy_set import PolicySet
-from policy.types import AccessRequest, Decision, Effect, Reason
+from policy.standing import Denials, Standing
+from policy.types import AccessRequest, Decision, Effect, IPNetwork, Reason
+from policy.windows import FOREVER
+
+_ORDER = {reason: place for place, reason in enumerate(Reason)}
+_MOST_STEPS = 64
+"""Windows of different policies that are followed from one to the next."""
 
 
 def evaluate(policies: PolicySet, request: AccessRequest) -> Decision:
-    """Decide on one request; a deny always says why, an allow names the policies it rests on."""
-    socket, email = request.socket, request.identity.email
-    if not offers(socket.socket_type, request.action):
-        return _deny(Reason.ACTION_NOT_OFFERED)
-    naming = [policy for policy in policies.policies if names_anybody(policy)]
+    """Decide on one request; a deny always says why, an allow names the policies it rests on.
+
+    A deny by rule names the policies that have the rule. Where no policy's conditions are all met,
+    the reasons are what those that name the caller and come nearest still ask for.
+    """
+    refused = refusal(policies, request)
+    if refused is not None:
+        return _deny(refused)
+    facts = Facts.of(request)
+    denials = Denials.of(policies.index, facts)
+    if denials.policy_ids:
+        return _deny(Reason.DENIED_BY_RULE, policy_ids=denials.policy_ids)
+    naming = standings(policies, facts)
     if not naming:
-        return _deny(Reason.NO_POLICY)
-    if email is None:
-        return _deny(Reason.EMAIL_UNVERIFIED)
-    if email in socket.blocked:
-        return _deny(Reason.PERSON_REVOKED)
-    by_email = [policy for policy in naming if email_listed(policy, email)]
-    by_domain = [policy for policy in naming if domain_listed(policy, email)]
-    reasons = ((Reason.EMAIL_ALLOWED,) if by_email else ()) + (
-        (Reason.DOMAIN_ALLOWED,) if by_domain else ()
-    )
-    if not reasons:
         return _deny(Reason.NOT_ON_LIST)
-    ids = dict.fromkeys(policy.policy_id for policy in [*by_email, *by_domain])
-    return Decision(effect=Effect.ALLOW, reasons=reasons, policy_ids=tuple(ids))
+    allowing = [standing for standing in naming if not standing.unmet]
+    if not allowing:
+        return _deny(*_nearest(naming))
+    reach = _reach(policies, naming, denials)
+    return Decision(
+        effect=Effect.ALLOW,
+        reasons=_in_order(reason for standing in allowing for reason in standing.named_as),
+        policy_ids=_ids(allowing),
+        expires_at=_finite(_end(naming, denials, facts)),
+        sources=reach.sources,
+        source_ids=reach.source_ids,
+        sources_until=_finite(reach.until),
+    )
 
 
-def _deny(reason: Reason) -> Decision:
-    return Decision(effect=Effect.DENY, reasons=(reason,))
+def refusal(policies: PolicySet, request: AccessRequest) -> Reason | None:
+    """What keeps the caller out before any policy is looked at."""
+    email, program = request.identity.email, request.identity.service_account is not None
+    if not offers(request.socket.socket_type, request.action):
+        return Reason.ACTION_NOT_OFFERED
+    if not policies.index.allows:
+        return Reason.NO_POLICY
+    if email is None:
+        return None if program else Reason.EMAIL_UNVERIFIED
+    return Reason.PERSON_REVOKED if email in request.socket.blocked else None
+
+
+def standings(policies: PolicySet, facts: Facts) -> list[Standing]:
+    """How the policies stand that name the caller."""
+    naming = policies.index.naming(facts.identity)
+    return [Standing.of(ready, named_as, facts) for ready, named_as in naming.items()]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reach:
+    sources: tuple[IPNetwork, ...] | None
+    source_ids: tuple[str, ...]
+    until: datetime
+
+
+def _reach(policies: PolicySet, naming: list[Standing], denials: Denials) -> _Reach:
+    """From where else the request would be allowed now, and up to when that holds at least."""
+    reaches = policies.index.reaches
+    conditions, ends = set(), [denials.begin()]
+    for standing in naming:
+        if not standing.lasting and not isinstance(standing.until, Reason):
+            addresses = standing.ready.addresses
+            conditions.add(EVERYWHERE if addresses is None else addresses)
+            ends.append(standing.until)
+    cuts = frozenset(deny.addresses for deny in denials.cuts if deny.addresses is not None)
+    together = reaches.together(conditions, cuts)
+    if together.addresses == EVERYWHERE:
+        partial = any(deny.addresses is not None for deny, _ in denials.dormant)
+        return _Reach(None, (), min(ends) if partial else FOREVER)
+    return _Reach(together.networks, reaches.source_ids(conditions, cuts), min(ends))
+
+
+def _end(naming: list[Standing], denials: Denials, facts: Facts) -> datetime:
+    """The first moment after which, from the same address, no policy allows or a rule denies."""
+    here = [standing for standing in naming if not standing.lasting and standing.address is None]
+    limit = denials.begin(facts)
+    end = max(one.until for one in here if not isinstance(one.until, Reason))
+    for _ in range(_MOST_STEPS):
+        if end >= limit or len(here) == 1:
+            break
+        login = facts.identity.authenticated_at
+        untils = [standing.ready.until(end, login) for standing in here]
+        further = [until for until in untils if not isinstance(until, Reason)]
+        if not further:
+            break
+        end = max(further)
+    return min(end, limit)
+
+
+def _finite(moment: datetime) -> datetime | None:
+    return None if moment == FOREVER else moment
+
+
+def _nearest(naming: list[Standing]) -> tuple[Reason, ...]:
+    """What the policies ask for that ask for least."""
+    unmet = [standing.unmet for standing in naming]
+    fewest = min(map(len, unmet))
+    return _in_order(reason for reasons in unmet if len(reasons) == fewest for reason in reasons)
+
+
+def _ids(standings: Iterable[Standing]) -> tuple[str, ...]:
+    return tuple(sorted({standing.ready.policy.policy_id for standing in standings}))
+
+
+def _in_order(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
+    return tuple(sorted(set(reasons), key=_ORDER.__getitem__))
+
+
+def _deny(*reasons: Reason, policy_ids: tuple[str, ...] = ()) -> Decision:
+    return Decision(effect=Effect.DENY, reasons=reasons, policy_ids=policy_ids)

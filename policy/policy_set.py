@@ -1,10 +1,11 @@
 """The policies that bear on one socket, made ready to be decided on many times."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Self
 
+from policy.index import PolicyIndex
 from policy.types import IPNetwork, Policy
 
 NO_LISTS: Mapping[str, tuple[IPNetwork, ...]] = MappingProxyType({})
@@ -16,6 +17,11 @@ class PolicySet:
 
     policies: tuple[Policy, ...]
     prefix_lists: Mapping[str, tuple[IPNetwork, ...]]
+    index: PolicyIndex = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        index = PolicyIndex.build(self.policies, self.prefix_lists)
+        object.__setattr__(self, "index", index)
 
     @classmethod
     def build(

@@ -50,7 +50,6 @@ class Assurance(StrEnum):
     PROVIDER_VERIFIED = "provider-verified"
     """An OpenID provider said ``email_verified``."""
 
-
     @property
     def rank(self) -> int:
         """Place in the order of strength, 0 being the weakest."""
@@ -104,12 +103,12 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """A person, or a program, as one provider knows them; keyed by (issuer, subject), never by e-mail."""
+    """A person or program as one provider knows them; keyed by (issuer, subject), never by e-mail."""
 
     issuer: str
     subject: str
     provider: str = ""
-    """What this gateway calls the provider: ``google``, ``github``, ``local`` or a configured name."""
+    """What this gateway calls the provider: ``google``, ``github``, ``local``, a configured name."""
     email: EmailAddress | None
     """The address, only if the provider verified it; ``None`` otherwise."""
     name: str
@@ -149,8 +148,8 @@ class Where:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class When:
-    """Times. ``after`` and ``before`` are one span, [after, before); the others repeat every week
-    on the clocks of ``zone``.
+    """Times. ``after`` and ``before`` are one span, [after, before). The others together say one
+    thing, a window that comes back every week on the clocks of ``zone`` (``policy.windows``).
     """
 
     after: datetime | None = None
@@ -158,7 +157,8 @@ class When:
     day_starts: time | None = None
     """Time of day from which on; naive, on the clocks of ``zone``."""
     day_ends: time | None = None
-    """Time of day until which, itself not included; before ``day_starts`` it is on the next day."""
+    """Time of day until which, itself not included; not after ``day_starts`` it is on the next day.
+    With both the same a window says nothing: it is never open, and in a deny rule always."""
     weekdays: frozenset[Weekday] = frozenset()
     """Days on which a window begins; empty means every day."""
     zone: str = "UTC"
@@ -167,8 +167,9 @@ class When:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DenyRule:
-    """Whom a policy keeps out, whatever any policy of the socket allows. What it says is joined by
-    AND; it says at least one thing. What is not known (country, ASN) counts as a match.
+    """Whom a policy keeps out, whatever any policy of the socket allows and whatever the action.
+    What it says is joined by AND; a rule that says nothing keeps everybody out. What is not known
+    (country, ASN, a prefix list, a zone) counts as a match.
     """
 
     name: str = ""
@@ -245,12 +246,16 @@ class Decision:
     reasons: tuple[Reason, ...]
     policy_ids: tuple[str, ...] = ()
     expires_at: datetime | None = None
-    """When the same request would first be denied: the end of a window, or the start of a deny."""
+    """When the same request would first be denied: the end of a window, or the start of a deny.
+    Where windows adjoin one another without end, a moment up to which it is allowed for certain."""
     sources: tuple[IPNetwork, ...] | None = None
     """The only addresses from which the same request is allowed, aggregated and in order;
     ``None`` if the decision does not rest on the address."""
     source_ids: tuple[str, ...] = ()
     """Which address conditions of policies those are, by their ids in ``policy.native``."""
+    sources_until: datetime | None = None
+    """Up to when ``sources`` holds at least; ``None`` if for as long as the decision does. A grant
+    that is to be used from other addresses than this one's must not outlive it."""
 
     @property
     def allowed(self) -> bool:

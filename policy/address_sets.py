@@ -1,0 +1,141 @@
+"""Sets of addresses of both families, exact and fast to ask.
+
+An IPv4 address written as IPv6 (``::ffff:192.0.2.1``, RFC 4291 §2.5.5.2) is the IPv4 address
+everywhere here, so that no rule is passed by in the other spelling. Scope ids mean nothing.
+"""
+
+import hashlib
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import reduce
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
+from typing import Self
+
+from policy.types import IPAddress, IPNetwork
+
+Interval = tuple[int, int]
+"""First and last address, both included."""
+
+_MAPPED = int(IPv6Address("::ffff:0:0"))
+_TOP = 1 << 128
+SOURCE_ID_LENGTH = 16
+"""Hex digits of a source id."""
+
+
+def unmapped(address: IPAddress) -> IPAddress:
+    """The IPv4 address inside an IPv4-mapped one; any other as it is."""
+    if isinstance(address, IPv6Address):
+        return address.ipv4_mapped or address
+    return address
+
+
+@dataclass(frozen=True, slots=True)
+class AddressSet:
+    """Immutable; equal sets hold the same addresses. Intervals are sorted and never touch."""
+
+    v4: tuple[Interval, ...] = ()
+    v6: tuple[Interval, ...] = ()
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Kept, for a set may have thousands of intervals and is looked up at every decision.
+        object.__setattr__(self, "_hash", hash((self.v4, self.v6)))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @classmethod
+    def of(cls, networks: Iterable[IPNetwork]) -> Self:
+        """All addresses of ``networks``, in whatever order and however they overlap."""
+        v4: list[Interval] = []
+        v6: list[Interval] = []
+        for network in networks:
+            first, last = int(network.network_address), int(network.broadcast_address)
+            if isinstance(network, IPv4Network):
+                v4.append((first, last))
+            elif network.prefixlen >= 96 and first >> 32 == _MAPPED >> 32:
+                v4.append((first - _MAPPED, last - _MAPPED))
+            else:
+                v6.append((first, last))
+        return cls(_joined(v4), _joined(v6))
+
+    def __contains__(self, address: IPAddress) -> bool:
+        address = unmapped(address)
+        intervals = self.v4 if address.version == 4 else self.v6
+        number = int(address)
+        place = bisect_right(intervals, (number, _TOP))
+        return place > 0 and number <= intervals[place - 1][1]
+
+    def __bool__(self) -> bool:
+        return bool(self.v4 or self.v6)
+
+    def __or__(self, other: "AddressSet") -> "AddressSet":
+        return AddressSet(_joined([*self.v4, *other.v4]), _joined([*self.v6, *other.v6]))
+
+    def __sub__(self, other: "AddressSet") -> "AddressSet":
+        return AddressSet(
+            tuple(_without(self.v4, other.v4)),
+            tuple(_without(self.v6, other.v6)),
+        )
+
+    def networks(self) -> tuple[IPNetwork, ...]:
+        """The fewest networks that hold the same addresses: IPv4 first, in order."""
+        return (
+            *(IPv4Network((first, 32 - bits)) for first, bits in _blocks(self.v4)),
+            *(IPv6Network((first, 128 - bits)) for first, bits in _blocks(self.v6)),
+        )
+
+
+NOWHERE = AddressSet()
+EVERYWHERE = AddressSet(((0, (1 << 32) - 1),), ((0, (1 << 128) - 1),))
+
+
+def union(sets: Iterable[AddressSet]) -> AddressSet:
+    """All addresses of all ``sets``."""
+    return reduce(AddressSet.__or__, sets, NOWHERE)
+
+
+def source_id(networks: tuple[IPNetwork, ...]) -> str:
+    """The name by which an edge knows exactly these addresses: 16 hex digits of SHA-256 over the
+    networks of ``AddressSet.networks`` as text, joined by commas.
+    """
+    text = ",".join(map(str, networks))
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:SOURCE_ID_LENGTH]
+
+
+def _joined(intervals: list[Interval]) -> tuple[Interval, ...]:
+    joined: list[Interval] = []
+    for first, last in sorted(intervals):
+        if joined and first <= joined[-1][1] + 1:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], last))
+        else:
+            joined.append((first, last))
+    return tuple(joined)
+
+
+def _without(kept: tuple[Interval, ...], removed: tuple[Interval, ...]) -> Iterator[Interval]:
+    place = 0
+    for start, last in kept:
+        first = start
+        while place < len(removed) and removed[place][1] < first:
+            place += 1
+        ahead = place
+        while ahead < len(removed) and removed[ahead][0] <= last:
+            if first < removed[ahead][0]:
+                yield first, removed[ahead][0] - 1
+            first = removed[ahead][1] + 1
+            ahead += 1
+        if first <= last:
+            yield first, last
+
+
+def _blocks(intervals: tuple[Interval, ...]) -> Iterator[tuple[int, int]]:
+    """The aligned powers of two that make up ``intervals``: (first address, bits)."""
+    for start, last in intervals:
+        first = start
+        while first <= last:
+            room = (last - first + 1).bit_length() - 1
+            bits = min(room, (first & -first).bit_length() - 1) if first else room
+            yield first, bits
+            first += 1 << bits

@@ -1,0 +1,224 @@
+"""Policies made ready to be decided on: found by whom they name, not by looking at each.
+
+``PolicyIndex`` is what ``PolicySet.build`` makes; only this package reads it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from ipaddress import IPv4Network
+from typing import Self
+
+from policy.address_sets import EVERYWHERE, AddressSet, unmapped
+from policy.conditions import Facts, WhoKey, admitted_as, entries, kept_out_as, placed_in
+from policy.reach import Reaches
+from policy.types import DenyRule, Identity, IPAddress, IPNetwork, Policy, Reason, Where
+from policy.windows import EVER, FOREVER, Window, in_utc
+
+PrefixLists = Mapping[str, tuple[IPNetwork, ...]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadyPolicy:
+    """A policy that names somebody. Two are equal only if they are the same one."""
+
+    policy: Policy
+    addresses: AddressSet | None
+    """``None`` if the policy says nothing of addresses."""
+    window: Window | None
+
+    def until(self, at: datetime, authenticated_at: datetime) -> datetime | Reason:
+        """When its times and its session length end, ``FOREVER`` if never, or why they are over."""
+        end = FOREVER if self.window is None else self.window.until(at)
+        if end is None:
+            return Reason.OUTSIDE_TIME_WINDOW
+        if self.policy.max_session is None:
+            return end
+        limit = _later(authenticated_at, self.policy.max_session)
+        return Reason.LOGIN_TOO_OLD if at >= limit else min(end, limit)
+
+
+def _later(moment: datetime, span: timedelta) -> datetime:
+    try:
+        return in_utc(moment) + span
+    except OverflowError:
+        return FOREVER if span > timedelta(0) else EVER
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadyDeny:
+    """A deny rule and every policy that has it, word for word."""
+
+    rule: DenyRule
+    addresses: AddressSet | None
+    window: Window | None
+    """``None`` if it holds at all times."""
+    policy_ids: tuple[str, ...]
+
+    def open_at(self, at: datetime) -> bool:
+        return self.window is None or self.window.until(at) is not None
+
+    def opens(self, at: datetime) -> datetime:
+        """When it holds next, if it does not at ``at``; ``FOREVER`` if never again."""
+        start = None if self.window is None else self.window.opens(at)
+        return FOREVER if start is None else start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyIndex:
+    """Immutable but for what it remembers of its own results."""
+
+    allows: Mapping[WhoKey, tuple[ReadyPolicy, ...]]
+    denies: Mapping[WhoKey, tuple[ReadyDeny, ...]]
+    """Deny rules that name somebody, by whom."""
+    denies_anybody: tuple[ReadyDeny, ...]
+    """Deny rules that say something else than addresses, of anybody."""
+    denied_at: "PrefixTable"
+    """Which policies have deny rules that say nothing but addresses."""
+    reaches: Reaches
+
+    @classmethod
+    def build(cls, policies: Iterable[Policy], prefix_lists: PrefixLists) -> Self:
+        sets = _AddressSets(prefix_lists)
+        allows: dict[WhoKey, list[ReadyPolicy]] = defaultdict(list)
+        rules: dict[DenyRule, list[str]] = defaultdict(list)
+        for policy in policies:
+            window = Window.of(policy.when)
+            ready = ReadyPolicy(policy, sets.allowed(policy.where), window)
+            for entry in entries(policy.who):
+                allows[entry].append(ready)
+            for rule in policy.denies:
+                rules[DenyRule(who=rule.who, where=rule.where, when=rule.when)].append(
+                    policy.policy_id
+                )
+        ready_denies = [
+            ReadyDeny(rule, sets.denied(rule.where), _deny_window(rule), tuple(sorted(set(ids))))
+            for rule, ids in rules.items()
+        ]
+        by_address = [deny for deny in ready_denies if says_only_addresses(deny)]
+        others = [deny for deny in ready_denies if not says_only_addresses(deny)]
+        denies: dict[WhoKey, list[ReadyDeny]] = defaultdict(list)
+        for deny in others:
+            for entry in () if deny.rule.who is None else entries(deny.rule.who):
+                denies[entry].append(deny)
+        return cls(
+            allows={entry: tuple(found) for entry, found in allows.items()},
+            denies={entry: tuple(found) for entry, found in denies.items()},
+            denies_anybody=tuple(deny for deny in others if deny.rule.who is None),
+            denied_at=PrefixTable.of(by_address),
+            reaches=Reaches.of(
+                (one.addresses for found in allows.values() for one in found if one.policy.actions),
+                (deny.addresses for deny in by_address),
+                (deny.addresses for deny in others),
+            ),
+        )
+
+    def naming(self, identity: Identity) -> dict[ReadyPolicy, set[Reason]]:
+        """The policies that list ``identity``, and as what."""
+        found: dict[ReadyPolicy, set[Reason]] = {}
+        for entry, reason in admitted_as(identity):
+            for ready in self.allows.get(entry, ()):
+                found.setdefault(ready, set()).add(reason)
+        return found
+
+    def denying(self, facts: Facts) -> Iterator[ReadyDeny]:
+        """The deny rules that match but perhaps for their addresses and times, each once; without
+        those that say nothing but addresses.
+        """
+        seen = set()
+        for entry in kept_out_as(facts.identity) if self.denies else ():
+            for deny in self.denies.get(entry, ()):
+                if deny not in seen and placed_in(deny.rule.where or _ANY, facts):
+                    seen.add(deny)
+                    yield deny
+        for deny in self.denies_anybody:
+            if placed_in(deny.rule.where or _ANY, facts):
+                yield deny
+
+
+_ANY = Where()
+
+
+def says_only_addresses(deny: ReadyDeny) -> bool:
+    """Whether an edge can hold the rule by itself: it says addresses, and nothing else."""
+    where = deny.rule.where or _ANY
+    elsewhere = where.countries or where.countries_not or where.asns or where.asns_not
+    return (
+        deny.addresses is not None
+        and not elsewhere
+        and deny.rule.who is None
+        and deny.window is None
+    )
+
+
+def _deny_window(rule: DenyRule) -> Window | None:
+    window = None if rule.when is None else Window.of(rule.when)
+    return window if window is None or window.readable else None
+
+
+class _AddressSets:
+    """The address conditions of one set of policies; equal ones are made once."""
+
+    def __init__(self, prefix_lists: PrefixLists) -> None:
+        self._prefix_lists = prefix_lists
+        self._lists: dict[str, AddressSet | None] = {}
+        self._made: dict[tuple[frozenset[IPNetwork], frozenset[str]], AddressSet] = {}
+
+    def allowed(self, where: Where) -> AddressSet | None:
+        """What an allowing policy asks for; ``None`` if nothing."""
+        if not where.prefixes and not where.prefix_lists:
+            return None
+        key = where.prefixes, where.prefix_lists
+        if key not in self._made:
+            made = AddressSet.of(where.prefixes)
+            for name in where.prefix_lists:
+                made |= self._listed(name) or AddressSet()
+            self._made[key] = made
+        return self._made[key]
+
+    def denied(self, where: Where | None) -> AddressSet | None:
+        """What a deny rule asks for: everywhere, if a list it names is not known."""
+        if where is None:
+            return None
+        if any(self._listed(name) is None for name in where.prefix_lists):
+            return EVERYWHERE
+        return self.allowed(where)
+
+    def _listed(self, name: str) -> AddressSet | None:
+        if name not in self._lists:
+            networks = self._prefix_lists.get(name)
+            self._lists[name] = None if networks is None else AddressSet.of(networks)
+        return self._lists[name]
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixTable:
+    """Ids of policies by network: as many look-ups as there are lengths of prefix."""
+
+    by_length: tuple[tuple[int, int, Mapping[int, tuple[str, ...]]], ...]
+    """(version, bits after the prefix, ids by prefix)."""
+
+    @classmethod
+    def of(cls, denies: Iterable[ReadyDeny]) -> Self:
+        tables: dict[tuple[int, int], dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
+        for deny in denies:
+            for network in (deny.addresses or AddressSet()).networks():
+                bits = (32 if isinstance(network, IPv4Network) else 128) - network.prefixlen
+                prefix = int(network.network_address) >> bits
+                tables[network.version, bits][prefix].update(deny.policy_ids)
+        return cls(
+            tuple(
+                (version, bits, {prefix: tuple(sorted(ids)) for prefix, ids in table.items()})
+                for (version, bits), table in tables.items()
+            )
+        )
+
+    def ids_at(self, address: IPAddress) -> set[str]:
+        """The policies that have a network with ``address`` in it."""
+        address = unmapped(address)
+        number, found = int(address), set[str]()
+        for version, bits, table in self.by_length:
+            if version == address.version:
+                found.update(table.get(number >> bits, ()))
+        return found

@@ -1,0 +1,46 @@
+"""What an edge can hold by the address alone, without asking anybody.
+
+``source_rule`` never refuses an address from which ``evaluate`` would allow somebody something.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from policy.address_sets import EVERYWHERE, AddressSet, source_id, union
+from policy.policy_set import PolicySet
+from policy.types import IPAddress, IPNetwork
+
+__all__ = ["SourceRule", "source_id", "source_rule", "source_sets"]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRule:
+    """Networks aggregated and in order: as few as can say it."""
+
+    allow: tuple[IPNetwork, ...] | None
+    """Outside of these nobody is allowed; ``None`` if anywhere is good, empty if nowhere is."""
+    deny: tuple[IPNetwork, ...] = ()
+    """Where deny rules keep everybody out at all times."""
+
+    def admits(self, address: IPAddress) -> bool:
+        """Whether somebody may be allowed from there."""
+        return address not in AddressSet.of(self.deny) and (
+            self.allow is None or address in AddressSet.of(self.allow)
+        )
+
+
+def source_rule(policies: PolicySet) -> SourceRule:
+    """The rule for one socket. Its deny part holds deny rules that say nothing but addresses."""
+    reaches = policies.index.reaches
+    allowed = EVERYWHERE if EVERYWHERE in reaches.allowed else union(reaches.allowed)
+    return SourceRule(
+        None if allowed == EVERYWHERE else allowed.networks(), reaches.denied.networks()
+    )
+
+
+def source_sets(policies: PolicySet) -> Mapping[str, tuple[IPNetwork, ...]]:
+    """Every set of addresses a ``Decision.source_ids`` may name, by its id: the address conditions
+    of allowing policies without what deny rules take away. None of them is empty or everywhere.
+    """
+    found = {reach.source_id: reach.networks for reach in policies.index.reaches.sources()}
+    return dict(sorted(found.items()))

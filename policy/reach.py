@@ -1,0 +1,107 @@
+"""From where else the same request would be allowed, and the names edges know those places by.
+
+A policy reaches its addresses, or everywhere if it asks for none, without what deny rules take away
+from anybody. A deny rule that also says something else (whom, when, a country) takes its addresses
+away only where the rest of it matches; each has a reach of its own beside it.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+from policy.address_sets import EVERYWHERE, AddressSet, source_id, union
+from policy.types import IPNetwork
+
+MAX_CUTS_APART = 16
+"""Deny rules with addresses and something else that are told apart in source ids."""
+_REMEMBERED = 1024
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Some addresses with their canonical networks and id."""
+
+    addresses: AddressSet
+
+    @cached_property
+    def networks(self) -> tuple[IPNetwork, ...]:
+        return self.addresses.networks()
+
+    @cached_property
+    def source_id(self) -> str:
+        return source_id(self.networks)
+
+
+class Reaches:
+    """What the policies of one set reach. Only what it remembers of its own results changes."""
+
+    def __init__(
+        self,
+        allowed: frozenset[AddressSet],
+        denied: AddressSet,
+        cuts: frozenset[AddressSet],
+    ) -> None:
+        self.allowed, self.denied, self.cuts = allowed, denied, cuts
+        self._all_cuts = union(sorted(cuts, key=_order))
+        self._known: dict[tuple[frozenset[AddressSet], frozenset[AddressSet]], Reach] = {}
+
+    @classmethod
+    def of(
+        cls,
+        allowed: Iterable[AddressSet | None],
+        denied: Iterable[AddressSet | None],
+        cuts: Iterable[AddressSet | None],
+    ) -> Self:
+        """From the address conditions of allowing policies, of deny rules that say nothing else,
+        and of all other deny rules; ``None`` is one that asks for no address.
+        """
+        return cls(
+            frozenset(EVERYWHERE if one is None else one for one in set(allowed)),
+            union(one for one in set(denied) if one is not None),
+            frozenset(one for one in set(cuts) if one is not None),
+        )
+
+    def together(self, allowed: Iterable[AddressSet], cuts: Iterable[AddressSet]) -> Reach:
+        """What policies with these conditions reach, ``cuts`` taken away."""
+        key = frozenset(allowed), frozenset(cuts)
+        known = self._known.get(key)
+        if known is None:
+            wanted = EVERYWHERE if EVERYWHERE in key[0] else union(key[0])
+            known = Reach(wanted - self.denied - union(key[1]))
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[key] = known
+        return known
+
+    def source_ids(
+        self, allowed: Iterable[AddressSet], cuts: frozenset[AddressSet]
+    ) -> tuple[str, ...]:
+        """The ids of ``sources`` that make up ``together``. Where several deny rules take away, or
+        too many could, less than that: all that any of them could take.
+        """
+        conditions = frozenset(allowed)
+        conditions = frozenset({EVERYWHERE}) if EVERYWHERE in conditions else conditions
+        taken = cuts if self._apart(cuts) else frozenset({self._all_cuts})
+        reaches = [self.together([one], taken) for one in conditions]
+        return tuple(sorted({reach.source_id for reach in reaches if reach.addresses}))
+
+    def sources(self) -> Iterator[Reach]:
+        """Everything an id may stand for."""
+        choices: list[list[AddressSet]] = [[]]
+        if self.cuts:
+            choices.append([self._all_cuts])
+            if len(self.cuts) <= MAX_CUTS_APART:
+                choices += [[cut] for cut in self.cuts]
+        for allowed in self.allowed:
+            for cuts in choices:
+                reach = self.together([allowed], cuts)
+                if reach.addresses and reach.addresses != EVERYWHERE:
+                    yield reach
+
+    def _apart(self, cuts: frozenset[AddressSet]) -> bool:
+        return not cuts or (len(cuts) == 1 and len(self.cuts) <= MAX_CUTS_APART)
+
+
+def _order(addresses: AddressSet) -> tuple[object, ...]:
+    return addresses.v4, addresses.v6
