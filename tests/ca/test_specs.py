@@ -95,7 +95,6 @@ def test_a_tunnel_login_can_be_specified() -> None:
         ({"extensions": {"permit-pty": "yes"}}, "option-invalid"),
         ({"extensions": {"decision@mysocket.example": "ü"}}, "option-invalid"),
         ({"critical_options": {"unheard-of": "x"}}, "option-invalid"),
-        ({"critical_options": {"source-address": "everywhere"}}, "option-invalid"),
         ({"critical_options": {"source-address": "10.0.0.0/8"}}, "option-invalid"),
         ({"source_addresses": ()}, "option-invalid"),
         ({"source_addresses": ("10.0.0.0/8",)}, "option-invalid"),
@@ -131,7 +130,7 @@ def test_no_such_user_certificate(changes: dict[str, Any], reason: str) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"critical_options": {"source-address": "192.0.2.7/32,2001:db8::/32"}},
+        {"source_addresses": (ip_network("192.0.2.7/32"), ip_network("2001:db8::/32"))},
         {"critical_options": {"force-command": "id"}, "extensions": {"permit-pty": ""}},
         {
             "critical_options": {"verify-required": ""},
@@ -149,12 +148,12 @@ def test_such_a_user_certificate(changes: dict[str, Any]) -> None:
 
 
 def test_a_spec_cannot_be_changed_through_what_it_was_made_from() -> None:
-    options = {"source-address": "192.0.2.7/32"}
-    spec = user_spec(NOW, public_key=SSH_KEY, critical_options=options)
-    options["source-address"] = "0.0.0.0/0"
-    assert spec.critical_options == {"source-address": "192.0.2.7/32"}
+    options = {"force-command": "id"}
+    spec = user_spec(NOW, public_key=SSH_KEY, critical_options=options, extensions={})
+    options["force-command"] = "sh"
+    assert spec.critical_options == {"force-command": "id"}
     with pytest.raises(TypeError):
-        spec.critical_options["force-command"] = "id"  # type: ignore[index]
+        spec.critical_options["verify-required"] = ""  # type: ignore[index]
 
 
 def test_times_are_kept_in_whole_seconds_of_utc() -> None:
