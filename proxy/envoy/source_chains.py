@@ -82,9 +82,12 @@ def _parts(
         ranges = {label: _ranges(said, version) for label, said in networks.items()}
         for first, end, ids in _stretches(ranges):
             found.setdefault(ids, []).extend(_prefixes(first, end, version))
-    if rule == ANYWHERE and () in found:
-        # What lies between a thousand networks is thousands more; Envoy need not be told.
-        found[()] = []
+    rest = found.get(())
+    others = (one for ids, prefixes in found.items() if ids for one in prefixes)
+    if rest and rule == ANYWHERE and all(one.prefixlen for one in others):
+        # What lies between a thousand networks is thousands more; Envoy need not be told, unless
+        # another part has all of IPv4 or IPv6, than which no condition at all is no less specific.
+        rest.clear()
     return tuple(
         Part(source_ids=ids, prefixes=tuple(prefixes)) for ids, prefixes in sorted(found.items())
     )

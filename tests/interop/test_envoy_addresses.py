@@ -60,6 +60,12 @@ async def edge(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Edge]:
         await running.add(
             tls_socket("anon", identity_required=False, source_rule=deny), greeting=BANNER
         )
+        await running.add(
+            tls_socket(
+                "six", source_sets={OFFICE: networks("::/0"), LAB: networks("127.0.1.7/32")}
+            ),
+            greeting=BANNER,
+        )
         await running.add(tcp_socket("raw", source_rule=near), greeting=BANNER)
         await running.add(a_socket("app"))
         running.answers[f"app.{DOMAIN}"] = LOGIN
@@ -123,6 +129,10 @@ async def talk(
         ("near", "127.0.1.130", (uri("near"),), True),
         ("near", DENIED, (uri("near"),), False),
         ("near", OUTSIDE, (uri("near"),), False),
+        ("six", INSIDE, (uri("six", OFFICE),), False),
+        ("six", INSIDE, (uri("six", LAB),), True),
+        ("six", OUTSIDE, (uri("six", LAB),), False),
+        ("six", OUTSIDE, (uri("six"),), True),
         ("anon", INSIDE, None, True),
         ("anon", DENIED, None, False),
         ("raw", INSIDE, None, True),

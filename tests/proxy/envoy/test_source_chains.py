@@ -12,6 +12,7 @@ from proxy.envoy.source_chains import MAX_PARTS, MAX_PREFIXES, MAX_SAID, MAX_SET
 from proxy.state import EdgeSocket, SourceRule
 from tests.support.envoy_inputs import socket
 
+EVERYTHING = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 MAPPED = int(IPv6Address("::ffff:10.0.0.0"))
 
 
@@ -26,16 +27,15 @@ def networks(*texts: str) -> tuple[IPNetwork, ...]:
 
 
 def chosen(parts: tuple[Part, ...], address: IPAddress) -> Part | None:
-    """As Envoy chooses: the most specific prefix, else the chain that says nothing of sources."""
+    """As Envoy chooses: the most specific prefix; a chain that says nothing of sources has /0."""
     holding = [
         (network.prefixlen, part)
         for part in parts
-        for network in part.prefixes
+        for network in part.prefixes or EVERYTHING
         if network.version == address.version and address in network
     ]
-    assert len(holding) <= 1, "parts overlap"
-    anywhere = [part for part in parts if not part.prefixes]
-    return holding[0][1] if holding else (anywhere or [None])[0]
+    assert len({length for length, _ in holding}) == len(holding), "no part is more specific"
+    return max(holding, key=lambda found: found[0])[1] if holding else None
 
 
 def inside(address: IPAddress, said: Iterable[IPNetwork]) -> bool:
