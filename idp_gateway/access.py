@@ -12,17 +12,20 @@ from datetime import datetime, timedelta
 from idp_gateway.clock import Clock
 from idp_gateway.denials import RecentDenials
 from idp_gateway.errors import AccessDenied
+from idp_gateway.origins import Origin
 from idp_gateway.records import DecisionRecord, LoginSessionRecord
+from idp_gateway.rules import GuardedSocket
 from idp_gateway.store import Store
 from policy.addresses import EmailAddress
 from policy.evaluate import evaluate
+from policy.names import GroupName
+from policy.policy_set import PolicySet
 from policy.types import (
     AccessRequest,
     Action,
     Decision,
     Grant,
     Identity,
-    IPAddress,
     Reason,
     Socket,
 )
@@ -48,53 +51,56 @@ class Verdict:
         return self.decision.allowed
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Who wants to do what, and from where."""
+
+    identity: Identity
+    action: Action
+    origin: Origin
+    client_proof: bool = False
+    """Whether the caller proved that it has the private key it asks a certificate for."""
+
+    def of(self, socket: Socket, at: datetime) -> AccessRequest:
+        """The same as a question about one socket at one moment."""
+        return AccessRequest(
+            identity=self.identity,
+            socket=socket,
+            action=self.action,
+            source_ip=self.origin.address,
+            country=self.origin.country,
+            asn=self.origin.asn,
+            client_proof=self.client_proof,
+            at=at,
+        )
+
+
 def authorize(
     store: Store,
     clock: Clock,
+    door: GuardedSocket,
+    asked: Asked,
     *,
-    identity: Identity,
-    socket: Socket,
-    action: Action,
-    source_ip: IPAddress,
     denials: RecentDenials | None = None,
 ) -> Verdict:
-    """Decide whether ``identity`` may use ``socket`` now, and put the decision on record.
+    """Decide whether somebody may use a socket now, and put the decision on record.
 
     The record is durable before this returns, whichever way the decision fell; only a denial that
     repeats one among ``denials`` has that one's.
     """
-    verdict = decide(
-        clock,
-        identity=identity,
-        socket=socket,
-        action=action,
-        source_ip=source_ip,
-        denials=denials,
-    )
+    verdict = decide(clock, door, asked, denials=denials)
     put_on_record(store, verdict, denials)
     return replace(verdict, unrecorded=None)
 
 
 def decide(
-    clock: Clock,
-    *,
-    identity: Identity,
-    socket: Socket,
-    action: Action,
-    source_ip: IPAddress,
-    denials: RecentDenials | None = None,
+    clock: Clock, door: GuardedSocket, asked: Asked, *, denials: RecentDenials | None = None
 ) -> Verdict:
     """As ``authorize``, but the caller sees to it that ``unrecorded`` is on record before anything
     that rests on the decision leaves: with ``put_on_record``, or in one transaction with it.
     """
-    request = AccessRequest(
-        identity=identity,
-        socket=socket,
-        action=action,
-        source_ip=source_ip,
-        at=clock(),
-    )
-    decision = evaluate(request)
+    request = asked.of(door.socket, clock())
+    decision = evaluate(door.policies, request)
     if denials is not None and not decision.allowed:
         recorded = denials.find(request, decision)
         if recorded is not None:
@@ -117,16 +123,18 @@ def put_on_record(store: Store, verdict: Verdict, denials: RecentDenials | None 
         denials.remember(verdict.request, verdict.decision, verdict.decision_id)
 
 
-def admits(
-    identity: Identity, socket: Socket, action: Action, source_ip: IPAddress, *, at: datetime
-) -> bool:
+def admits(door: GuardedSocket, asked: Asked, *, at: datetime) -> bool:
     """Whether ``authorize`` would allow it now: for listing what somebody may open, never for
     letting them in. Nothing is recorded and nothing can be made from the answer.
     """
-    request = AccessRequest(
-        identity=identity, socket=socket, action=action, source_ip=source_ip, at=at
-    )
-    return evaluate(request).allowed
+    return evaluate(door.policies, asked.of(door.socket, at)).allowed
+
+
+def what_if(policies: PolicySet, request: AccessRequest) -> Decision:
+    """What these policies would decide on a request, past or imagined. As with ``admits`` nothing
+    is recorded and nothing can be made from the answer.
+    """
+    return evaluate(policies, request)
 
 
 def grant(
@@ -168,6 +176,8 @@ def grant(
         not_after=min(ends),
         session_id=session.session_id,
         source_ip=request.source_ip,
+        sources=decision.sources,
+        source_ids=decision.source_ids,
         policy_ids=decision.policy_ids,
     )
 
@@ -177,10 +187,11 @@ def identity_of(session: LoginSessionRecord) -> Identity:
     return Identity(
         issuer=session.issuer,
         subject=session.subject,
+        provider=session.provider,
         email=EmailAddress.parse(session.email) if session.email is not None else None,
         name=session.name,
         assurance=session.assurance,
-        groups=frozenset(session.groups),
+        groups=frozenset(map(GroupName.parse, session.groups)),
         authenticated_at=session.authenticated_at,
     )
 
@@ -198,19 +209,27 @@ def _denied(verdict: Verdict, reason: Reason) -> AccessDenied:
 
 
 def _record(decision_id: str, request: AccessRequest, decision: Decision) -> DecisionRecord:
-    email = request.identity.email
+    identity, email = request.identity, request.identity.email
     return DecisionRecord(
         decision_id=decision_id,
         at=request.at,
         effect=decision.effect,
         reasons=tuple(str(reason) for reason in decision.reasons),
         policy_ids=decision.policy_ids,
-        issuer=request.identity.issuer,
-        subject=request.identity.subject,
+        issuer=identity.issuer,
+        subject=identity.subject,
         email=str(email) if email is not None else None,
         socket_id=request.socket.socket_id,
         action=request.action,
         source_ip=str(request.source_ip),
         country=request.country,
         expires_at=decision.expires_at,
+        epoch=request.socket.epoch,
+        provider=identity.provider,
+        assurance=identity.assurance,
+        groups=tuple(sorted(map(str, identity.groups))) if identity.groups else (),
+        service_account=identity.service_account,
+        authenticated_at=identity.authenticated_at,
+        asn=request.asn,
+        client_proof=request.client_proof,
     )

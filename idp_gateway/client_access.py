@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
-from idp_gateway.access import authorize, grant, identity_of
+from idp_gateway.access import Asked, admits, authorize, grant, identity_of
 from idp_gateway.callers import standing_session
 from idp_gateway.composition import Gateway
-from idp_gateway.conversions import policy_of
 from idp_gateway.errors import EmailTaken, InvalidInput, NotFound
+from idp_gateway.origins import Origin
 from idp_gateway.records import AccountRecord, LoginSessionRecord, SocketRecord
+from idp_gateway.rules import GuardedSocket
 from idp_gateway.targets import TargetRefused, parse_authority
 from idp_gateway.tokens import subject_of
 from policy.types import Action, Identity, IPAddress, Reason
@@ -111,16 +112,35 @@ def issue(
     return _client_token(gateway, session, socket, source_ip)
 
 
+def program_question(
+    door: GuardedSocket, identity: Identity, origin: Origin, *, at: datetime
+) -> Asked:
+    """What a program's login asks of a socket: TLS, or SSH if it is that only they may use.
+
+    It counts as having proved its key: the token opens nothing, and whoever asks for a certificate
+    with it is decided on anew, with the proof that then comes or does not.
+    """
+    asked = [
+        Asked(identity=identity, action=action, origin=origin, client_proof=True)
+        for action in (Action.TLS, Action.SSH)
+    ]
+    return next((one for one in asked if admits(door, one, at=at)), asked[0])
+
+
 def _client_token(
     gateway: Gateway, session: LoginSessionRecord, socket: SocketRecord, source_ip: IPAddress
 ) -> IssuedToken:
+    door = gateway.rules.guarded(socket)
     verdict = authorize(
         gateway.store,
         gateway.clock,
-        identity=identity_of(session),
-        socket=policy_of(socket),
-        action=Action.TLS,
-        source_ip=source_ip,
+        door,
+        program_question(
+            door,
+            identity_of(session),
+            gateway.origins.of(source_ip),
+            at=gateway.clock(),
+        ),
         denials=gateway.denials,
     )
     leave = grant(verdict, session=session)

@@ -14,9 +14,11 @@ from idp_gateway.denials import RecentDenials
 from idp_gateway.feed import Feed
 from idp_gateway.forms import Signer, browser_signer
 from idp_gateway.issuance_log import IssuanceLog
+from idp_gateway.origins import Origins
 from idp_gateway.providers import build_providers
 from idp_gateway.providers.base import IdentityProvider
 from idp_gateway.rotation import Rotation
+from idp_gateway.rules import Rules
 from idp_gateway.secret_files import load_or_make_secret
 from idp_gateway.settings import Settings
 from idp_gateway.store import Database, Store
@@ -46,6 +48,10 @@ class Gateway:
     """How much of what is done at a time."""
     denials: RecentDenials
     """What need not be put on record again."""
+    rules: Rules
+    """Which policies bear on a socket."""
+    origins: Origins
+    """Which country and network an address is in."""
     edge_key: bytes = field(repr=False)
     """What edges prove themselves with: the text of the edge key file."""
 
@@ -100,6 +106,8 @@ def build_gateway(settings: Settings, *, clock: Clock = system_clock) -> Gateway
         providers=build_providers(settings.providers, clock),
         capacity=Capacity(),
         denials=RecentDenials(),
+        rules=Rules(store),
+        origins=Origins(country_file=settings.geo_country_file, asn_file=settings.geo_asn_file),
         signer=browser_signer(master_key),
         edge_key=settings.edge_key_file.read_bytes().strip(),
     )

@@ -26,6 +26,8 @@ class _Denial:
     action: Action
     source_ip: IPAddress
     country: str | None
+    asn: int | None
+    client_proof: bool
     decision: Decision
 
 
@@ -62,5 +64,7 @@ def _denial(request: AccessRequest, decision: Decision) -> _Denial:
         action=request.action,
         source_ip=request.source_ip,
         country=request.country,
+        asn=request.asn,
+        client_proof=request.client_proof,
         decision=decision,
     )

@@ -5,7 +5,8 @@ GatewayError
 │   ├── BodyTooLarge
 │   ├── CodeInvalid         a one-time or device code that is unknown, used up or too old
 │   ├── KeyProofInvalid     what was sent does not prove possession of a private key
-│   └── KeyRefused          a public key or signing request that is not accepted
+│   ├── KeyRefused          a public key or signing request that is not accepted
+│   └── PolicyRefused       a policy document with faults, or one whose own cases fail; names them
 ├── NotAuthenticated        no, or no valid, credentials
 │   ├── LoginFailed         wrong e-mail or password; says not which
 │   └── TokenInvalid        a token that does not verify
@@ -18,7 +19,9 @@ GatewayError
 ├── NotFound                unknown, or somebody else's: the same answer for both
 ├── Conflict
 │   ├── NameTaken
-│   └── EmailTaken
+│   ├── EmailTaken
+│   ├── PolicyNameTaken
+│   └── PrefixListInUse     names the policies that look at the list
 ├── TooManyAttempts         come back after ``retry_after`` seconds
 ├── PortsExhausted          every port of the range is given away
 ├── ProviderFailed          an identity provider did not answer as it must
@@ -28,6 +31,9 @@ HTTP statuses are chosen in ``idp_gateway.problems`` and nowhere else.
 """
 
 # ruff: noqa: N818 - the names are the tree above, read aloud in `except`
+
+from collections.abc import Mapping
+from typing import Any
 
 
 class GatewayError(Exception):
@@ -76,6 +82,26 @@ class KeyProofInvalid(InvalidInput):
     """A signature over a challenge that is not the key's, or a challenge that is not this one's."""
 
     reason = "key-proof-invalid"
+
+
+class PolicyRefused(InvalidInput):
+    """A policy document that is not taken; the version in force stays in force."""
+
+    reason = "policy-document-invalid"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str | None = None,
+        faults: tuple[Mapping[str, Any], ...] = (),
+        cases: tuple[Mapping[str, Any], ...] = (),
+    ) -> None:
+        super().__init__(message, field="policy_data", reason=reason)
+        self.faults = faults
+        """Each with ``path``, ``line`` (or None) and ``message``."""
+        self.cases = cases
+        """Its own cases that came out otherwise than they say."""
 
 
 class NotAuthenticated(GatewayError):
@@ -158,6 +184,22 @@ class EmailTaken(Conflict):
     """Another account has this e-mail address."""
 
     reason = "email-taken"
+
+
+class PolicyNameTaken(Conflict):
+    """Another policy of the account has this name."""
+
+    reason = "policy-name-taken"
+
+
+class PrefixListInUse(Conflict):
+    """Policies look at the list."""
+
+    reason = "prefix-list-in-use"
+
+    def __init__(self, message: str, *, policies: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.policies = policies
 
 
 class TooManyAttempts(GatewayError):

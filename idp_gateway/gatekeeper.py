@@ -13,9 +13,8 @@ from urllib.parse import parse_qsl, urlencode
 
 from starlette.responses import Response
 
-from idp_gateway.access import Verdict, authorize, grant, identity_of
+from idp_gateway.access import Asked, Verdict, authorize, grant, identity_of
 from idp_gateway.composition import Gateway
-from idp_gateway.conversions import policy_of
 from idp_gateway.cookies import SESSION, clear_cookie, set_cookie
 from idp_gateway.edge_requests import EdgeRequest
 from idp_gateway.errors import CodeInvalid, NotFound, TokenInvalid
@@ -187,10 +186,12 @@ def _decide(
     return authorize(
         gateway.store,
         gateway.clock,
-        identity=identity_of(session),
-        socket=policy_of(socket),
-        action=Action.HTTP,
-        source_ip=request.source_ip,
+        gateway.rules.guarded(socket),
+        Asked(
+            identity=identity_of(session),
+            action=Action.HTTP,
+            origin=gateway.origins.of(request.source_ip),
+        ),
         denials=gateway.denials,
     )
 

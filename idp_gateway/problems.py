@@ -95,6 +95,12 @@ def problem_of(error: errors.GatewayError | PolicyError | CaError) -> JSONRespon
         members["decision_id"] = error.decision_id
     if isinstance(error, errors.InvalidInput) and error.field:
         members["field"] = error.field
+    if isinstance(error, errors.PolicyRefused):
+        members["faults"] = list(error.faults)
+        if error.cases:
+            members["cases"] = list(error.cases)
+    if isinstance(error, errors.PrefixListInUse):
+        members["policies"] = list(error.policies)
     if isinstance(error, errors.TooManyAttempts):
         headers["retry-after"] = str(error.retry_after)
     return problem(status, error.reason, str(error), headers=headers, **members)

@@ -62,6 +62,22 @@ class RevocationScope(StrEnum):
     """Every certificate issued for the socket up to now."""
 
 
+class PolicyChangeKind(StrEnum):
+    """What happened to a policy; the words of its history."""
+
+    CREATED = "created"
+    CHANGED = "changed"
+    """Its document, and maybe more, is another one."""
+    RENAMED = "renamed"
+    """Its name or description; what it means is as before."""
+    ORG_WIDE = "org-wide"
+    """It began or ceased to bear on every socket of the account."""
+    ATTACHED = "attached"
+    DETACHED = "detached"
+    ROLLED_BACK = "rolled-back"
+    DELETED = "deleted"
+
+
 class DeviceState(StrEnum):
     """Where a device authorisation stands (RFC 8628 §3.5)."""
 
@@ -114,7 +130,10 @@ class LoginSessionRecord:
     """Only if the provider verified it."""
     name: str
     assurance: Assurance
+    provider: str = ""
+    """What the gateway calls the provider; empty for a login from before it was kept."""
     groups: tuple[str, ...] = ()
+    """Each ``str(GroupName)``."""
     authenticated_at: datetime
     expires_at: datetime
     revoked_at: datetime | None = None
@@ -204,6 +223,9 @@ class SocketRecord:
     tags: Mapping[str, str] = field(default_factory=dict)
     private_socket: bool = False
     epoch: int = 1
+    rules_version: int = 1
+    """Counts the changes of policies and lists that bear on the socket, whether or not it asks for
+    an identity; with ``epoch`` it says whether what is remembered of its rules still holds."""
     ssh_ca_public: str
     """One ``authorized_keys`` line: the key of the socket's own SSH user CA that signs now."""
     ssh_key_proof_required: bool = False
@@ -278,6 +300,15 @@ class DecisionRecord:
     source_ip: str
     country: str | None = None
     expires_at: datetime | None = None
+    epoch: int | None = None
+    """The socket's at that time; none, as for all that follows, in records of before."""
+    provider: str | None = None
+    assurance: Assurance | None = None
+    groups: tuple[str, ...] = ()
+    service_account: str | None = None
+    authenticated_at: datetime | None = None
+    asn: int | None = None
+    client_proof: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -412,3 +443,62 @@ class LogCheckpointRecord:
     note: str
     """The signed checkpoint."""
     at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyRecord:
+    """A policy as it is in force."""
+
+    policy_id: str
+    account_id: str
+    name: str
+    """Unique in its account."""
+    description: str
+    document: str
+    """The stored form as canonical JSON."""
+    prefix_lists: tuple[str, ...] = ()
+    """Names of the account's lists it looks at; lists inside the document are not among them."""
+    org_wide: bool = False
+    """Whether it bears on every socket of the account."""
+    version: int = 1
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyVersionRecord:
+    """One entry of a policy's history; outlives the policy."""
+
+    policy_id: str
+    account_id: str
+    version: int
+    """Attaching and detaching make no new version: such an entry has that of its time."""
+    change: PolicyChangeKind
+    name: str
+    description: str
+    document: str | None
+    """None if the change was not about the document."""
+    org_wide: bool
+    socket_ids: tuple[str, ...] = ()
+    """The sockets it was attached to or detached from."""
+    at: datetime
+    changed_by: str
+    """E-mail of the account."""
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrefixListRecord:
+    """Addresses that policies name together. ``(account_id, name)`` is the key."""
+
+    account_id: str
+    name: str
+    version: int = 1
+    prefixes: tuple[str, ...]
+    """Aggregated and in order."""
+    summary: Mapping[str, Any]
+    source: str
+    """What was imported: a kind of published file, or ``list``."""
+    updated_at: datetime
+    changed_by: str
+    why: str

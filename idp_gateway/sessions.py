@@ -54,7 +54,8 @@ def begin_session(
         email=str(identity.email) if identity.email is not None else None,
         name=identity.name,
         assurance=identity.assurance,
-        groups=tuple(sorted(identity.groups)),
+        provider=identity.provider,
+        groups=tuple(sorted(map(str, identity.groups))),
         authenticated_at=identity.authenticated_at,
         expires_at=now + life,
     )

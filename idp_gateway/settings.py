@@ -35,8 +35,9 @@ class ProviderSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
-    """Short word in addresses, e.g. the callback's."""
+    name: str = Field(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$")
+    """Short word in addresses, e.g. the callback's, and before the names of people and groups in
+    policies."""
     title: str = ""
     """What the login page calls it; the name if empty."""
     kind: str = "oidc"
@@ -151,6 +152,16 @@ class Settings(BaseSettings):
     """What edges prove themselves with; ``secrets/edge.key`` in the state directory by default."""
     master_key_file: Path = Path()
     """What every stored private key is sealed under; ``secrets/master.key`` likewise."""
+    policies_per_account: int = Field(default=1000, ge=0)
+    policies_per_socket: int = Field(default=100, ge=0)
+    """Most policies attached to one socket; those of the whole account come on top."""
+    prefix_lists_per_account: int = Field(default=100, ge=0)
+    prefixes_per_list: int = Field(default=20_000, ge=1, le=1_000_000)
+    """Most addresses of one list, aggregated."""
+    geo_country_file: Path | None = None
+    """Countries of addresses, in MaxMind's format; without it every country is unknown."""
+    geo_asn_file: Path | None = None
+    """Autonomous systems of addresses, likewise."""
     providers: tuple[ProviderSettings, ...] = ()
     ca: CaSettings = CaSettings()
     """Where the keys of the certificate authorities live."""

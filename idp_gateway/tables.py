@@ -30,6 +30,7 @@ from idp_gateway.records import (
     CertificateKind,
     ChangeKind,
     DeviceState,
+    PolicyChangeKind,
     RevocationScope,
 )
 from policy.types import Action, Assurance, Effect, SocketType
@@ -147,6 +148,7 @@ class LoginSession(SQLModel, table=True):
     email: str | None
     name: str
     assurance: Assurance = _word(Assurance)
+    provider: str
     groups: tuple[str, ...] = _words()
     authenticated_at: datetime = _time()
     expires_at: datetime = _time(index=True)
@@ -220,6 +222,7 @@ class PublishedSocket(SQLModel, table=True):
     tags: Mapping[str, str] = _json()
     private_socket: bool
     epoch: int
+    rules_version: int
     ssh_ca_public: str = _text()
     ssh_key_proof_required: bool
     ssh_source_addresses: tuple[str, ...] = _words()
@@ -288,6 +291,14 @@ class DecisionMade(SQLModel, table=True):
     source_ip: str
     country: str | None
     expires_at: datetime | None = _time_or_none()
+    epoch: int | None
+    provider: str | None
+    assurance: Assurance | None = Field(sa_column=Column(Word(Assurance), nullable=True))
+    groups: tuple[str, ...] = _words()
+    service_account: str | None
+    authenticated_at: datetime | None = _time_or_none()
+    asn: int | None = Field(sa_column=Column(BigInteger, nullable=True))
+    client_proof: bool | None
 
 
 class LoginFailure(SQLModel, table=True):
@@ -408,6 +419,63 @@ class LogCheckpoint(SQLModel, table=True):
     root_hash: bytes = _bytes()
     note: str = _text()
     at: datetime = _time()
+
+
+class AccessPolicy(SQLModel, table=True):
+    __tablename__ = "policies"
+    __table_args__ = (UniqueConstraint("account_id", "name"),)
+    policy_id: str = Field(primary_key=True)
+    account_id: str = Field(foreign_key="accounts.account_id", ondelete="CASCADE")
+    name: str
+    description: str = _text()
+    document: str = _text()
+    prefix_lists: tuple[str, ...] = _words()
+    org_wide: bool
+    version: int
+    created_at: datetime = _time()
+    updated_at: datetime = _time()
+
+
+class PolicyVersion(SQLModel, table=True):
+    __tablename__ = "policy_versions"
+    __table_args__ = (Index("ix_policy_versions_policy_id", "policy_id", "entry_id"),)
+    entry_id: int | None = Field(
+        default=None, sa_column=Column(SERIAL, primary_key=True, autoincrement=True)
+    )
+    # No foreign key: the history outlives the policy.
+    policy_id: str
+    account_id: str = Field(foreign_key="accounts.account_id", ondelete="CASCADE", index=True)
+    version: int
+    change: PolicyChangeKind = _word(PolicyChangeKind)
+    name: str
+    description: str = _text()
+    document: str | None = Field(sa_column=Column(Text, nullable=True))
+    org_wide: bool
+    socket_ids: tuple[str, ...] = _words()
+    at: datetime = _time()
+    changed_by: str
+    why: str = _text()
+
+
+class PolicyAttachment(SQLModel, table=True):
+    __tablename__ = "policy_attachments"
+    socket_id: str = Field(primary_key=True, foreign_key="sockets.socket_id", ondelete="CASCADE")
+    policy_id: str = Field(
+        primary_key=True, foreign_key="policies.policy_id", ondelete="CASCADE", index=True
+    )
+
+
+class PrefixList(SQLModel, table=True):
+    __tablename__ = "prefix_lists"
+    account_id: str = Field(primary_key=True, foreign_key="accounts.account_id", ondelete="CASCADE")
+    name: str = Field(primary_key=True)
+    version: int
+    prefixes: tuple[str, ...] = _words()
+    summary: Mapping[str, Any] = _json()
+    source: str
+    updated_at: datetime = _time()
+    changed_by: str
+    why: str = _text()
 
 
 def table_of(model: type[SQLModel]) -> Table:

@@ -11,6 +11,8 @@ from policy.addresses import EmailAddress
 from policy.types import Assurance, Identity
 
 LABEL = "a local account"
+NAME = "local"
+"""What policies call this way to sign in; no configured provider may have the name."""
 
 
 def local_identity(account: AccountRecord, *, issuer: str, now: datetime) -> Identity:
@@ -22,6 +24,7 @@ def local_identity(account: AccountRecord, *, issuer: str, now: datetime) -> Ide
     return Identity(
         issuer=issuer,
         subject=account.account_id,
+        provider=NAME,
         email=email,
         name=account.name or account.email,
         assurance=Assurance.LOCAL_PASSWORD,

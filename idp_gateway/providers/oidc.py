@@ -7,6 +7,7 @@ it costs nothing: asymmetric algorithms only, and nothing is believed to be true
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -23,6 +24,7 @@ from idp_gateway.providers.base import Attempt
 from idp_gateway.providers.discovery import Directory, JsonFetcher, Metadata
 from policy.addresses import EmailAddress
 from policy.errors import AddressError
+from policy.names import GroupName
 from policy.types import Assurance, Identity
 
 ALGORITHMS = frozenset({"RS256", "PS256", "ES256", "EdDSA"})
@@ -34,7 +36,7 @@ MAX_ID_TOKEN_LENGTH = 16 * 1024
 _LEEWAY_SECONDS = 60
 _MAX_SUBJECT_LENGTH = 255
 _MAX_NAME_LENGTH = 200
-_MAX_GROUPS = 200
+_MAX_GROUPS = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,10 +202,11 @@ class OpenIDProvider:
         return Identity(
             issuer=self._registration.issuer,
             subject=subject,
+            provider=self.name,
             email=email,
             name=name or (str(email) if email else subject),
             assurance=Assurance.PROVIDER_VERIFIED if email else Assurance.SELF_ASSERTED,
-            groups=_groups(claims.get("groups")),
+            groups=_groups(self.name, claims.get("groups")),
             authenticated_at=now,
         )
 
@@ -230,8 +233,14 @@ def _plain(value: object) -> str:
     return " ".join(kept.split())[:_MAX_NAME_LENGTH]
 
 
-def _groups(value: object) -> frozenset[str]:
+def _groups(provider: str, value: object) -> frozenset[GroupName]:
+    """The groups an ID token names. One whose name we could not write down as it is, is none: a
+    name that was mended could be another group's.
+    """
     if not isinstance(value, list):
         return frozenset()
-    names = (_plain(entry) for entry in value[:_MAX_GROUPS])
-    return frozenset(name for name in names if name)
+    found = set()
+    for entry in value[:_MAX_GROUPS]:
+        with suppress(AddressError):
+            found.add(GroupName.parse(f"{provider}:{entry}" if isinstance(entry, str) else ""))
+    return frozenset(found)

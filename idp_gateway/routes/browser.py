@@ -6,11 +6,10 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from starlette.responses import Response
 
-from idp_gateway.access import authorize
+from idp_gateway.access import Asked, authorize
 from idp_gateway.accounts import authenticate
 from idp_gateway.attempts import finish_attempt, start_attempt
 from idp_gateway.capacity import in_thread
-from idp_gateway.conversions import policy_of
 from idp_gateway.cookies import clear_cookie
 from idp_gateway.errors import GatewayError, LoginFailed, NotFound, ProviderFailed
 from idp_gateway.login_pages import denied_page, login_page, signed_in
@@ -97,10 +96,8 @@ def _send_to_socket(
     verdict = authorize(
         gateway.store,
         gateway.clock,
-        identity=identity,
-        socket=policy_of(socket),
-        action=Action.HTTP,
-        source_ip=visit.source_ip,
+        gateway.rules.guarded(socket),
+        Asked(identity=identity, action=Action.HTTP, origin=gateway.origins.of(visit.source_ip)),
         denials=gateway.denials,
     )
     if not verdict.allowed:

@@ -7,9 +7,8 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import JSONResponse, Response
 
 from idp_gateway.access import authorize, identity_of
-from idp_gateway.client_access import Audience, ResourceRefused, find_socket
+from idp_gateway.client_access import Audience, ResourceRefused, find_socket, program_question
 from idp_gateway.consent import Answer, ConsentFormDep, Question, ask, read_answer, socket_fact
-from idp_gateway.conversions import policy_of
 from idp_gateway.dependencies import GatewayDep, SourceAddress
 from idp_gateway.device_codes import (
     DEVICE_CODE_LIFE,
@@ -24,7 +23,6 @@ from idp_gateway.pages import Message, message_page, page
 from idp_gateway.routes.oauth import CLIENT_ID, oauth_problem
 from idp_gateway.targets import ReturnTo
 from idp_gateway.visits import PageRoute, Visit, VisitDep, describe, query_of
-from policy.types import Action
 
 MAX_USER_CODE_LENGTH = 32
 
@@ -126,13 +124,12 @@ def _denied(visit: Visit, given: Answer) -> Response | None:
     identity = visit.identity
     if socket is None or identity is None:
         return None
+    door = gateway.rules.guarded(socket)
     verdict = authorize(
         gateway.store,
         gateway.clock,
-        identity=identity,
-        socket=policy_of(socket),
-        action=Action.TLS,
-        source_ip=visit.source_ip,
+        door,
+        program_question(door, identity, gateway.origins.of(visit.source_ip), at=visit.now),
         denials=gateway.denials,
     )
     if verdict.allowed:

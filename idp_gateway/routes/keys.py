@@ -20,7 +20,6 @@ from idp_gateway import access
 from idp_gateway.callers import PresentedToken, standing_session
 from idp_gateway.capacity import sign_in_thread
 from idp_gateway.composition import Gateway
-from idp_gateway.conversions import policy_of
 from idp_gateway.dependencies import GatewayDep, source_address
 from idp_gateway.errors import Forbidden, KeyProofRequired, NotFound
 from idp_gateway.key_proofs import CHALLENGE_LIFE, ProofPlace, challenge, check_proof
@@ -112,10 +111,13 @@ def _decide_ssh(
     proven = _has_proven(gateway, asking, form)
     verdict = access.decide(
         gateway.clock,
-        identity=access.identity_of(asking.session),
-        socket=policy_of(asking.socket),
-        action=Action.SSH,
-        source_ip=source_address(request, gateway),
+        gateway.rules.guarded(asking.socket),
+        access.Asked(
+            identity=access.identity_of(asking.session),
+            action=Action.SSH,
+            origin=gateway.origins.of(source_address(request, gateway)),
+            client_proof=proven,
+        ),
         denials=gateway.denials,
     )
     return _Decided(asking=asking, verdict=verdict, proven=proven)
@@ -191,10 +193,15 @@ def _grant(gateway: Gateway, request: Request, asking: _Asking, action: Action) 
     verdict = access.authorize(
         gateway.store,
         gateway.clock,
-        identity=access.identity_of(asking.session),
-        socket=policy_of(asking.socket),
-        action=action,
-        source_ip=source_address(request, gateway),
+        gateway.rules.guarded(asking.socket),
+        access.Asked(
+            identity=access.identity_of(asking.session),
+            action=action,
+            origin=gateway.origins.of(source_address(request, gateway)),
+            # A certificate request is signed with its own key, which is checked before it is
+            # signed; here nothing but the certificate is ever made of the decision.
+            client_proof=True,
+        ),
         denials=gateway.denials,
     )
     return _grant_of(gateway, verdict, asking.session)

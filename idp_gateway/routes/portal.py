@@ -5,8 +5,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Request
 from starlette.responses import Response
 
-from idp_gateway.access import admits
-from idp_gateway.conversions import policy_of
+from idp_gateway.access import Asked, admits
+from idp_gateway.client_access import program_question
 from idp_gateway.dependencies import GatewayDep
 from idp_gateway.errors import NotFound
 from idp_gateway.login_pages import forget_login, form_cookie, login_page
@@ -41,9 +41,14 @@ def show_portal(visit: VisitDep) -> Response:
 def _openable(visit: Visit, identity: Identity) -> list[SocketRecord]:
     """Sockets the policy admits the person to now, by name."""
     found = []
-    for socket in visit.gateway.store.identity_sockets():
-        action = Action.TLS if socket.socket_type.has_own_port else Action.HTTP
-        if admits(identity, policy_of(socket), action, visit.source_ip, at=visit.now):
+    gateway, origin = visit.gateway, visit.gateway.origins.of(visit.source_ip)
+    sockets = gateway.store.identity_sockets()
+    for socket, door in zip(sockets, gateway.rules.guarded_all(sockets), strict=True):
+        if socket.socket_type.has_own_port:
+            asked = program_question(door, identity, origin, at=visit.now)
+        else:
+            asked = Asked(identity=identity, action=Action.HTTP, origin=origin)
+        if admits(door, asked, at=visit.now):
             found.append(socket)
             if len(found) == MAX_TILES:
                 break

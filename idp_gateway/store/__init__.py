@@ -8,7 +8,11 @@ from idp_gateway.store.hosts import HostStore
 from idp_gateway.store.issuance import IssuanceStore
 from idp_gateway.store.log import LogStore
 from idp_gateway.store.logins import LoginStore
+from idp_gateway.store.policies import PolicyStore
+from idp_gateway.store.prefix_lists import PrefixListStore
+from idp_gateway.store.replays import ReplayStore
 from idp_gateway.store.revocations import RevocationStore
+from idp_gateway.store.rules import RulesStore
 from idp_gateway.store.sockets import SocketStore
 
 __all__ = ["Database", "Store"]
@@ -24,5 +28,9 @@ class Store(
     GenerationStore,
     RevocationStore,
     HostStore,
+    PolicyStore,
+    PrefixListStore,
+    RulesStore,
+    ReplayStore,
 ):
     """All of the gateway's tables. ``find_*`` answers ``None``, ``get_*`` raises ``NotFound``."""

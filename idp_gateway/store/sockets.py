@@ -33,7 +33,7 @@ REVOCATIONS = table_of(Revocation)
 LOCAL_PORTS = range(1024, 65536)
 """What a tunnel's ``local_port`` is drawn from; nothing listens on these numbers."""
 
-_FIXED = frozenset({"socket_id", "account_id", "epoch", "port", "created_at"})
+_FIXED = frozenset({"socket_id", "account_id", "epoch", "rules_version", "port", "created_at"})
 _TRIES = 16
 
 

@@ -3,7 +3,7 @@
 import ast
 from dataclasses import replace
 from datetime import timedelta
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,14 @@ import pytest
 
 from idp_gateway import access, denials
 from idp_gateway.composition import Gateway
+from idp_gateway.denials import RecentDenials
 from idp_gateway.errors import AccessDenied
+from idp_gateway.origins import Origin
 from idp_gateway.records import LoginSessionRecord
+from idp_gateway.rules import GuardedSocket
 from policy.addresses import EmailAddress
-from policy.types import Action, Assurance, Decision, Effect, Policy, Socket, SocketType
+from policy.policy_set import PolicySet
+from policy.types import Action, Assurance, Decision, Effect, Policy, Socket, SocketType, Who
 from tests.idp_gateway.conftest import FixedClock
 
 ROOT = Path(access.__file__).parents[1]
@@ -22,8 +26,7 @@ PACKAGES = ("idp_gateway", "ca", "policy", "proxy", "clients", "templates")
 ADDRESS = ip_address("192.0.2.7")
 
 
-def socket(*emails: str) -> Socket:
-    addresses = frozenset(EmailAddress.parse(email) for email in emails)
+def socket() -> Socket:
     return Socket(
         socket_id="11111111-1111-4111-8111-111111111111",
         dns_name="calm-otter-1000.edge.localhost",
@@ -31,8 +34,20 @@ def socket(*emails: str) -> Socket:
         epoch=7,
         ports=(20001,),
         identity_required=True,
-        policies=(Policy(policy_id="p", emails=addresses),),
     )
+
+
+def door(*emails: str, epoch: int = 7) -> GuardedSocket:
+    addresses = frozenset(EmailAddress.parse(email) for email in emails)
+    policies = PolicySet.build([Policy(policy_id="p", who=Who(emails=addresses))])
+    return GuardedSocket(socket=replace(socket(), epoch=epoch), policies=policies)
+
+
+def asked(session: LoginSessionRecord, **changes: Any) -> access.Asked:
+    plain = access.Asked(
+        identity=access.identity_of(session), action=Action.TLS, origin=Origin(address=ADDRESS)
+    )
+    return replace(plain, **changes)
 
 
 @pytest.fixture
@@ -44,20 +59,15 @@ def session(clock: FixedClock) -> LoginSessionRecord:
         email="alice@lab.test",
         name="Alice",
         assurance=Assurance.PROVIDER_VERIFIED,
+        provider="lab",
+        groups=("lab:ops", "lab:staff"),
         authenticated_at=clock(),
         expires_at=clock() + timedelta(hours=1),
     )
 
 
 def judge(gateway: Gateway, session: LoginSessionRecord, *emails: str) -> access.Verdict:
-    return access.authorize(
-        gateway.store,
-        gateway.clock,
-        identity=access.identity_of(session),
-        socket=socket(*emails),
-        action=Action.TLS,
-        source_ip=ADDRESS,
-    )
+    return access.authorize(gateway.store, gateway.clock, door(*emails), asked(session))
 
 
 def test_an_allowing_decision_becomes_a_grant_for_minutes(
@@ -72,6 +82,19 @@ def test_an_allowing_decision_becomes_a_grant_for_minutes(
     assert str(granted.email) == "alice@lab.test"
     assert granted.decision_id == verdict.decision_id
     assert granted.session_id == session.session_id
+
+
+def test_a_grant_says_from_where_it_may_be_used(
+    gateway: Gateway, session: LoginSessionRecord
+) -> None:
+    verdict = judge(gateway, session, "alice@lab.test")
+    assert access.grant(verdict, session=session).sources is None
+    here = replace(
+        verdict.decision, sources=(ip_network("192.0.2.0/24"),), source_ids=("0123456789abcdef",)
+    )
+    granted = access.grant(replace(verdict, decision=here), session=session)
+    assert granted.sources == here.sources
+    assert granted.source_ids == here.source_ids
 
 
 def test_a_grant_ends_with_the_login(gateway: Gateway, session: LoginSessionRecord) -> None:
@@ -115,6 +138,10 @@ def test_every_decision_is_on_record(
     assert record.email == "alice@lab.test"
     assert record.source_ip == str(ADDRESS)
     assert record.at == gateway.clock()
+    assert (record.epoch, record.provider) == (7, "lab")
+    assert record.groups == ("lab:ops", "lab:staff")
+    assert record.assurance is Assurance.PROVIDER_VERIFIED
+    assert record.authenticated_at == session.authenticated_at
 
 
 def test_a_decision_that_cannot_be_recorded_is_none(
@@ -183,15 +210,20 @@ def test_one_module_makes_grants_and_asks_the_policy() -> None:
     assert makers == {"idp_gateway/access.py"}
 
 
-def repeat(gateway: Gateway, session: LoginSessionRecord, **changes: Any) -> access.Verdict:
-    asked: dict[str, Any] = {
-        "identity": access.identity_of(session),
-        "socket": socket("bob@lab.test"),
-        "action": Action.TLS,
-        "source_ip": ADDRESS,
-        "denials": gateway.denials,
-    }
-    return access.authorize(gateway.store, gateway.clock, **asked | changes)
+def repeat(
+    gateway: Gateway,
+    session: LoginSessionRecord,
+    at: GuardedSocket | None = None,
+    denials: RecentDenials | None = None,
+    **changes: Any,
+) -> access.Verdict:
+    return access.authorize(
+        gateway.store,
+        gateway.clock,
+        at or door("bob@lab.test"),
+        asked(session, **changes),
+        denials=denials or gateway.denials,
+    )
 
 
 def test_the_same_denial_within_seconds_is_on_record_once(
@@ -203,17 +235,20 @@ def test_the_same_denial_within_seconds_is_on_record_once(
     assert (again.allowed, again.decision_id) == (False, first.decision_id)
     other_login = replace(session, authenticated_at=clock())
     others = [
-        repeat(gateway, session, source_ip=ip_address("192.0.2.8")),
+        repeat(gateway, session, origin=Origin(address=ip_address("192.0.2.8"))),
+        repeat(gateway, session, origin=Origin(address=ADDRESS, country="NL")),
+        repeat(gateway, session, origin=Origin(address=ADDRESS, asn=64500)),
         repeat(gateway, session, action=Action.SSH),
-        repeat(gateway, session, socket=replace(socket("bob@lab.test"), epoch=8)),
+        repeat(gateway, session, client_proof=True),
+        repeat(gateway, session, at=door("bob@lab.test", epoch=8)),
         repeat(gateway, session, identity=access.identity_of(other_login)),
-        repeat(gateway, session, denials=None),
+        repeat(gateway, session, denials=RecentDenials()),
     ]
     clock.advance(seconds=1)
     others.append(repeat(gateway, session))
     ids = {first.decision_id, *(verdict.decision_id for verdict in others)}
-    assert len(ids) == 7
-    assert len(gateway.store.decisions_page(socket().socket_id, offset=0, limit=50)) == 7
+    assert len(ids) == 10
+    assert len(gateway.store.decisions_page(socket().socket_id, offset=0, limit=50)) == 10
     with pytest.raises(AccessDenied) as caught:
         access.grant(again, session=session)
     assert caught.value.decision_id == first.decision_id
@@ -223,9 +258,9 @@ def test_every_decision_that_lets_somebody_in_is_on_record(
     gateway: Gateway, session: LoginSessionRecord
 ) -> None:
     for _ in range(3):
-        assert repeat(gateway, session, socket=socket("alice@lab.test")).allowed
+        assert repeat(gateway, session, at=door("alice@lab.test")).allowed
     assert not repeat(gateway, session).allowed
-    assert repeat(gateway, session, socket=socket("alice@lab.test")).allowed
+    assert repeat(gateway, session, at=door("alice@lab.test")).allowed
     assert len(gateway.store.decisions_page(socket().socket_id, offset=0, limit=50)) == 5
 
 
@@ -234,7 +269,8 @@ def test_few_denials_are_remembered(
 ) -> None:
     monkeypatch.setattr(denials, "MAX_REMEMBERED", 2)
     addresses = [ip_address(f"192.0.2.{number}") for number in (1, 2, 3)]
-    first, _, third = (repeat(gateway, session, source_ip=ip).decision_id for ip in addresses)
+    origins = [Origin(address=ip) for ip in addresses]
+    first, _, third = (repeat(gateway, session, origin=one).decision_id for one in origins)
     assert len(gateway.denials._known) == 2
-    assert repeat(gateway, session, source_ip=addresses[2]).decision_id == third
-    assert repeat(gateway, session, source_ip=addresses[0]).decision_id != first
+    assert repeat(gateway, session, origin=origins[2]).decision_id == third
+    assert repeat(gateway, session, origin=origins[0]).decision_id != first

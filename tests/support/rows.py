@@ -61,7 +61,8 @@ def login_session(**changes: Any) -> LoginSessionRecord:
         email="ann@corp.test",
         name="Ann",
         assurance=Assurance.PROVIDER_VERIFIED,
-        groups=("staff", "ops"),
+        provider="okta",
+        groups=("okta:ops", "okta:staff"),
         authenticated_at=NOW,
         expires_at=NOW + timedelta(hours=12),
     )

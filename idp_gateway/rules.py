@@ -1,0 +1,114 @@
+"""The one place that says which policies bear on a socket.
+
+They are its own lists, the policies attached to it, those of its whole account, and what lets
+somebody in for a while (an approval, a guest's link). Whatever changes one of them counts up a
+number in the socket's row in the same transaction, and every decision begins with that row: what is
+remembered here is used only as long as the numbers are the same, in every gateway process.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from idp_gateway.conversions import decided_socket, own_lists
+from idp_gateway.policy_documents import networks_in, policy_in
+from idp_gateway.records import SocketRecord
+from idp_gateway.store import Store
+from idp_gateway.store.rules import AccountRules
+from policy.policy_set import PolicySet
+from policy.types import Policy, Socket
+
+MAX_REMEMBERED = 16_384
+"""Sockets whose rules are kept ready."""
+
+TemporaryPolicies = Callable[[Sequence[SocketRecord]], Mapping[str, Sequence[Policy]]]
+"""Policies that let somebody in for a while, by socket id. Each says itself when it ends; who adds
+or takes one away touches the socket (``store.rules.touch``) in the same transaction."""
+
+
+def nothing_temporary(_sockets: Sequence[SocketRecord]) -> Mapping[str, Sequence[Policy]]:
+    """Nobody was let in for a while."""
+    return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardedSocket:
+    """A socket together with all the policies that bear on it."""
+
+    socket: Socket
+    policies: PolicySet
+
+
+_Key = tuple[int, int, tuple[str, ...], tuple[str, ...]]
+
+
+class Rules:
+    """Builds the policy sets of sockets, and keeps those it has built; safe in any thread."""
+
+    def __init__(self, store: Store, temporary: TemporaryPolicies = nothing_temporary) -> None:
+        self._store = store
+        self._temporary = temporary
+        self._lock = threading.Lock()
+        self._known: OrderedDict[str, tuple[_Key, PolicySet]] = OrderedDict()
+
+    def guarded(self, socket: SocketRecord) -> GuardedSocket:
+        """A socket as it is decided on; ``socket`` has just been read."""
+        return self.guarded_all([socket])[0]
+
+    def guarded_all(self, sockets: Sequence[SocketRecord]) -> list[GuardedSocket]:
+        """As ``guarded``, for many sockets in a few queries."""
+        found = {socket.socket_id: self._find(socket) for socket in sockets}
+        missing = [socket for socket in sockets if found[socket.socket_id] is None]
+        made = self._make(missing) if missing else {}
+        return [
+            GuardedSocket(
+                socket=decided_socket(socket),
+                policies=found[socket.socket_id] or made[socket.socket_id],
+            )
+            for socket in sockets
+        ]
+
+    def _find(self, socket: SocketRecord) -> PolicySet | None:
+        with self._lock:
+            key, policies = self._known.get(socket.socket_id, (None, None))
+        return policies if key == _key(socket) else None
+
+    def _make(self, sockets: Sequence[SocketRecord]) -> dict[str, PolicySet]:
+        by_account = self._store.rules_of(sockets)
+        temporary = self._temporary(sockets)
+        # By identity: comparing thousands of policies would cost more than is saved.
+        alike: dict[tuple[str, tuple[int, ...]], PolicySet] = {}
+        made = {}
+        for socket in sockets:
+            rules = by_account[socket.account_id]
+            policies = effective(socket, rules, temporary.get(socket.socket_id, ()))
+            shared = (socket.account_id, tuple(map(id, policies)))
+            if shared not in alike:
+                alike[shared] = policy_set(policies, rules)
+            made[socket.socket_id] = alike[shared]
+        with self._lock:
+            for socket in sockets:
+                self._known[socket.socket_id] = (_key(socket), made[socket.socket_id])
+                self._known.move_to_end(socket.socket_id)
+            while len(self._known) > MAX_REMEMBERED:
+                self._known.popitem(last=False)
+        return made
+
+
+def effective(
+    socket: SocketRecord, rules: AccountRules, temporary: Sequence[Policy] = ()
+) -> tuple[Policy, ...]:
+    """Every policy that bears on a socket."""
+    named = (policy_in(record) for record in rules.of_socket(socket.socket_id))
+    return (*own_lists(socket), *named, *temporary)
+
+
+def policy_set(policies: Iterable[Policy], rules: AccountRules) -> PolicySet:
+    """Policies with the account's lists they name."""
+    lists = {name: networks_in(record) for name, record in rules.prefix_lists.items()}
+    return PolicySet.build(policies, lists)
+
+
+def _key(socket: SocketRecord) -> _Key:
+    return socket.epoch, socket.rules_version, socket.emails, socket.domains

@@ -1,0 +1,140 @@
+"""What bears on sockets: the policies attached to them, those of their account, and its lists.
+
+Reading it is one look at one state of the database. ``touch`` is the other half: every change of a
+policy or a list names the sockets it bears on, in its own transaction, and no others.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Connection, select, update
+
+from idp_gateway.records import ChangeKind, PolicyRecord, PrefixListRecord, SocketRecord
+from idp_gateway.store.base import StorePart, find_all, in_parts, note_change
+from idp_gateway.tables import (
+    AccessPolicy,
+    PolicyAttachment,
+    PrefixList,
+    PublishedSocket,
+    table_of,
+)
+
+POLICIES = table_of(AccessPolicy)
+ATTACHMENTS = table_of(PolicyAttachment)
+LISTS = table_of(PrefixList)
+SOCKETS = table_of(PublishedSocket)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountRules:
+    """What one account's sockets are decided by, beside their own lists."""
+
+    policies: Mapping[str, PolicyRecord] = field(default_factory=dict)
+    """Those that bear on one of the sockets asked for, by id."""
+    attached: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Ids of policies by socket; org-wide ones only if they are attached as well."""
+    prefix_lists: Mapping[str, PrefixListRecord] = field(default_factory=dict)
+    """Lists those policies name, by name."""
+
+    def of_socket(self, socket_id: str) -> tuple[PolicyRecord, ...]:
+        """The policies that bear on a socket, by id."""
+        own = self.attached.get(socket_id, frozenset())
+        return tuple(
+            policy
+            for policy_id, policy in sorted(self.policies.items())
+            if policy.org_wide or policy_id in own
+        )
+
+
+class RulesStore(StorePart):
+    """Reads tables ``policies``, ``policy_attachments`` and ``prefix_lists`` for decisions."""
+
+    def rules_of(self, sockets: Sequence[SocketRecord]) -> Mapping[str, AccountRules]:
+        """What bears on these sockets, by account; in a few queries for any number of them."""
+        by_account: dict[str, list[str]] = defaultdict(list)
+        for socket in sockets:
+            by_account[socket.account_id].append(socket.socket_id)
+        with self.database.reading() as connection:
+            return {
+                account_id: _rules(connection, account_id, socket_ids)
+                for account_id, socket_ids in by_account.items()
+            }
+
+
+def _rules(connection: Connection, account_id: str, socket_ids: Iterable[str]) -> AccountRules:
+    policies = find_all(
+        connection,
+        PolicyRecord,
+        POLICIES,
+        POLICIES.c.account_id == account_id,
+        POLICIES.c.org_wide.is_(True),
+    )
+    attached: dict[str, set[str]] = defaultdict(set)
+    for part in in_parts(socket_ids):
+        query = (
+            select(ATTACHMENTS.c.socket_id, ATTACHMENTS.c.policy_id)
+            .join(POLICIES, POLICIES.c.policy_id == ATTACHMENTS.c.policy_id)
+            .where(ATTACHMENTS.c.socket_id.in_(part), POLICIES.c.account_id == account_id)
+        )
+        for socket_id, policy_id in connection.execute(query):
+            attached[socket_id].add(policy_id)
+    wanted = set().union(*attached.values()) - {policy.policy_id for policy in policies}
+    for part in in_parts(wanted):
+        policies += find_all(connection, PolicyRecord, POLICIES, POLICIES.c.policy_id.in_(part))
+    names = {name for policy in policies for name in policy.prefix_lists}
+    return AccountRules(
+        policies={policy.policy_id: policy for policy in policies},
+        attached={socket_id: frozenset(ids) for socket_id, ids in attached.items()},
+        prefix_lists=lists_called(connection, account_id, names),
+    )
+
+
+def lists_called(
+    connection: Connection, account_id: str, names: Iterable[str]
+) -> dict[str, PrefixListRecord]:
+    """The account's lists among these names."""
+    return {
+        found.name: found
+        for part in in_parts(names)
+        for found in find_all(
+            connection,
+            PrefixListRecord,
+            LISTS,
+            LISTS.c.account_id == account_id,
+            LISTS.c.name.in_(part),
+        )
+    }
+
+
+def sockets_borne_on(
+    connection: Connection, account_id: str, policies: Iterable[PolicyRecord]
+) -> frozenset[str]:
+    """Ids of the account's sockets on which one of its ``policies`` bears."""
+    policies = tuple(policies)
+    if any(policy.org_wide for policy in policies):
+        query = select(SOCKETS.c.socket_id).where(SOCKETS.c.account_id == account_id)
+        return frozenset(connection.execute(query).scalars())
+    found: set[str] = set()
+    for part in in_parts(policy.policy_id for policy in policies):
+        query = select(ATTACHMENTS.c.socket_id).where(ATTACHMENTS.c.policy_id.in_(part))
+        found |= set(connection.execute(query).scalars())
+    return frozenset(found)
+
+
+def touch(connection: Connection, socket_ids: Iterable[str], now: datetime) -> None:
+    """The rules of these sockets have changed: end the grants of those that have any.
+
+    A socket that asks for no identity has no grants, so its epoch stays and its edges hear nothing;
+    but what is remembered of its rules is void. Call only inside ``Database.changing``.
+    """
+    for part in in_parts(socket_ids):
+        among = SOCKETS.c.socket_id.in_(part)
+        asks = SOCKETS.c.cloud_authentication_enabled.is_(True)
+        connection.execute(
+            update(SOCKETS).where(among).values(rules_version=SOCKETS.c.rules_version + 1)
+        )
+        connection.execute(update(SOCKETS).where(among, asks).values(epoch=SOCKETS.c.epoch + 1))
+        query = select(SOCKETS.c.socket_id).where(among, asks).order_by(SOCKETS.c.socket_id)
+        note_change(connection, ChangeKind.SOCKET, connection.execute(query).scalars(), now)
