@@ -1,11 +1,12 @@
 """What an edge may enforce of a socket's policies on the address alone, as its feed tells it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Self
 
 from idp_gateway.records import SocketRecord
+from idp_gateway.rules import Rules
 from policy.native import SourceRule, source_rule, source_sets
 from policy.policy_set import PolicySet
 from policy.types import IPNetwork, SocketType
@@ -50,3 +51,10 @@ class AddressRules:
 
 
 NO_RULES = AddressRules()
+
+
+def address_rules(rules: Rules, sockets: Sequence[SocketRecord]) -> Mapping[str, AddressRules]:
+    """The rules of those of ``sockets`` whose edges look at addresses, by socket id."""
+    enforced = [one for one in sockets if SocketType(one.socket_type).has_own_port]
+    found = zip(enforced, rules.guarded_all(enforced), strict=True)
+    return {socket.socket_id: AddressRules.of(guarded.policies) for socket, guarded in found}
