@@ -53,7 +53,9 @@ class Denials:
         cuts, dormant = [], []
         for deny in index.denying(facts):
             if not deny.open_at(facts.at):
-                dormant.append((deny, deny.opens(facts.at)))
+                start = deny.opens(facts.at)
+                if start < FOREVER:
+                    dormant.append((deny, start))
             elif address(deny.addresses, facts) is not None:
                 cuts.append(deny)
             else:
