@@ -295,9 +295,10 @@ def _settled(networks: tuple[Network, ...]) -> tuple[Network, ...]:
         raise errors.OptionError("a certificate that is good from no address is not made")
     four = [one for one in networks if isinstance(one, IPv4Network)]
     six = [one for one in networks if isinstance(one, IPv6Network)]
-    if len(four) + len(six) < len(networks) or any(one.subnet_of(_MAPPED) for one in six):
-        # sshd sees such a client at its IPv4 address, so this one would let nobody in.
-        raise errors.OptionError("source addresses are IPv4 networks or real IPv6 ones")
+    # sshd sees a client of a mapped network at its IPv4 address, and cannot read a scope.
+    odd = any(one.subnet_of(_MAPPED) or one.network_address.scope_id for one in six)
+    if odd or len(four) + len(six) < len(networks):
+        raise errors.OptionError("source addresses are IPv4 networks or plain IPv6 ones")
     settled: tuple[Network, ...] = (*collapse_addresses(four), *collapse_addresses(six))
     if len(settled) > MAX_SOURCE_ADDRESSES:
         raise errors.OptionError(f"a certificate names at most {MAX_SOURCE_ADDRESSES} networks")

@@ -63,4 +63,6 @@ def _as_envoy_writes(address: IPAddress) -> str:
 
 
 def _alone(address: IPAddress) -> IPNetwork:
-    return IPv4Network(address) if isinstance(address, IPv4Address) else IPv6Network(address)
+    if isinstance(address, IPv4Address):
+        return IPv4Network((int(address), 32))
+    return IPv6Network((int(address), 128))

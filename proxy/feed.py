@@ -52,7 +52,7 @@ SourceId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 
 def _canonical_network(text: str) -> str:
     """As the gateway writes it, or the digest of what was read would be another one."""
-    if str(ip_network(text)) != text:
+    if str(ip_network(text)) != text or "%" in text:
         raise ValueError("not in canonical form")
     return text
 

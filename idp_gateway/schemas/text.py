@@ -92,6 +92,8 @@ def network(text: str) -> str:
         raise PydanticCustomError(
             "network-invalid", "is no address and no network without host bits"
         ) from error
+    if isinstance(read, IPv6Network) and read.network_address.scope_id:
+        raise PydanticCustomError("network-invalid", "is a network of one interface alone")
     if isinstance(read, IPv6Network) and read.subnet_of(_MAPPED):
         raise PydanticCustomError("network-invalid", "is an IPv4 network: write it as one")
     return str(read)

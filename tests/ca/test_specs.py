@@ -99,6 +99,7 @@ def test_a_tunnel_login_can_be_specified() -> None:
         ({"source_addresses": ()}, "option-invalid"),
         ({"source_addresses": ("10.0.0.0/8",)}, "option-invalid"),
         ({"source_addresses": (ip_network("::ffff:10.0.0.0/104"),)}, "option-invalid"),
+        ({"source_addresses": (ip_network("fe80::1%eth0"),)}, "option-invalid"),
         (
             {"source_addresses": tuple(ip_network((2 * at, 32)) for at in range(129))},
             "option-invalid",

@@ -114,6 +114,7 @@ def test_a_key_nobody_knows_is_refused(state: EdgeState, path: tuple[str, ...]) 
         ("sockets", "web-id", "source_rule", {"allow": ["192.0.2.1"], "deny": []}),
         ("sockets", "web-id", "source_rule", {"allow": None, "deny": ["2001:DB8::/32"]}),
         ("sockets", "web-id", "source_rule", {"allow": None, "deny": [16]}),
+        ("sockets", "web-id", "source_rule", {"allow": None, "deny": ["fe80::1%eth0/128"]}),
         ("sockets", "web-id", "source_sets", None),
         ("sockets", "web-id", "source_sets", {}),
         ("sockets", "web-id", "source_sets", {"0123456789abcde": ["192.0.2.0/24"]}),
