@@ -158,3 +158,9 @@ def test_what_is_too_large_is_said_to_be(
 ) -> None:
     assert parts_of(a_socket(rule, sets)) is None
     assert MAX_PARTS < 512
+
+
+def test_no_condition_stands_beside_a_part_with_all_of_ipv6() -> None:
+    """To Envoy, a chain without a range is as specific as one for ``::/0``."""
+    rest, part = parts_of(a_socket(SourceRule(), {"a": networks("::/0")})) or ()
+    assert (rest.prefixes, part.prefixes) == (networks("0.0.0.0/0"), networks("::/0"))
