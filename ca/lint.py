@@ -21,6 +21,8 @@ from ca.key_strength import MIN_SUBJECT_RSA_BITS
 
 LIMITS_MISSING = "limits-missing"
 """Rule that CAs of the first versions break."""
+_FROM = ":from:"
+"""In the name of what is good from some networks only (``specs.ClientCertSpec.socket_uris``)."""
 _SHORTEST_SERIAL = 2**64
 _EVERYWHERE = (x509.BasicConstraints, x509.KeyUsage, x509.SubjectKeyIdentifier)
 _IN_ISSUING = (*_EVERYWHERE, x509.ExtendedKeyUsage, x509.AuthorityKeyIdentifier)
@@ -144,11 +146,17 @@ def _lint_leaf_names(
     subject = list(certificate.subject)
     alternatives = {getattr(name, "value", None) for name in names.value}
     wrong = [one for one in names.value if not isinstance(one, _name_kinds(purposes))]
+    uris = names.value.get_values_for_type(x509.UniformResourceIdentifier)
     return (
         *_when(
             bool(wrong),
             "name-of-another-kind",
             "a server has DNS names; a client has a URI and an e-mail address",
+        ),
+        *_when(
+            len({_FROM in uri for uri in uris}) > 1,
+            "name-undoes-another",
+            "the name of what is good from anywhere, beside one that is good from some places",
         ),
         *_when(
             not subject and not names.critical,

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from types import MappingProxyType
 
 from ca import errors
@@ -32,6 +32,11 @@ MAX_KEY_ID_LENGTH = 320
 """sshd cuts log lines; beyond this the key id could lose its end. An e-mail address of 254
 characters, a decision id and a policy version fit."""
 
+MAX_SOURCE_ADDRESSES = 128
+"""Networks in one SSH certificate; as text they are the longest thing in it."""
+MAX_SOURCE_IDS = 64
+"""Sets of networks one client certificate names."""
+
 ORIGINAL_EXTENSIONS: Mapping[str, str] = MappingProxyType(
     {
         "permit-X11-forwarding": "",
@@ -51,7 +56,9 @@ TUNNEL_EXTENSIONS: Mapping[str, str] = MappingProxyType(
 _FORWARDING = frozenset(
     {"permit-X11-forwarding", "permit-agent-forwarding", "permit-port-forwarding"}
 )
-_CRITICAL_OPTIONS = frozenset({"force-command", "source-address", "verify-required"})
+_CRITICAL_OPTIONS = frozenset({"force-command", "verify-required"})
+_SOURCE_ADDRESS = "source-address"
+_MAPPED = IPv6Network("::ffff:0:0/96")
 _PRINCIPAL = re.compile(r"[A-Za-z0-9!#$%&'+/=^_`{|}~.@:-]+")
 _OWN_EXTENSION = re.compile(r"[a-z0-9-]{1,32}@[a-z0-9.-]{1,64}")
 _EMAIL = re.compile(
@@ -68,6 +75,9 @@ _HOST_NAME = re.compile(
 )
 """A last label with a letter: an address is not a name."""
 _SOCKET_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+_SOURCE_ID = re.compile(r"[0-9a-f]{16}")
+
+Network = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +95,9 @@ class UserCertSpec:
     extensions: Mapping[str, str] = field(default_factory=lambda: ORIGINAL_EXTENSIONS)
     """Name to value; the ``permit-…`` flags have the value ``""``."""
     critical_options: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Those that name no address."""
+    source_addresses: tuple[Network, ...] | None = None
+    """The only networks sshd takes it from, whatever their order; ``None`` if from anywhere."""
 
     def __post_init__(self) -> None:
         _check_principals(self.principals)
@@ -95,8 +108,18 @@ class UserCertSpec:
         _check_critical_options(self.critical_options, self.extensions)
         if "verify-required" in self.critical_options and not self.public_key.is_security_key:
             raise errors.OptionError("only a security key can ask for its PIN")
+        if self.source_addresses is not None:
+            object.__setattr__(self, "source_addresses", _settled(self.source_addresses))
         object.__setattr__(self, "extensions", MappingProxyType(dict(self.extensions)))
         object.__setattr__(self, "critical_options", MappingProxyType(dict(self.critical_options)))
+
+    @property
+    def all_critical_options(self) -> Mapping[str, str]:
+        """The critical options as they stand in the certificate."""
+        if self.source_addresses is None:
+            return self.critical_options
+        addresses = ",".join(map(str, self.source_addresses))
+        return {**self.critical_options, _SOURCE_ADDRESS: addresses}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +158,9 @@ class ClientCertSpec:
     serial: int
     not_before: datetime
     not_after: datetime
+    source_ids: tuple[str, ...] | None = None
+    """The sets of networks it is good from, one of which the client must be in; ``None`` if it is
+    good from anywhere."""
 
     def __post_init__(self) -> None:
         if len(self.email) > 254 or not _EMAIL.fullmatch(self.email):
@@ -143,13 +169,21 @@ class ClientCertSpec:
             raise errors.SubjectNameError("a socket id has letters, digits and hyphens")
         if isinstance(self.epoch, bool) or not 1 <= self.epoch < 2**63:
             raise errors.SubjectNameError("an epoch is a positive number")
+        if self.source_ids is not None:
+            _check_source_ids(self.source_ids)
         _check_serial(self.serial, MAX_X509_SERIAL)
         _settle_validity(self, MAX_GRANT_LIFE)
 
     @property
-    def socket_uri(self) -> str:
-        """The URI name an edge matches exactly."""
-        return f"urn:mysocket:socket:{self.socket_id}:{self.epoch}"
+    def socket_uris(self) -> tuple[str, ...]:
+        """The URI names; an edge looks for one of them, exactly.
+
+        What is good from some networks only does not have the name of what is good from anywhere.
+        """
+        plain = f"urn:mysocket:socket:{self.socket_id}:{self.epoch}"
+        if self.source_ids is None:
+            return (plain,)
+        return tuple(f"{plain}:from:{source_id}" for source_id in sorted(self.source_ids))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,8 +279,6 @@ def _check_critical_options(options: Mapping[str, str], extensions: Mapping[str,
     for name, value in options.items():
         if name not in _CRITICAL_OPTIONS or not _plain_value(value):
             raise errors.OptionError(f"not a critical option we sign: {name[:80]!r}")
-    if "source-address" in options:
-        _check_source_address(options["source-address"])
     if options.get("verify-required"):
         raise errors.OptionError("verify-required takes no value")
     if "force-command" in options:
@@ -257,12 +289,27 @@ def _check_critical_options(options: Mapping[str, str], extensions: Mapping[str,
             raise errors.OptionError("a forced command goes without forwarding")
 
 
-def _check_source_address(text: str) -> None:
-    try:
-        for part in text.split(","):
-            ip_network(part)
-    except ValueError as error:
-        raise errors.OptionError("source-address is a list of networks") from error
+def _settled(networks: tuple[Network, ...]) -> tuple[Network, ...]:
+    """The fewest networks that hold the same addresses: IPv4 first, in order."""
+    if not networks:
+        raise errors.OptionError("a certificate that is good from no address is not made")
+    four = [one for one in networks if isinstance(one, IPv4Network)]
+    six = [one for one in networks if isinstance(one, IPv6Network)]
+    # sshd sees a client of a mapped network at its IPv4 address, and cannot read a scope.
+    odd = any(one.subnet_of(_MAPPED) or one.network_address.scope_id for one in six)
+    if odd or len(four) + len(six) < len(networks):
+        raise errors.OptionError("source addresses are IPv4 networks or plain IPv6 ones")
+    settled: tuple[Network, ...] = (*collapse_addresses(four), *collapse_addresses(six))
+    if len(settled) > MAX_SOURCE_ADDRESSES:
+        raise errors.OptionError(f"a certificate names at most {MAX_SOURCE_ADDRESSES} networks")
+    return settled
+
+
+def _check_source_ids(source_ids: tuple[str, ...]) -> None:
+    if not 1 <= len(source_ids) <= MAX_SOURCE_IDS or len(set(source_ids)) != len(source_ids):
+        raise errors.SubjectNameError(f"1 to {MAX_SOURCE_IDS} sets of networks, each of them once")
+    if not all(_SOURCE_ID.fullmatch(source_id) for source_id in source_ids):
+        raise errors.SubjectNameError("a set of networks is named by 16 hexadecimal digits")
 
 
 def _plain_value(value: str) -> bool:

@@ -72,7 +72,7 @@ class _Wanted:
         kind = ssh_certificate.HOST
         if isinstance(spec, UserCertSpec):
             kind = ssh_certificate.USER
-            critical_options, extensions = spec.critical_options, spec.extensions
+            critical_options, extensions = spec.all_critical_options, spec.extensions
         return cls(
             key_blob=spec.public_key.key_blob,
             serial=spec.serial,

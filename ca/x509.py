@@ -215,7 +215,10 @@ def issue_client_certificate(issuer: Issuer, spec: ClientCertSpec) -> IssuedCert
     # certificate's only name and therefore critical (RFC 5280 §4.1.2.6).
     named = len(spec.email) <= MAX_COMMON_NAME
     names = x509.SubjectAlternativeName(
-        [x509.UniformResourceIdentifier(spec.socket_uri), x509.RFC822Name(spec.email)]
+        [
+            *(x509.UniformResourceIdentifier(uri) for uri in spec.socket_uris),
+            x509.RFC822Name(spec.email),
+        ]
     )
     subject = _common_name(spec.email) if named else x509.Name([])
     return _issue(issuer, spec, subject, names, ExtendedKeyUsageOID.CLIENT_AUTH)

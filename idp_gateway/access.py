@@ -144,7 +144,8 @@ def grant(
     life: timedelta = GRANT_LIFE,
     leeway: timedelta = CLOCK_LEEWAY,
 ) -> Grant:
-    """Leave to use the socket, for minutes, never longer than the login or the policy's window.
+    """Leave to use the socket, for minutes, never longer than the login or the policy's window; nor
+    than other addresses are sure to be good, if it is good from those too.
 
     Raises:
         AccessDenied: the decision is a deny, rests on no verified address, was made for somebody
@@ -161,6 +162,9 @@ def grant(
     ends = [at + life, session.expires_at]
     if decision.expires_at is not None:
         ends.append(decision.expires_at)
+    # A session is good from the very address that was decided on, a certificate from others too.
+    if decision.sources_until is not None and request.action is not Action.HTTP:
+        ends.append(decision.sources_until)
     if min(ends) <= at:
         raise _denied(verdict, Reason.SESSION_EXPIRED)
     return Grant(

@@ -35,6 +35,7 @@ from idp_gateway.ca_generations import (
 from idp_gateway.ca_takeover import take_over
 from idp_gateway.clock import Clock
 from idp_gateway.errors import KeyRevoked, NotFound
+from idp_gateway.grant_sources import source_addresses, source_ids
 from idp_gateway.issuance_log import IssuanceLog
 from idp_gateway.paces import Pace
 from idp_gateway.prepared import (
@@ -198,11 +199,14 @@ class Authority:
     def issue_client_certificate(self, grant: Grant, csr: str) -> Issued[x509.IssuedCertificate]:
         """A TLS client certificate for one socket and epoch; only the CSR's key is used.
 
+        If the grant rests on addresses, so does the certificate.
+
         Raises:
             ca.errors.CsrError: the request is malformed, its key is refused, or it asks for names
                 other than the person's address and the socket's.
             KeyRevoked: the key was revoked on this socket.
             TooManyCertificates: the socket was given very many lately.
+            Forbidden: no edge could hold the grant to its addresses.
             NotFound: the socket is gone.
         """
         key = parse_csr(csr, names={str(grant.email), grant.dns_name})
@@ -218,6 +222,7 @@ class Authority:
             serial=x509_serial(),
             not_before=grant.not_before,
             not_after=min(grant.not_after, issuer.not_after),
+            source_ids=source_ids(grant),
         )
         issued = x509.issue_client_certificate(issuer, spec)
         certificate = CertificateRecord(
@@ -248,8 +253,9 @@ class Authority:
     ) -> Prepared[ssh.IssuedSshCertificate]:
         """A login certificate of the socket's own CA, with the original service's principals.
 
-        Its key id and an extension name the decision it rests on. ``proven``: whether the caller
-        checked that whoever asks has the private half.
+        Its key id and an extension name the decision it rests on. If that rests on addresses, sshd
+        takes the certificate from those alone, and from the tunnel's end. ``proven``: whether the
+        caller checked that whoever asks has the private half.
 
         Raises:
             ca.errors.SubjectKeyError: the key is refused.
@@ -257,7 +263,7 @@ class Authority:
             NotFound: the socket is gone.
         """
         key = parse_ssh_public_key(public_key)
-        self._check_key(grant.socket_id, key.fingerprint)
+        socket = self._check_key(grant.socket_id, key.fingerprint)
         ca = self.generations.active(user_ca_id(grant.socket_id))
         decision = f"{grant.decision_id} {policy_version(grant)}"
         spec = UserCertSpec(
@@ -268,6 +274,7 @@ class Authority:
             not_before=grant.not_before,
             not_after=grant.not_after,
             extensions=MappingProxyType({**ORIGINAL_EXTENSIONS, DECISION_EXTENSION: decision}),
+            source_addresses=source_addresses(grant, socket.ssh_source_addresses),
         )
         issued = ssh.issue_user_certificate(ca.signer, spec)
         certificate = CertificateRecord(

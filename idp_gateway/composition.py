@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from ca.keybox import KeyBox
+from idp_gateway.address_rules import address_rules
 from idp_gateway.authority import Authority
 from idp_gateway.capacity import Capacity
 from idp_gateway.clock import Clock, system_clock
@@ -89,6 +90,7 @@ def build_gateway(settings: Settings, *, clock: Clock = system_clock) -> Gateway
         drift=timedelta(minutes=settings.clock_drift_minutes),
     )
     load_or_make_secret(settings.edge_key_file)
+    rules = Rules(store)
     return Gateway(
         settings=settings,
         clock=clock,
@@ -102,11 +104,12 @@ def build_gateway(settings: Settings, *, clock: Clock = system_clock) -> Gateway
             trust=partial(_trust, tokens, authority),
             http_ports=(settings.http_port, settings.https_port),
             clock=clock,
+            address_rules=partial(address_rules, rules),
         ),
         providers=build_providers(settings.providers, clock),
         capacity=Capacity(),
         denials=RecentDenials(),
-        rules=Rules(store),
+        rules=rules,
         origins=Origins(country_file=settings.geo_country_file, asn_file=settings.geo_asn_file),
         signer=browser_signer(master_key),
         edge_key=settings.edge_key_file.read_bytes().strip(),

@@ -11,13 +11,14 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from idp_gateway.address_rules import AddressRules
 from idp_gateway.clock import Clock
 from idp_gateway.feed_state import FeedState, canonical, heartbeat
-from idp_gateway.records import ChangeKind, ChangeRecord
+from idp_gateway.records import ChangeKind, ChangeRecord, SocketRecord
 from idp_gateway.store import Store
 
 POLL_SECONDS = 0.5
@@ -73,11 +74,17 @@ class Feed:
         trust: Callable[[], dict[str, Any]],
         http_ports: tuple[int, ...],
         clock: Clock,
+        address_rules: Callable[[Sequence[SocketRecord]], Mapping[str, AddressRules]] = (
+            lambda _sockets: {}
+        ),
     ) -> None:
-        """``trust`` reads what edges are to verify with, as the database has it now."""
+        """``trust`` reads what edges are to verify with, as the database has it now, and
+        ``address_rules`` what the policies of some sockets say of addresses, by socket id.
+        """
         self._store = store
         self._clock = clock
         self._trust = trust
+        self._address_rules = address_rules
         self._state = FeedState(trust=canonical(trust()), http_ports=http_ports)
         self._refreshed_at = -math.inf
         self._changes: deque[ChangeRecord] = deque(maxlen=_REMEMBERED_CHANGES)
@@ -238,7 +245,7 @@ class Feed:
         # A look that fails half-way leaves something no look may build on: begin anew then.
         self._refreshed_at = -math.inf
         self._state.trust = trust
-        self._state.apply(rows)
+        self._state.apply(rows, self._address_rules(rows.sockets))
         self._digest = self._state.digest()
         self._lines.clear()
         self._refreshed_at = now

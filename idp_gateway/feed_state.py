@@ -8,8 +8,10 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
+from idp_gateway.address_rules import NO_RULES, AddressRules
 from idp_gateway.records import ChangeKind, SocketRecord
 from idp_gateway.store.edges import FeedAccount, FeedRows, FeedTunnel
 from policy.types import SocketType
@@ -37,15 +39,22 @@ class FeedState:
         default_factory=lambda: {section: {} for section in SECTIONS.values()}
     )
 
-    def apply(self, rows: FeedRows) -> None:
-        """Take over one look at the store, whole or partial."""
+    def apply(
+        self, rows: FeedRows, address_rules: Mapping[str, AddressRules] = MappingProxyType({})
+    ) -> None:
+        """Take over one look at the store, whole or partial, with the rules of its sockets by id;
+        a socket that is not among them has none.
+        """
         if rows.complete:
             self.entities = {section: {} for section in SECTIONS.values()}
         for change in rows.changes:
             if change.kind in SECTIONS:
                 self.entities[SECTIONS[change.kind]].pop(_key(change.kind, change.entity_id), None)
         for socket in rows.sockets:
-            self.entities["sockets"][socket.socket_id] = canonical(self._socket(socket))
+            rules = address_rules.get(socket.socket_id, NO_RULES)
+            self.entities["sockets"][socket.socket_id] = canonical(
+                self._socket(socket) | rules.members(socket)
+            )
         for tunnel in rows.tunnels:
             self.entities["tunnels"][tunnel.tunnel.tunnel_id] = canonical(_tunnel(tunnel))
         for account in rows.accounts:

@@ -196,6 +196,10 @@ class DeviceCodeRecord:
     last_polled_at: datetime | None = None
 
 
+LOOPBACK = ("127.0.0.1/32", "::1/128")
+"""Where a tunnel and the sshd behind it usually meet."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SocketRecord:
     socket_id: str
@@ -226,6 +230,8 @@ class SocketRecord:
     """One ``authorized_keys`` line: the key of the socket's own SSH user CA that signs now."""
     ssh_key_proof_required: bool = False
     """Whether an SSH key is certified only with proof that its holder has the private half."""
+    ssh_source_addresses: tuple[str, ...] = LOOPBACK
+    """Networks from which the end of a tunnel connects to the socket's sshd."""
     blocked_emails: tuple[str, ...] = ()
     """People revoked on this socket and not readmitted."""
     blocked_keys: tuple[str, ...] = ()

@@ -135,6 +135,7 @@ def _socket_reply(
         cloud_authentication_email_allowed_domains=list(socket.domains),
         ssh_ca=socket.ssh_ca_public if socket.socket_type is SocketType.TLS else "",
         ssh_key_proof_required=socket.ssh_key_proof_required,
+        ssh_source_addresses=list(socket.ssh_source_addresses),
         description=socket.description,
         upstream_username=socket.upstream_username,
         upstream_password=socket.upstream_password,

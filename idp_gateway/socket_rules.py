@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from idp_gateway.errors import InvalidInput
-from idp_gateway.records import SocketRecord
+from idp_gateway.records import LOOPBACK, SocketRecord
 from policy.types import SocketType
 
 MAX_BASIC_AUTH_LENGTH = 128
@@ -23,6 +23,7 @@ POLICY_COLUMNS = frozenset(
         "emails",
         "domains",
         "ssh_key_proof_required",
+        "ssh_source_addresses",
     }
 )
 """Columns that decide who gets in: a change of one ends every older grant."""
@@ -40,6 +41,7 @@ class SocketColumns:
     emails: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
     ssh_key_proof_required: bool = False
+    ssh_source_addresses: tuple[str, ...] = LOOPBACK
     description: str = ""
     upstream_username: str = ""
     upstream_password: str = field(default="", repr=False)
@@ -71,6 +73,12 @@ def check(socket_type: SocketType, before: SocketColumns, after: SocketColumns) 
             f"there are SSH certificates for tls sockets only, none for a {socket_type} socket",
             field="ssh_key_proof_required",
             reason="key-proof-not-applicable",
+        )
+    if after.ssh_source_addresses != LOOPBACK and socket_type is not SocketType.TLS:
+        raise InvalidInput(
+            f"there are SSH certificates for tls sockets only, none for a {socket_type} socket",
+            field="ssh_source_addresses",
+            reason="source-addresses-not-applicable",
         )
     if after.private_socket:
         raise InvalidInput(

@@ -225,6 +225,7 @@ class PublishedSocket(SQLModel, table=True):
     rules_version: int
     ssh_ca_public: str = _text()
     ssh_key_proof_required: bool
+    ssh_source_addresses: tuple[str, ...] = _words()
     blocked_emails: tuple[str, ...] = _words()
     blocked_keys: tuple[str, ...] = _words()
     created_at: datetime = _time()

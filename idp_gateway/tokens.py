@@ -23,6 +23,7 @@ from joserfc.jwk import ECKey
 from ca.keybox import KeyBox
 from idp_gateway.clock import Clock
 from idp_gateway.errors import TokenInvalid
+from idp_gateway.grant_sources import session_address
 from idp_gateway.records import SigningKeyRecord
 from idp_gateway.store import Store
 from policy.types import Grant
@@ -132,8 +133,12 @@ class Tokens:
         return self._sign(Purpose.CLIENT, f"client:{dns_name}", end, claims)
 
     def session_token(self, grant: Grant, *, socket_session_id: str) -> str:
-        """The cookie that opens one HTTP socket; carries the assertion for its origin."""
-        claims = {
+        """The cookie that opens one HTTP socket; carries the assertion for its origin.
+
+        If the grant rests on its address, the session is good from that very address alone: at
+        another the gateway is asked again.
+        """
+        claims: dict[str, Any] = {
             "sub": subject_of(grant),
             "epoch": grant.epoch,
             "email": str(grant.email),
@@ -142,6 +147,9 @@ class Tokens:
             "grant": grant.grant_id,
             "asrt": self.assertion(grant),
         }
+        address = session_address(grant)
+        if address is not None:
+            claims["addr"] = address
         return self._sign(
             Purpose.SESSION, grant.dns_name, grant.not_after, claims, start=grant.not_before
         )

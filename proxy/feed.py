@@ -8,18 +8,29 @@ loop: an edge that came to another state than the gateway notices, and asks for 
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
+from ipaddress import ip_network
 from types import MappingProxyType
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
 
-from policy.types import SocketType
+from policy.types import IPNetwork, SocketType
 from proxy.errors import FeedError
 from proxy.state import (
+    ANYWHERE,
     BasicAuth,
     EdgeSocket,
     EdgeState,
     EdgeTunnel,
+    SourceRule,
     Trust,
     TunnelUser,
     changed_keys,
@@ -36,6 +47,17 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Revision = Annotated[int, Field(ge=0)]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Line = Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]{1,16384}$")]
+SourceId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+
+
+def _canonical_network(text: str) -> str:
+    """As the gateway writes it, or the digest of what was read would be another one."""
+    if str(ip_network(text)) != text or "%" in text:
+        raise ValueError("not in canonical form")
+    return text
+
+
+Network = Annotated[str, Field(max_length=49), AfterValidator(_canonical_network)]
 
 
 class _Strict(BaseModel):
@@ -45,6 +67,17 @@ class _Strict(BaseModel):
 class _BasicAuth(_Strict):
     username: str
     password: str
+
+
+class _SourceRule(_Strict):
+    allow: list[Network] | None
+    deny: list[Network]
+
+
+def _says_something(rule: _SourceRule) -> _SourceRule:
+    if rule.allow is None and not rule.deny:
+        raise ValueError("a rule that says nothing is left out")
+    return rule
 
 
 class _Socket(_Strict):
@@ -57,6 +90,11 @@ class _Socket(_Strict):
     identity_required: bool
     basic_auth: _BasicAuth | None
     upstream_http_hostname: str | None
+    # Left out where there are no rules about addresses, as by gateways that know of none.
+    source_rule: Annotated[_SourceRule, AfterValidator(_says_something)] = _SourceRule(
+        allow=None, deny=[]
+    )
+    source_sets: dict[SourceId, list[Network]] = Field(default={}, min_length=1)
 
 
 class _Tunnel(_Strict):
@@ -351,7 +389,18 @@ def _socket(item: _Socket) -> EdgeSocket:
         identity_required=item.identity_required,
         basic_auth=None if auth is None else BasicAuth(**auth.model_dump()),
         upstream_http_hostname=item.upstream_http_hostname,
+        source_rule=_source_rule(item.source_rule),
+        source_sets=_frozen({key: _networks(texts) for key, texts in item.source_sets.items()}),
     )
+
+
+def _source_rule(item: _SourceRule) -> SourceRule:
+    allow = None if item.allow is None else _networks(item.allow)
+    return SourceRule(allow=allow, deny=_networks(item.deny))
+
+
+def _networks(texts: Iterable[str]) -> tuple[IPNetwork, ...]:
+    return tuple(ip_network(text) for text in texts)
 
 
 def _socket_document(item: EdgeSocket) -> dict[str, Any]:
@@ -366,7 +415,21 @@ def _socket_document(item: EdgeSocket) -> dict[str, Any]:
         "identity_required": item.identity_required,
         "basic_auth": auth and {"username": auth.username, "password": auth.password},
         "upstream_http_hostname": item.upstream_http_hostname,
+        **_address_rules(item),
     }
+
+
+def _address_rules(item: EdgeSocket) -> dict[str, Any]:
+    """The members that are there only if they say something."""
+    rule, found = item.source_rule, dict[str, Any]()
+    if rule != ANYWHERE:
+        allow = None if rule.allow is None else list(map(str, rule.allow))
+        found["source_rule"] = {"allow": allow, "deny": list(map(str, rule.deny))}
+    if item.source_sets:
+        found["source_sets"] = {
+            key: list(map(str, networks)) for key, networks in item.source_sets.items()
+        }
+    return found
 
 
 def _tunnel(item: _Tunnel) -> EdgeTunnel:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from policy.types import SocketType
+from policy.types import IPNetwork, SocketType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +18,19 @@ class BasicAuth:
 
     username: str
     password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRule:
+    """From where a socket of its own port may be reached at all, whoever it is."""
+
+    allow: tuple[IPNetwork, ...] | None = None
+    """``None`` means from anywhere, no network at all from nowhere."""
+    deny: tuple[IPNetwork, ...] = ()
+    """Networks that are kept out, whatever ``allow`` says."""
+
+
+ANYWHERE = SourceRule()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +49,12 @@ class EdgeSocket:
     basic_auth: BasicAuth | None = None
     upstream_http_hostname: str | None = None
     """Host header for the origin, if its owner wants another than the socket's name."""
+    source_rule: SourceRule = ANYWHERE
+    """Enforced where the edge sees connections and not requests: TCP and TLS sockets."""
+    source_sets: Mapping[str, tuple[IPNetwork, ...]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+    """Networks by the id a client certificate names them with: it is good from there alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,13 +10,20 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from idp_gateway.schemas.text import DomainList, EmailList, LongText, Name, ShortText
+from idp_gateway.schemas.text import (
+    DomainList,
+    EmailList,
+    LongText,
+    Name,
+    NetworkList,
+    ShortText,
+)
 from idp_gateway.schemas.tunnels import TunnelReply
 from policy.types import SocketType
 
 MAX_TAGS = 64
 
-_RULE_PREFIXES = ("cloud_auth", "protected", "allowed", "identity", "ssh_key")
+_RULE_PREFIXES = ("cloud_auth", "protected", "allowed", "identity", "ssh_key", "ssh_source")
 _SocketTypeWord = Annotated[SocketType, Field(strict=False)]
 _Tags = Annotated[
     dict[Annotated[ShortText, Field(min_length=1)], LongText], Field(max_length=MAX_TAGS)
@@ -53,6 +60,11 @@ class SocketFields(BaseModel):
     ssh_key_proof_required: bool | None = Field(
         default=None,
         description="Certify an SSH key only with proof that its holder has it (TLS sockets).",
+    )
+    ssh_source_addresses: NetworkList | None = Field(
+        default=None,
+        description="From where the tunnel's end connects to sshd; loopback unless said. SSH "
+        "certificates of people who are let in by address are good from there too (TLS sockets).",
     )
     description: LongText | None = None
     upstream_username: ShortText | None = None
@@ -131,6 +143,7 @@ class SocketReply(BaseModel):
     cloud_authentication_email_allowed_domains: list[str]
     ssh_ca: str = Field(description="For `TrustedUserCAKeys` of the origin's sshd (TLS sockets).")
     ssh_key_proof_required: bool
+    ssh_source_addresses: list[str]
     description: str
     upstream_username: str
     upstream_password: str

@@ -6,6 +6,7 @@ Every refusal is a ``PydanticCustomError`` whose type is the stable reason of th
 import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime
+from ipaddress import IPv6Network, ip_network
 from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, Field
@@ -21,10 +22,13 @@ MAX_CSR_LENGTH = 16_384
 """Characters of a PEM certificate request."""
 MAX_LIST_LENGTH = 1_000
 """Entries of one list of addresses or domains."""
+MAX_NETWORKS = 16
+"""Entries of one list of networks; each stands in every SSH certificate of its socket."""
 MIN_PASSWORD_LENGTH = 8
 MAX_PASSWORD_LENGTH = 1_024
 
 _REFUSED_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_MAPPED = IPv6Network("::ffff:0:0/96")
 _JOINERS = "\u200c\u200d"
 
 
@@ -90,6 +94,25 @@ def domain(text: str) -> str:
         raise PydanticCustomError("domain-invalid", "{why}", {"why": str(error)}) from error
 
 
+def network(text: str) -> str:
+    """The canonical spelling of an address or a network.
+
+    Raises:
+        PydanticCustomError: ``network-invalid``.
+    """
+    try:
+        read = ip_network(text)
+    except ValueError as error:
+        raise PydanticCustomError(
+            "network-invalid", "is no address and no network without host bits"
+        ) from error
+    if isinstance(read, IPv6Network) and read.network_address.scope_id:
+        raise PydanticCustomError("network-invalid", "is a network of one interface alone")
+    if isinstance(read, IPv6Network) and read.subnet_of(_MAPPED):
+        raise PydanticCustomError("network-invalid", "is an IPv4 network: write it as one")
+    return str(read)
+
+
 def _sized(longest: int, what: str) -> Callable[[str], str]:
     """Refuses nothing and too much with the reasons the authority itself has for them."""
 
@@ -120,6 +143,8 @@ Email = Annotated[str, Field(max_length=254), AfterValidator(email)]
 Domain = Annotated[str, Field(max_length=253), AfterValidator(domain)]
 EmailList = Annotated[list[Email], Field(max_length=MAX_LIST_LENGTH), AfterValidator(_each_once)]
 DomainList = Annotated[list[Domain], Field(max_length=MAX_LIST_LENGTH), AfterValidator(_each_once)]
+Network = Annotated[str, Field(max_length=64), AfterValidator(network)]
+NetworkList = Annotated[list[Network], Field(max_length=MAX_NETWORKS), AfterValidator(_each_once)]
 SerialNumber = Annotated[
     str, Field(min_length=1, max_length=64, pattern=r"^[0-9A-Fa-f:]+$"), AfterValidator(as_kept)
 ]

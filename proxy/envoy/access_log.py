@@ -8,6 +8,9 @@ from typing import Any, Literal
 
 _REFUSALS = ("ext_authz_denied", "rbac_access_denied", "jwt_authn_access_denied")
 """How Envoy's details begin where a filter of ours said no."""
+NO_CHAIN = "name-or-address-refused"
+"""Said of a connection no filter chain wanted: for another TLS server name, or from an address the
+socket's rules keep out."""
 _SERVED = "via_upstream"
 """Envoy's details of an answer that the origin gave, whatever it says."""
 
@@ -63,7 +66,7 @@ def parse_record(line: bytes) -> FlowRecord:
     entry = json.loads(line.decode("utf-8", "replace"))
     if not isinstance(entry, dict) or entry.get("kind") not in {"http", "stream"}:
         raise ValueError("not an entry of the request log")
-    refused, failed = _outcome(entry["kind"], _word(entry, "details"), _word(entry, "upstream"))
+    refused, failed = _outcome(entry)
     return FlowRecord(
         kind=entry["kind"],
         started_at=datetime.fromisoformat(_word(entry, "started_at")).astimezone(UTC),
@@ -90,10 +93,13 @@ def parse_record(line: bytes) -> FlowRecord:
     )
 
 
-def _outcome(kind: str, details: str, upstream: str) -> tuple[str, str]:
+def _outcome(entry: Mapping[str, Any]) -> tuple[str, str]:
     """(refused, failed). A stream that reached its origin was let in, however it ended."""
-    if kind == "stream":
-        return ("", "") if upstream else (details, "")
+    details = _word(entry, "details")
+    if entry["kind"] == "stream":
+        unwanted = "NR" in _word(entry, "flags").split(",")
+        refused = details or (NO_CHAIN if unwanted else "")
+        return ("", "") if _word(entry, "upstream") else (refused, "")
     if details.startswith(_REFUSALS):
         return details, ""
     return "", "" if details == _SERVED else details

@@ -11,6 +11,7 @@ from proxy.envoy.listeners_stream import stream_listener
 from proxy.envoy.protos import CLUSTER, LISTENER, SECRET
 from proxy.envoy.resources import Group, Resource, Resources, SharedInputs
 from proxy.envoy.settings import EnvoySettings
+from proxy.envoy.source_chains import parts_of
 from proxy.state import EdgeSocket, EdgeState, Trust
 
 Endpoints = Mapping[str, Sequence[str]]
@@ -77,8 +78,10 @@ def build_socket(socket: EdgeSocket, endpoints: Sequence[str], settings: EnvoySe
         return MappingProxyType({(CLUSTER, cluster["name"]): Resource.of(CLUSTER, cluster)})
     cluster = tcp_cluster(socket, endpoints, settings)
     group = {(CLUSTER, cluster["name"]): Resource.of(CLUSTER, cluster)}
-    for port in socket.ports:
-        listener = stream_listener(socket, port, settings)
+    parts = parts_of(socket)
+    # Where nobody may come from anywhere, nothing listens.
+    for port in socket.ports if parts else ():
+        listener = stream_listener(socket, port, parts or (), settings)
         group[LISTENER, listener["name"]] = Resource.of(LISTENER, listener)
     return MappingProxyType(group)
 
@@ -90,6 +93,8 @@ def refusal(socket: EdgeSocket, trust: Trust, settings: EnvoySettings) -> str | 
         return None if ours and socket.dns_name not in settings.gateway_names else "name-not-ours"
     if socket.basic_auth is not None:
         return "basic-auth-not-checkable"
+    if parts_of(socket) is None:
+        return "source-rules-too-large"
     if not socket.identity_required:
         return None
     if socket.socket_type is SocketType.TCP:

@@ -50,8 +50,8 @@ def contains(key: str, mapping: Expression) -> Expression:
     return _call("@in", text(key), mapping)
 
 
-def starts_with(operand: Expression, prefix: str) -> Expression:
-    return {"call_expr": {"target": operand, "function": "startsWith", "args": [text(prefix)]}}
+def starts_with(operand: Expression, prefix: Expression) -> Expression:
+    return {"call_expr": {"target": operand, "function": "startsWith", "args": [prefix]}}
 
 
 def predicate(condition: Expression) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from proxy.envoy.expressions import (
 )
 from proxy.envoy.headers import edge_key, literal
 from proxy.envoy.names import (
+    ADDRESS,
     ASK_PROTECTED,
     AUTHORIZE_CLUSTER,
     AUTHORIZE_PREFIX,
@@ -172,9 +173,14 @@ def _passes() -> Mapping[Mode, Expression]:
     identified = every(
         equal(item(session, "aud"), field("request", "host")),
         equal(item(session, "epoch"), _wanted("epoch")),
+        # The address the gateway is told when it is asked, with its port, begins like this.
+        either(
+            negate(contains(ADDRESS, session)),
+            starts_with(field("source", "address"), item(session, ADDRESS)),
+        ),
     )
     # Whatever the socket asks now: a login for it may have begun when it asked for identities.
-    ours = starts_with(field("request", "path"), PRODUCT_PREFIX)
+    ours = starts_with(field("request", "path"), text(PRODUCT_PREFIX))
     credential = equal(item(_REQUEST_HEADERS, "authorization"), _wanted("basic"))
     needed: Mapping[Mode, tuple[Expression, ...]] = {
         Mode.IDENTITY: (identified,),

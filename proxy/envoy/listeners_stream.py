@@ -1,5 +1,6 @@
 """TCP and TLS sockets: a listener per port, and bytes straight to a tunnel."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from policy.types import SocketType
@@ -8,32 +9,46 @@ from proxy.envoy.log_format import stream_log
 from proxy.envoy.names import stream_cluster
 from proxy.envoy.settings import EnvoySettings
 from proxy.envoy.sockets import address, keepalive
+from proxy.envoy.source_chains import Part
 from proxy.state import EdgeSocket
 
 _TCP_PROXY = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
 
 
-def stream_listener(socket: EdgeSocket, port: int, settings: EnvoySettings) -> dict[str, Any]:
-    """The listener of one port of a TCP or TLS socket."""
-    chain: dict[str, Any] = {"filters": [_tcp_proxy(socket, settings)]}
-    inspected: dict[str, Any] = {}
-    if socket.socket_type is SocketType.TLS:
-        server = tls.identity_server(socket) if socket.identity_required else tls.open_server()
-        # The certificate is good for every name of the product, and browsers send a name's cookies
-        # to all its ports: under any other name the owner could collect other people's sessions.
-        chain["filter_chain_match"] = {"server_names": [socket.dns_name]}
-        chain["transport_socket"] = server
-        chain["transport_socket_connect_timeout"] = f"{settings.handshake_timeout}s"
-        inspected = tls.inspection(settings.handshake_timeout)
+def stream_listener(
+    socket: EdgeSocket, port: int, parts: Sequence[Part], settings: EnvoySettings
+) -> dict[str, Any]:
+    """The listener of one port of a TCP or TLS socket; ``parts`` says who may come from where.
+
+    There is at least one part: a listener without a chain is none to Envoy.
+    """
+    of_tls = socket.socket_type is SocketType.TLS
     return {
-        **inspected,
+        **(tls.inspection(settings.handshake_timeout) if of_tls else {}),
         "name": f"{stream_cluster(socket.socket_id)}:{port}",
         "stat_prefix": "streams",
         "address": address(settings.listen_address, port),
         "socket_options": keepalive(),
-        "filter_chains": [chain],
+        "filter_chains": [_chain(socket, part, settings) for part in parts],
         "access_log": [stream_log(settings.request_log, socket)],
     }
+
+
+def _chain(socket: EdgeSocket, part: Part, settings: EnvoySettings) -> dict[str, Any]:
+    chain: dict[str, Any] = {"filters": [_tcp_proxy(socket, settings)]}
+    match = part.match()
+    if socket.socket_type is SocketType.TLS:
+        server = tls.open_server()
+        if socket.identity_required:
+            server = tls.identity_server(socket, part.source_ids)
+        # The certificate is good for every name of the product, and browsers send a name's cookies
+        # to all its ports: under any other name the owner could collect other people's sessions.
+        match = {"server_names": [socket.dns_name], **match}
+        chain["transport_socket"] = server
+        chain["transport_socket_connect_timeout"] = f"{settings.handshake_timeout}s"
+    if match:
+        chain["filter_chain_match"] = match
+    return chain
 
 
 def _tcp_proxy(socket: EdgeSocket, settings: EnvoySettings) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """TLS towards clients: one server certificate for all, client certificates for identity sockets."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,8 +65,9 @@ def open_server() -> dict[str, Any]:
     return _downstream({"common_tls_context": _common()})
 
 
-def identity_server(socket: EdgeSocket) -> dict[str, Any]:
-    """TLS that only a certificate for exactly this socket and epoch gets through.
+def identity_server(socket: EdgeSocket, source_ids: Sequence[str] = ()) -> dict[str, Any]:
+    """TLS that only a certificate for exactly this socket and epoch gets through: one that is good
+    from anywhere, or from one of the sets of networks the client is known to be in.
 
     The name is compared in the handshake itself: network filters run on the first byte only, after
     an origin that speaks first has already been heard. Resumption would skip the comparison and
@@ -74,9 +75,12 @@ def identity_server(socket: EdgeSocket) -> dict[str, Any]:
     """
     common = _common()
     uri = f"urn:mysocket:socket:{socket.socket_id}:{socket.epoch}"
+    accepted = [uri, *(f"{uri}:from:{source_id}" for source_id in source_ids)]
     common["combined_validation_context"] = {
         "default_validation_context": {
-            "match_typed_subject_alt_names": [{"san_type": "URI", "matcher": {"exact": uri}}]
+            "match_typed_subject_alt_names": [
+                {"san_type": "URI", "matcher": {"exact": one}} for one in accepted
+            ]
         },
         "validation_context_sds_secret_config": _secret(CLIENT_CA_SECRET),
     }

@@ -22,6 +22,10 @@ from tests.support import ssh_wire
 CLIENT, SERVER = ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH
 BOTH = [CLIENT, SERVER]
 EMAIL = x509.RFC822Name("alice@example.com")
+FROM_OFFICE, FROM_LAB = (
+    x509.UniformResourceIdentifier(f"urn:mysocket:socket:s:1:from:{source_id}")
+    for source_id in ("0123456789abcdef", "fedcba9876543210")
+)
 URI = x509.UniformResourceIdentifier("urn:mysocket:socket:s:1")
 DNS = x509.DNSName("box.example.com")
 STRANGE = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4.5"), b"\5\0")
@@ -160,6 +164,8 @@ SERVER_LEAF = {"subject": None, "purposes": [SERVER], "names": [DNS], "names_cri
         ({"without": ("key",)}, {"extension-missing"}),
         ({"without": ("basic",)}, {"extension-missing"}),
         ({"names": [URI, EMAIL, DNS]}, {"name-of-another-kind"}),
+        ({"names": [URI, FROM_OFFICE, EMAIL]}, {"name-undoes-another"}),
+        ({"names": [FROM_OFFICE, FROM_LAB, EMAIL]}, set()),
         ({"names": [EMAIL, x509.IPAddress(IPv4Address("192.0.2.1"))]}, {"name-of-another-kind"}),
         (SERVER_LEAF | {"names": [DNS, EMAIL]}, {"name-of-another-kind"}),
         (SERVER_LEAF | {"names_critical": False}, {"names-not-critical"}),

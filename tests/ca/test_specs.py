@@ -1,6 +1,7 @@
 """A spec that exists may be signed: everything that must not be signed cannot be made."""
 
 from datetime import UTC, datetime, timedelta, timezone
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -44,6 +45,15 @@ def test_the_original_certificate_can_be_specified() -> None:
     assert not spec.critical_options
 
 
+def test_source_addresses_are_settled_into_one_spelling() -> None:
+    said = ("2001:db8::/64", "192.0.2.128/25", "192.0.2.0/25", "10.0.0.1/32", "192.0.2.7/32")
+    for texts in (said, said[::-1]):
+        spec = user_spec(NOW, public_key=SSH_KEY, source_addresses=tuple(map(ip_network, texts)))
+        assert spec.all_critical_options == {
+            "source-address": "10.0.0.1/32,192.0.2.0/24,2001:db8::/64"
+        }
+
+
 def test_a_tunnel_login_can_be_specified() -> None:
     account = "0123456789abcdef0123456789abcdef"
     spec = user_spec(
@@ -85,9 +95,15 @@ def test_a_tunnel_login_can_be_specified() -> None:
         ({"extensions": {"permit-pty": "yes"}}, "option-invalid"),
         ({"extensions": {"decision@mysocket.example": "ü"}}, "option-invalid"),
         ({"critical_options": {"unheard-of": "x"}}, "option-invalid"),
-        ({"critical_options": {"source-address": "everywhere"}}, "option-invalid"),
-        ({"critical_options": {"source-address": ""}}, "option-invalid"),
-        ({"critical_options": {"source-address": "10.0.0.1/8"}}, "option-invalid"),
+        ({"critical_options": {"source-address": "10.0.0.0/8"}}, "option-invalid"),
+        ({"source_addresses": ()}, "option-invalid"),
+        ({"source_addresses": ("10.0.0.0/8",)}, "option-invalid"),
+        ({"source_addresses": (ip_network("::ffff:10.0.0.0/104"),)}, "option-invalid"),
+        ({"source_addresses": (ip_network("fe80::1%eth0"),)}, "option-invalid"),
+        (
+            {"source_addresses": tuple(ip_network((2 * at, 32)) for at in range(129))},
+            "option-invalid",
+        ),
         ({"critical_options": {"verify-required": "x"}}, "option-invalid"),
         ({"critical_options": {"verify-required": ""}}, "option-invalid"),
         (
@@ -115,7 +131,7 @@ def test_no_such_user_certificate(changes: dict[str, Any], reason: str) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"critical_options": {"source-address": "192.0.2.7/32,2001:db8::/32"}},
+        {"source_addresses": (ip_network("192.0.2.7/32"), ip_network("2001:db8::/32"))},
         {"critical_options": {"force-command": "id"}, "extensions": {"permit-pty": ""}},
         {
             "critical_options": {"verify-required": ""},
@@ -133,12 +149,12 @@ def test_such_a_user_certificate(changes: dict[str, Any]) -> None:
 
 
 def test_a_spec_cannot_be_changed_through_what_it_was_made_from() -> None:
-    options = {"source-address": "192.0.2.7/32"}
-    spec = user_spec(NOW, public_key=SSH_KEY, critical_options=options)
-    options["source-address"] = "0.0.0.0/0"
-    assert spec.critical_options == {"source-address": "192.0.2.7/32"}
+    options = {"force-command": "id"}
+    spec = user_spec(NOW, public_key=SSH_KEY, critical_options=options, extensions={})
+    options["force-command"] = "sh"
+    assert spec.critical_options == {"force-command": "id"}
     with pytest.raises(TypeError):
-        spec.critical_options["force-command"] = "id"  # type: ignore[index]
+        spec.critical_options["verify-required"] = ""  # type: ignore[index]
 
 
 def test_times_are_kept_in_whole_seconds_of_utc() -> None:
@@ -173,7 +189,8 @@ def test_client_specs_are_total(
     except errors.SpecError:
         return
     assert spec.email.count("@") == 1
-    assert spec.socket_uri.count(":") == 4
+    (uri,) = spec.socket_uris
+    assert uri.count(":") == 4
 
 
 @pytest.mark.parametrize(
@@ -190,6 +207,12 @@ def test_client_specs_are_total(
         ({"socket_id": "x" * 65}, "name-invalid"),
         ({"epoch": 0}, "name-invalid"),
         ({"epoch": True}, "name-invalid"),
+        ({"source_ids": ()}, "name-invalid"),
+        ({"source_ids": ("0123456789abcde",)}, "name-invalid"),
+        ({"source_ids": ("0123456789ABCDEF",)}, "name-invalid"),
+        ({"source_ids": ("0123456789abcdef\n",)}, "name-invalid"),
+        ({"source_ids": ("0123456789abcdef",) * 2}, "name-invalid"),
+        ({"source_ids": tuple(f"{at:016x}" for at in range(65))}, "name-invalid"),
         ({"serial": 0}, "serial-invalid"),
         ({"serial": 2**159}, "serial-invalid"),
         ({"not_after": NOW + timedelta(days=2)}, "validity-invalid"),
@@ -203,7 +226,16 @@ def test_no_such_client_certificate(changes: dict[str, Any], reason: str) -> Non
 
 def test_a_client_certificate_names_socket_and_epoch() -> None:
     spec = client_spec(NOW, public_key=TLS_KEY, socket_id="s-1", epoch=7)
-    assert (spec.email, spec.socket_uri) == (EMAIL, "urn:mysocket:socket:s-1:7")
+    assert (spec.email, spec.socket_uris) == (EMAIL, ("urn:mysocket:socket:s-1:7",))
+
+
+def test_a_client_certificate_for_some_networks_has_no_plain_name() -> None:
+    ids = ("fedcba9876543210", "0123456789abcdef")
+    spec = client_spec(NOW, public_key=TLS_KEY, socket_id="s-1", epoch=7, source_ids=ids)
+    assert spec.socket_uris == (
+        "urn:mysocket:socket:s-1:7:from:0123456789abcdef",
+        "urn:mysocket:socket:s-1:7:from:fedcba9876543210",
+    )
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from base64 import b64decode
 from collections.abc import Callable
 from datetime import UTC, datetime
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -71,7 +72,7 @@ def test_every_spec_comes_back_from_the_bytes(
         serial=serial,
         principals=tuple(principals),
         extensions=dict.fromkeys(sorted(flags, reverse=True), "") | {"decision@x.example": "d1"},
-        critical_options={"source-address": "192.0.2.1/32"} if bound else {},
+        source_addresses=(ip_network("192.0.2.1/32"),) if bound else None,
     )
     certificate = read(ssh.issue_user_certificate(SIGNER, spec).line)
     assert certificate.serial == serial
@@ -102,7 +103,7 @@ DIFFERENCES: dict[str, dict[str, Any]] = {
     "principals": {"principals": (EMAIL, "root")},
     "valid_after": {"not_before": NOW - 2 * DRIFT},
     "valid_before": {"not_after": NOW + 2 * DRIFT},
-    "critical_options": {"critical_options": {"source-address": "0.0.0.0/0"}},
+    "critical_options": {"source_addresses": (ip_network("0.0.0.0/0"),)},
     "extensions": {"extensions": {}},
 }
 

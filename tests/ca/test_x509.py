@@ -92,6 +92,20 @@ def test_an_issuing_ca_ends_with_its_root(root: x509.Issuer, now: datetime) -> N
         )
 
 
+def test_a_client_certificate_for_some_networks_names_them_alone(
+    issuing: x509.Issuer, now: datetime
+) -> None:
+    ids = ("fedcba9876543210", "0123456789abcdef")
+    spec = client_spec(now, socket_id="s-1", epoch=9, source_ids=ids)
+    issued = x509.issue_client_certificate(issuing, spec)
+    names = extension(issued.certificate, cryptography_x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(cryptography_x509.UniformResourceIdentifier) == [
+        "urn:mysocket:socket:s-1:9:from:0123456789abcdef",
+        "urn:mysocket:socket:s-1:9:from:fedcba9876543210",
+    ]
+    assert names.get_values_for_type(cryptography_x509.RFC822Name) == [EMAIL]
+
+
 def test_a_client_certificate_opens_one_socket(issuing: x509.Issuer, now: datetime) -> None:
     issued = x509.issue_client_certificate(issuing, client_spec(now, socket_id="s-1", epoch=9))
     certificate = cryptography_x509.load_pem_x509_certificate(issued.pem)
@@ -168,7 +182,7 @@ def test_every_spec_can_be_signed(local: str, socket_id: str, epoch: int, serial
     issued = x509.issue_client_certificate(ISSUER, spec)
     names = extension(issued.certificate, cryptography_x509.SubjectAlternativeName).value
     kind = cryptography_x509.UniformResourceIdentifier
-    assert names.get_values_for_type(kind) == [spec.socket_uri]
+    assert names.get_values_for_type(kind) == list(spec.socket_uris)
     assert issued.serial == serial
 
 

@@ -4,16 +4,22 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
+from idp_gateway.address_rules import AddressRules
 from idp_gateway.composition import Gateway, build_gateway
+from idp_gateway.feed_state import FeedState, canonical
 from idp_gateway.records import AccountRecord, SocketRecord
 from idp_gateway.settings import Settings
-from policy.types import SocketType
+from idp_gateway.store.edges import FeedRows
+from policy.addresses import EmailAddress
+from policy.policy_set import PolicySet
+from policy.types import DenyRule, Policy, SocketType, Where, Who
 from proxy.feed import CanonicalTexts, Delta, Heartbeat, Snapshot, apply, parse_message
-from proxy.state import EdgeState
+from proxy.state import EdgeSocket, EdgeState, SourceRule
 from tests.support import rows
 
 
@@ -76,3 +82,68 @@ async def test_deltas_are_accepted_and_lead_where_a_snapshot_leads(gateway: Gate
     assert Delta in edge.kinds
     other = FollowingEdge(gateway.feed.stream(0, "e2"))
     assert await other.reach(gateway.store.revision()) == edge.state
+
+
+def rules_of(
+    where: Where, *, denies: tuple[DenyRule, ...] = (), somebody: bool = True
+) -> AddressRules:
+    emails = frozenset({EmailAddress.parse("ann@corp.test")} if somebody else ())
+    policy = Policy(policy_id="p", who=Who(emails=emails), where=where, denies=denies)
+    return AddressRules.of(PolicySet.build([policy]))
+
+
+def fed(rules: AddressRules, socket_type: SocketType, *, identity: bool) -> EdgeSocket:
+    """What an edge's own parser makes of a gateway's snapshot with one socket."""
+    owner = rows.account()
+    socket = replace(
+        rows.socket(owner, socket_id="s-1"),
+        socket_type=socket_type,
+        port=20000 if socket_type.has_own_port else None,
+        cloud_authentication_enabled=identity,
+    )
+    trust = {
+        "issuer": "https://gateway.test",
+        "session_jwks": {"keys": []},
+        "client_ca": "",
+        "tunnel_user_ca": [],
+        "tunnel_user_ca_past": [],
+    }
+    state = FeedState(trust=canonical(trust), http_ports=(443,))
+    state.apply(FeedRows(revision=1, complete=True, sockets=(socket,)), {"s-1": rules})
+    message = parse_message(state.snapshot())
+    assert isinstance(message, Snapshot)
+    return apply(None, message).sockets["s-1"]
+
+
+OFFICE = ip_network("192.0.2.0/24")
+IN_OFFICE = Where(prefixes=frozenset({OFFICE, ip_network("192.0.2.7/32")}))
+NOT_HERE = DenyRule(where=Where(prefixes=frozenset({ip_network("192.0.2.128/25")})))
+
+
+@pytest.mark.parametrize("identity", [True, False])
+@pytest.mark.parametrize("socket_type", list(SocketType))
+def test_rules_about_addresses_reach_the_edges_that_can_enforce_them(
+    socket_type: SocketType, *, identity: bool
+) -> None:
+    socket = fed(rules_of(IN_OFFICE, denies=(NOT_HERE,)), socket_type, identity=identity)
+    if not socket_type.has_own_port:
+        assert (socket.source_rule, dict(socket.source_sets)) == (SourceRule(), {})
+        return
+    (half,) = networks = (ip_network("192.0.2.0/25"),)
+    rule = socket.source_rule
+    assert (rule.allow, rule.deny) == ((OFFICE,), (ip_network("192.0.2.128/25"),))
+    assert list(socket.source_sets.values()) == ([networks] if identity else [])
+    assert half.subnet_of(OFFICE)
+
+
+def test_without_rules_about_addresses_a_socket_says_nothing_of_them() -> None:
+    for rules in (AddressRules(), AddressRules.of(PolicySet.build([])), rules_of(Where())):
+        socket = fed(rules, SocketType.TLS, identity=True)
+        assert (socket.source_rule, dict(socket.source_sets)) == (SourceRule(), {})
+
+
+def test_policies_that_name_nobody_close_only_what_asks_who_is_there() -> None:
+    nobody = rules_of(IN_OFFICE, denies=(NOT_HERE,), somebody=False)
+    assert fed(nobody, SocketType.TLS, identity=True).source_rule.allow == ()
+    rule = fed(nobody, SocketType.TLS, identity=False).source_rule
+    assert (rule.allow, rule.deny) == (None, (ip_network("192.0.2.128/25"),))

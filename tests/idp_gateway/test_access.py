@@ -115,6 +115,22 @@ def test_a_grant_ends_with_the_policys_window(
         access.grant(over, session=session)
 
 
+@pytest.mark.parametrize("action", list(Action))
+def test_what_is_good_from_other_addresses_ends_before_they_may_not_be(
+    gateway: Gateway, session: LoginSessionRecord, action: Action
+) -> None:
+    verdict = judge(gateway, session, "alice@lab.test")
+    until = gateway.clock() + timedelta(seconds=30)
+    moving = replace(
+        verdict,
+        request=replace(verdict.request, action=action),
+        decision=replace(verdict.decision, sources_until=until),
+    )
+    end = access.grant(moving, session=session).not_after
+    assert (end == until) is (action is not Action.HTTP)
+    assert end >= until
+
+
 def test_a_deny_becomes_nothing_but_an_error_with_its_decision(
     gateway: Gateway, session: LoginSessionRecord
 ) -> None:

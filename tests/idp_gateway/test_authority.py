@@ -2,6 +2,7 @@
 
 import dataclasses
 from datetime import timedelta
+from ipaddress import ip_network
 
 import pytest
 from cryptography import x509
@@ -10,12 +11,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from ca.errors import CsrError, KeyStoreError, SubjectKeyError
+from ca.formats.ssh_certificate import parse_certificate_line
 from ca.formats.ssh_keys import parse_key_line
 from idp_gateway.composition import Gateway, build_gateway
-from idp_gateway.errors import Conflict, KeyRevoked, NotFound
+from idp_gateway.errors import Conflict, Forbidden, KeyRevoked, NotFound
 from idp_gateway.records import AccountRecord, CertificateKind, SocketRecord
 from idp_gateway.store.log import LogTransaction
-from policy.types import Action, Grant
+from policy.types import Action, Grant, IPNetwork
 from tests.idp_gateway.conftest import FixedClock
 from tests.support import rows
 from tests.support.grants import grant
@@ -73,6 +75,75 @@ def test_a_client_certificate_says_the_grant_and_nothing_of_the_request(gateway:
         "decision-1",
     )
     assert record.body == issued.pem.decode()
+
+
+OFFICE = ip_network("192.0.2.0/24")
+ID = "0123456789abcdef"
+
+
+def uris(leaf: x509.Certificate) -> list[str]:
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return names.get_values_for_type(x509.UniformResourceIdentifier)
+
+
+def test_a_client_certificate_is_good_from_where_the_grant_is(gateway: Gateway) -> None:
+    socket_of(gateway)
+    tied = grant(action=Action.TLS, sources=(OFFICE,), source_ids=(ID,))
+    issued = gateway.authority.issue_client_certificate(tied, csr()).certificate
+    assert uris(issued.certificate) == [f"urn:mysocket:socket:socket-1:3:from:{ID}"]
+
+
+@pytest.mark.parametrize("ids", [(), tuple(f"{at:016x}" for at in range(65))])
+def test_a_grant_no_edge_could_hold_to_its_addresses_is_no_certificate(
+    gateway: Gateway, ids: tuple[str, ...]
+) -> None:
+    socket_of(gateway)
+    tied = grant(action=Action.TLS, sources=(OFFICE,), source_ids=ids)
+    with pytest.raises(Forbidden) as refusal:
+        gateway.authority.issue_client_certificate(tied, csr())
+    assert refusal.value.reason == "addresses-not-enforceable"
+
+
+@pytest.mark.parametrize(
+    ("sources", "said"),
+    [
+        (None, None),
+        ((OFFICE,), b"127.0.0.1/32,192.0.2.0/24,::1/128"),
+        (
+            (ip_network("2001:db8::/32"), OFFICE),
+            b"127.0.0.1/32,192.0.2.0/24,::1/128,2001:db8::/32",
+        ),
+        (
+            tuple(ip_network((2 * at, 32)) for at in range(65)),
+            b"127.0.0.1/32,192.0.2.1/32,::1/128",
+        ),
+    ],
+    ids=["anywhere", "office", "both", "many"],
+)
+def test_an_ssh_certificate_names_the_grants_networks_and_the_tunnels_end(
+    gateway: Gateway, sources: tuple[IPNetwork, ...] | None, said: bytes | None
+) -> None:
+    socket_of(gateway)
+    tied = grant(action=Action.SSH, sources=sources)
+    issued = gateway.authority.issue_ssh_certificate(tied, ssh_key()).certificate
+    read = parse_certificate_line(issued.line.encode())
+    assert dict(read.critical_options).get(b"source-address") == said
+
+
+def test_an_ssh_certificate_names_the_tunnels_end_the_owner_gave(gateway: Gateway) -> None:
+    owner, socket = socket_of(gateway)
+    gateway.store.update_socket(
+        owner.account_id,
+        socket.socket_id,
+        {"ssh_source_addresses": ("10.8.0.0/16",)},
+        bump_epoch=True,
+        ports=rows.PORTS,
+        now=gateway.clock(),
+    )
+    tied = grant(action=Action.SSH, sources=(OFFICE,))
+    issued = gateway.authority.issue_ssh_certificate(tied, ssh_key()).certificate
+    read = parse_certificate_line(issued.line.encode())
+    assert read.critical_options == ((b"source-address", b"10.8.0.0/16,192.0.2.0/24"),)
 
 
 def test_an_ssh_certificate_is_signed_by_the_sockets_own_ca(gateway: Gateway) -> None:

@@ -5,6 +5,7 @@ import contextlib
 import hmac
 import json
 from datetime import timedelta
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
@@ -126,6 +127,29 @@ def test_a_session_carries_the_grant_and_an_assertion_of_its_own_key(gateway: Ga
         tokens.verify_session(token, dns_name="other.edge.test")
     with pytest.raises(TokenInvalid):
         tokens.verify_session(claims.assertion, dns_name=HOST)
+
+
+@pytest.mark.parametrize(
+    ("source_ip", "claim"),
+    [
+        ("192.0.2.1", "192.0.2.1:"),
+        ("2001:db8::1", "[2001:db8::1]:"),
+        ("2001:db8:0:0:1:0:0:1", "[2001:db8::1:0:0:1]:"),
+        ("2001:db8:0:1:1:1:1:1", "[2001:db8:0:1:1:1:1:1]:"),
+        ("::192.0.2.1", "[::192.0.2.1]:"),
+    ],
+)
+def test_a_session_that_rests_on_its_address_names_it_as_the_edge_writes_it(
+    gateway: Gateway, source_ip: str, claim: str
+) -> None:
+    tied = grant(source_ip=ip_address(source_ip), sources=(ip_network(source_ip),))
+    _, payload = unverified(gateway.tokens.session_token(tied, socket_session_id="ssid"))
+    assert payload["addr"] == claim
+
+
+def test_a_session_that_is_good_from_anywhere_names_no_address(gateway: Gateway) -> None:
+    _, payload = unverified(gateway.tokens.session_token(grant(), socket_session_id="ssid"))
+    assert "addr" not in payload
 
 
 def test_published_keys_hold_no_private_half(gateway: Gateway) -> None:

@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv6Address, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from ca import ssh
 from ca.formats.ssh_keys import SK_ECDSA, SK_ED25519, USER_PRESENT
 from ca.signers import MemorySigner
-from ca.specs import UserCertSpec
+from ca.specs import MAX_SOURCE_ADDRESSES, UserCertSpec
 from ca.subject_keys import parse_ssh_public_key
 from tests.support.security_keys import SecurityKey
 from tests.support.software_agent import software_agent
@@ -73,6 +74,41 @@ def _login(
         timeout=30,
         check=False,
     )
+
+
+@pytest.mark.parametrize(
+    ("networks", "enters"),
+    [
+        (("127.0.1.0/24", "2001:db8::/32"), True),
+        (("127.0.1.7/32", "127.0.0.1/32", "::1/128"), True),
+        (("192.0.2.0/24", "127.0.0.1/32", "::1/128"), False),
+        (("127.0.1.0/30", "127.0.1.8/29"), False),
+        (("::/0",), False),
+        (("0.0.0.0/0",), True),
+    ],
+)
+def test_sshd_takes_a_certificate_from_its_networks_alone(
+    sshd: Sshd, tmp_path: Path, networks: tuple[str, ...], *, enters: bool
+) -> None:
+    """The client is at 127.0.1.7: all of 127.0.0.0/8 is this machine."""
+    addresses = tuple(ip_network(text) for text in networks)
+    identity, _ = _write_identity(tmp_path, ec_key(), source_addresses=addresses)
+    result = _login(sshd, identity, BindAddress="127.0.1.7")
+    assert (result.returncode == 0, result.stdout) == (enters, "in\n" if enters else "")
+    if not enters:
+        assert "Permission denied" in result.stderr
+    # Behind a tunnel it is the tunnel's end that sshd sees.
+    through = _login(sshd, identity)
+    assert (through.returncode == 0) is ("127.0.0.1/32" in networks or networks == ("0.0.0.0/0",))
+
+
+def test_sshd_reads_as_many_networks_as_a_certificate_may_name(sshd: Sshd, tmp_path: Path) -> None:
+    base = int(IPv6Address("2001:db8:1234:5678:9abc:def0:1234:5678")) & ~1
+    many = tuple(IPv6Network((base + 2 * at, 128)) for at in range(MAX_SOURCE_ADDRESSES - 1))
+    here = ip_network("127.0.0.1/32")
+    identity, _ = _write_identity(tmp_path, ec_key(), source_addresses=(*many, here))
+    assert _login(sshd, identity).stdout == "in\n"
+    assert _login(sshd, identity, BindAddress="127.0.1.7").returncode != 0
 
 
 def test_ssh_keygen_shows_what_the_original_service_issued(tmp_path: Path) -> None:
@@ -249,11 +285,3 @@ def test_sshd_obeys_a_forced_command(sshd: Sshd, tmp_path: Path) -> None:
         critical_options={"force-command": "echo forced"},
     )
     assert _login(sshd, identity, "echo", "in").stdout == "forced\n"
-
-
-@pytest.mark.parametrize(("network", "accepted"), [("127.0.0.0/8", True), ("192.0.2.1/32", False)])
-def test_sshd_obeys_the_source_address(
-    sshd: Sshd, tmp_path: Path, network: str, *, accepted: bool
-) -> None:
-    identity, _ = _write_identity(tmp_path, ec_key(), critical_options={"source-address": network})
-    assert (_login(sshd, identity).returncode == 0) is accepted

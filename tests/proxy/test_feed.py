@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ from proxy.feed import (
     parse_message,
     snapshot_line,
 )
-from proxy.state import BasicAuth, EdgeSocket, EdgeState, EdgeTunnel, Trust, TunnelUser
+from proxy.state import BasicAuth, EdgeSocket, EdgeState, EdgeTunnel, SourceRule, Trust, TunnelUser
 from tests.support.edge_gateway import delta_message
 from tests.support.edge_state import ALICE, Edge, edge_socket, new_key
 
@@ -106,6 +107,19 @@ def test_a_key_nobody_knows_is_refused(state: EdgeState, path: tuple[str, ...]) 
         ("sockets", "web-id", "identity_required", 1),
         ("sockets", "web-id", "dns_name", "web.edge.localhost:443"),
         ("sockets", "web-id", "basic_auth", {"username": "x"}),
+        ("sockets", "web-id", "source_rule", None),
+        ("sockets", "web-id", "source_rule", {"allow": None, "deny": []}),
+        ("sockets", "web-id", "source_rule", {"allow": []}),
+        ("sockets", "web-id", "source_rule", {"allow": ["192.0.2.1/24"], "deny": []}),
+        ("sockets", "web-id", "source_rule", {"allow": ["192.0.2.1"], "deny": []}),
+        ("sockets", "web-id", "source_rule", {"allow": None, "deny": ["2001:DB8::/32"]}),
+        ("sockets", "web-id", "source_rule", {"allow": None, "deny": [16]}),
+        ("sockets", "web-id", "source_rule", {"allow": None, "deny": ["fe80::1%eth0/128"]}),
+        ("sockets", "web-id", "source_sets", None),
+        ("sockets", "web-id", "source_sets", {}),
+        ("sockets", "web-id", "source_sets", {"0123456789abcde": ["192.0.2.0/24"]}),
+        ("sockets", "web-id", "source_sets", {"0123456789ABCDEF": ["192.0.2.0/24"]}),
+        ("sockets", "web-id", "source_sets", {"0123456789abcdef": "192.0.2.0/24"}),
         ("tunnels", "t-1", "tunnel_id", "../../etc/x"),
         ("tunnels", "t-1", "tunnel_id", "t-2"),
         ("tunnels", "t-1", "user_name", "root"),
@@ -120,6 +134,33 @@ def test_a_wrong_value_is_refused(
     message["state"][kind][key][name] = value
     with pytest.raises(FeedError):
         through_feed(None, message)
+
+
+def test_rules_about_addresses_are_taken_over_and_told_again(state: EdgeState) -> None:
+    rule = {"allow": ["192.0.2.0/24", "2001:db8::/32"], "deny": ["192.0.2.9/32"]}
+    sets = {"0123456789abcdef": ["192.0.2.0/25"], "00ff00ff00ff00ff": []}
+    message = json.loads(snapshot_line(state))
+    message["state"]["sockets"]["web-id"] |= {"source_rule": rule, "source_sets": sets}
+    text = canonical(message["state"])
+    message["digest"] = hashlib.sha256(text).hexdigest()
+    read = through_feed(None, message)
+    socket = read.sockets["web-id"]
+    assert socket.source_rule == SourceRule(
+        allow=(ip_network("192.0.2.0/24"), ip_network("2001:db8::/32")),
+        deny=(ip_network("192.0.2.9/32"),),
+    )
+    assert dict(socket.source_sets) == {
+        "0123456789abcdef": (ip_network("192.0.2.0/25"),),
+        "00ff00ff00ff00ff": (),
+    }
+    assert canonical(document(read)) == text
+
+
+def test_a_gateway_that_knows_of_no_such_rules_is_understood(state: EdgeState) -> None:
+    assert b"source" not in snapshot_line(state)
+    read = through_feed(None, json.loads(snapshot_line(state)))
+    socket = read.sockets["web-id"]
+    assert (socket.source_rule, dict(socket.source_sets)) == (SourceRule(), {})
 
 
 @pytest.mark.parametrize("line", [b"", b"[]", b"{", b'{"type":"else"}', b"\xff", b"null"])

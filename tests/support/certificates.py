@@ -44,15 +44,17 @@ class Authority:
     def client(
         self,
         folder: Path,
-        uri: str,
-        *,
+        *uris: str,
         start: dt.timedelta = BEFORE,
         end: dt.timedelta = AFTER,
         usage: x509.ObjectIdentifier = ExtendedKeyUsageOID.CLIENT_AUTH,
     ) -> Path:
         """A client certificate and its key, in one PEM file."""
         key = ec.generate_private_key(ec.SECP256R1())
-        names = [x509.UniformResourceIdentifier(uri), x509.RFC822Name("alice@example.com")]
+        names = [
+            *(x509.UniformResourceIdentifier(uri) for uri in uris),
+            x509.RFC822Name("alice@example.com"),
+        ]
         certificate = (
             _builder("alice@example.com", key, start, end)
             .add_extension(x509.SubjectAlternativeName(names), False)

@@ -1,12 +1,13 @@
 """One of everything an edge may serve, with nothing random in it."""
 
+from ipaddress import ip_network
 from pathlib import Path
 from types import MappingProxyType
 
 from policy.types import SocketType
 from proxy.envoy.settings import EnvoySettings, GatewayUpstream
 from proxy.envoy.tls import ServerCertificate
-from proxy.state import BasicAuth, EdgeSocket, EdgeState, Trust
+from proxy.state import BasicAuth, EdgeSocket, EdgeState, SourceRule, Trust
 
 SETTINGS = EnvoySettings(
     run_dir=Path("/run/mysocket"),
@@ -39,6 +40,9 @@ def socket(name: str, kind: SocketType, **changes: object) -> EdgeSocket:
 
 
 LOCK = BasicAuth(username="ann", password="pä:ss")
+OFFICE, LAB = ip_network("192.0.2.0/24"), ip_network("2001:db8::/32")
+RULE = SourceRule(allow=(OFFICE, LAB), deny=(ip_network("192.0.2.128/25"),))
+SETS = {"0123456789abcdef": (ip_network("192.0.2.0/25"),), "fedcba9876543210": (OFFICE, LAB)}
 SOCKETS = (
     socket("app", SocketType.HTTP),
     socket("open", SocketType.HTTP, identity_required=False),
@@ -47,6 +51,8 @@ SOCKETS = (
     socket("secure", SocketType.HTTPS, upstream_http_hostname="inside.corp"),
     socket("db", SocketType.TLS, ports=(20001, 20002)),
     socket("anon", SocketType.TLS, ports=(20003,), identity_required=False),
+    socket("office", SocketType.TLS, ports=(20005,), source_rule=RULE, source_sets=SETS),
+    socket("near", SocketType.TCP, ports=(20006,), identity_required=False, source_rule=RULE),
     socket("raw", SocketType.TCP, ports=(20004,), identity_required=False),
 )
 ENDPOINTS = {"id-app": ("/run/t/1.sock", "/run/t/2.sock"), "id-db": ("/run/t/3.sock",)}

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from proxy.envoy.access_log import parse_record
+from proxy.envoy.access_log import NO_CHAIN, parse_record
 
 LINE = {
     "at": "app.edge.localhost",
@@ -64,6 +64,13 @@ def test_a_stream_that_reached_its_origin_was_not_refused() -> None:
     details = "TLS_error:|33554536:system library:OPENSSL_internal:Connection_reset_by_peer"
     record = parse_record(line(kind="stream", details=details, upstream="/run/t/1.sock"))
     assert (record.refused, record.failed) == ("", "")
+
+
+def test_a_stream_no_chain_wanted_was_refused() -> None:
+    refused = line(kind="stream", flags="NR")
+    assert parse_record(refused).refused == NO_CHAIN
+    assert parse_record(line(kind="stream", flags="UH")).refused == ""
+    assert parse_record(line(kind="http", flags="NR")).refused == ""
 
 
 def test_a_connection_says_which_certificate_it_showed() -> None:

@@ -1,0 +1,60 @@
+"""What an edge may enforce of a socket's policies on the address alone, as its feed tells it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Self
+
+from idp_gateway.records import SocketRecord
+from idp_gateway.rules import Rules
+from policy.native import SourceRule, source_rule, source_sets
+from policy.policy_set import PolicySet
+from policy.types import IPNetwork, SocketType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressRules:
+    """The rules of one socket."""
+
+    rule: SourceRule = field(default_factory=lambda: SourceRule(allow=None))
+    sets: Mapping[str, tuple[IPNetwork, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    """Networks by the ids that client certificates name them with."""
+
+    @classmethod
+    def of(cls, policies: PolicySet) -> Self:
+        """The rules of a socket on which ``policies`` bear; none, if there is no policy at all."""
+        if not policies.policies:
+            return cls()
+        return cls(rule=source_rule(policies), sets=source_sets(policies))
+
+    def members(self, socket: SocketRecord) -> dict[str, Any]:
+        """As members of the feed's SOCKET; one that says nothing is left out.
+
+        An edge sees connections to TCP and TLS sockets only: HTTP sessions carry their address.
+        Sets are for those that ask for certificates.
+        """
+        if not SocketType(socket.socket_type).has_own_port:
+            return {}
+        found: dict[str, Any] = {}
+        allow, deny = self.rule.allow, self.rule.deny
+        if not (allow or socket.cloud_authentication_enabled):
+            # Policies that name nobody close what asks who is there, and leave open what does not.
+            allow = None
+        if allow is not None or deny:
+            texts = None if allow is None else list(map(str, allow))
+            found["source_rule"] = {"allow": texts, "deny": list(map(str, deny))}
+        if self.sets and socket.cloud_authentication_enabled:
+            found["source_sets"] = {
+                key: list(map(str, networks)) for key, networks in self.sets.items()
+            }
+        return found
+
+
+NO_RULES = AddressRules()
+
+
+def address_rules(rules: Rules, sockets: Sequence[SocketRecord]) -> Mapping[str, AddressRules]:
+    """The rules of those of ``sockets`` whose edges look at addresses, by socket id."""
+    enforced = [one for one in sockets if SocketType(one.socket_type).has_own_port]
+    found = zip(enforced, rules.guarded_all(enforced), strict=True)
+    return {socket.socket_id: AddressRules.of(guarded.policies) for socket, guarded in found}
