@@ -1,9 +1,9 @@
 """What one decision costs in process, and how it grows with policies and sockets.
 
 The peer is a plain scan of the same policies, condition by condition with the same values: what
-deciding costs without the index. Policies are made ready in processor time, since that takes long
-enough for other programs to come between. The peer is given the easy half: it stops at the first policy that
-allows, looks at no deny rule and works out no end and no sources.
+deciding costs without the index. It is given the easy half: it stops at the first policy that
+allows, looks at no deny rule and works out no end and no sources. Making policies ready is given in
+processor time, since it takes long enough for other programs to come between.
 """
 
 import random
