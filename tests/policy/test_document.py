@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import textwrap
 from datetime import UTC, datetime, time, timedelta
 from ipaddress import ip_network
@@ -16,6 +17,7 @@ from policy.expectations import failures
 from policy.reading import MAX_BYTES, MAX_DEPTH, MAX_ENTRIES
 from policy.schema import json_schema
 from policy.types import Action, Assurance, Weekday
+from tests.support.documentation import ROOT
 
 V1: dict[str, Any] = {
     "version": "v1",
@@ -396,3 +398,20 @@ def test_a_case_that_cannot_be_tried_is_refused(case: dict[str, Any]) -> None:
     with pytest.raises(DocumentError) as caught:
         PolicyDocument.from_json({"version": "v2", "action": ["http"], "expect": [case]})
     assert caught.value.faults[0].path.startswith("expect[0]")
+
+
+def test_the_document_in_the_documentation_holds() -> None:
+    page = (ROOT / "docs" / "policies.md").read_text("utf-8")
+    (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    document = read_document(example)
+    assert len(document.expect) == 2
+    assert failures(document) == ()
+
+
+def test_the_faults_in_the_documentation_are_what_is_said() -> None:
+    page = (ROOT / "docs" / "policies.md").read_text("utf-8")
+    value = "version: v2\naction: [http]\ncondition:\n  where:\n"
+    value += "    {allowed_ip: [192.0.2.1/24], country: [UK]}\n\ndeny: [{name: x}]\n"
+    with pytest.raises(DocumentError) as caught:
+        read_document(value)
+    assert "\n".join(map(str, caught.value.faults)) in page
