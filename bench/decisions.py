@@ -2,7 +2,8 @@
 
 The peer is a plain scan of the same policies, condition by condition with the same values: what
 deciding costs without the index. It is given the easy half: it stops at the first policy that
-allows, looks at no deny rule and works out no end and no sources.
+allows, looks at no deny rule and works out no end and no sources. Making policies ready is given in
+processor time, since it takes long enough for other programs to come between.
 """
 
 import random
@@ -49,9 +50,9 @@ def run(quick: bool) -> list[Row]:
 
 def _one_socket(size: int, rounds: int) -> list[Row]:
     policies = [_policy(number) for number in range(size)]
-    started = time.perf_counter()
+    started = time.thread_time()
     ready = PolicySet.build(policies)
-    built = time.perf_counter() - started
+    built = time.thread_time() - started
     asked = [_request(number % size) for number in _chosen(size, rounds)]
     ours = _median(lambda request: evaluate(ready, request), asked)
     fewer = asked[: max(20, min(rounds, 100_000 // size))]
@@ -65,24 +66,25 @@ def _one_socket(size: int, rounds: int) -> list[Row]:
 def _many_sockets(count: int, rounds: int) -> list[Row]:
     """As many policies as sockets; ten of them on each socket, of which one is everybody's."""
     policies = [_policy(number) for number in range(count)]
-    started = time.perf_counter()
+    started = time.thread_time()
     sets = [
         PolicySet.build([policies[0], *(policies[(number + step) % count] for step in range(9))])
         for number in range(count)
     ]
-    built = time.perf_counter() - started
+    built = time.thread_time() - started
     chosen = _chosen(count, rounds)
     asked = [(sets[number], _request(number)) for number in chosen]
-    times = []
+    times: tuple[list[float], list[float]] = [], []
     for ready, request in asked:
-        started = time.perf_counter()
-        evaluate(ready, request)
-        times.append(time.perf_counter() - started)
-    times.sort()
+        for turn in times:
+            started = time.perf_counter()
+            evaluate(ready, request)
+            turn.append(time.perf_counter() - started)
+    first, again = (statistics.median(turn) * 1e6 for turn in times)
     where = f"{count} policies on {count} sockets"
     return [
-        (f"decision, {where}", statistics.median(times) * 1e6, "us", "", 0.0),
-        (f"decision, {where}, 99th of 100", times[len(times) * 99 // 100] * 1e6, "us", "", 0.0),
+        (f"decision, {where}, the first", first, "us", "", 0.0),
+        (f"decision, {where}, again", again, "us", "", 0.0),
         (f"making {where} ready", built * 1e3, "ms", "", 0.0),
     ]
 

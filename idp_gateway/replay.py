@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from ipaddress import ip_address
+from operator import itemgetter
 from typing import Any
 
 from idp_gateway.access import what_if
@@ -31,7 +32,7 @@ from policy.types import (
 )
 
 MAX_REMEMBERED = 100_000
-"""Requests of one socket that are not decided twice."""
+"""Requests that are not decided twice, of sockets that are decided on alike."""
 MAX_CHANGED = 10_000
 """People and sockets that are listed as gaining or losing; more are counted only."""
 
@@ -124,14 +125,19 @@ class _Pair:
         return self.before.effect is not self.after.effect
 
 
+_Shared = dict[tuple[Any, ...], dict[tuple[Any, ...], _Pair | None]]
+"""What is decided already, for sockets that are decided on alike whatever the time."""
+
+
 def replay(store: Store, trials: Sequence[Trial], *, since: datetime) -> Iterator[Outcome]:
     """Ask everything recorded about these sockets again; yields the one outcome as it grows."""
     by_id = {trial.socket.socket_id: trial for trial in trials}
     counts = store.count_decisions(list(by_id), since)
     outcome = Outcome(total=sum(counts.values()))
     yield outcome
+    shared: _Shared = {}
     for socket_id in counts:
-        run = _Run(by_id[socket_id], outcome)
+        run = _Run(by_id[socket_id], outcome, shared)
         for rows in store.decisions_since(socket_id, since):
             run.ask(rows)
             yield outcome
@@ -140,21 +146,26 @@ def replay(store: Store, trials: Sequence[Trial], *, since: datetime) -> Iterato
 class _Run:
     """The replay of one socket."""
 
-    def __init__(self, trial: Trial, outcome: Outcome) -> None:
+    def __init__(self, trial: Trial, outcome: Outcome, shared: _Shared) -> None:
         self._trial = trial
         self._outcome = outcome
         self._timed_before = looks_at_time(trial.before)
         self._timed_after = looks_at_time(trial.after)
-        # The moment of a login matters to some rules, and to none where no time does.
-        timed = self._timed_before or self._timed_after
-        self._key_length = AUTHENTICATED_AT + 1 if timed else AUTHENTICATED_AT
+        places = {_FIELD[name] for name in looked_at(trial.before) | looked_at(trial.after)}
         self._known: dict[tuple[Any, ...], _Pair | None] = {}
+        if self._timed_before or self._timed_after:
+            # How long ago somebody logged in may matter. Times begin anew with each socket.
+            places.add(AUTHENTICATED_AT)
+        else:
+            alike = (id(trial.before), id(trial.after), trial.socket.socket_type)
+            self._known = shared.setdefault((*alike, trial.socket.blocked), self._known)
+        self._key = itemgetter(*sorted(places))
 
     def ask(self, rows: Sequence[Sequence[Any]]) -> None:
         """Decide on some rows, which are in the order of their times."""
-        known, length, outcome = self._known, self._key_length, self._outcome
+        known, key_of, outcome = self._known, self._key, self._outcome
         for row in rows:
-            key = tuple(row[:length])
+            key = key_of(row)
             pair = known.get(key, _UNKNOWN)
             if pair is _UNKNOWN or (pair and pair.until and moment(row[AT]) >= pair.until):
                 if len(known) >= MAX_REMEMBERED:
@@ -223,6 +234,24 @@ def looks_at_time(policies: PolicySet) -> bool:
         or any(rule.when is not None for rule in policy.denies)
         for policy in policies.policies
     )
+
+
+def looked_at(policies: PolicySet) -> set[str]:
+    """The columns that can matter to a decision, beside times."""
+    found = {"email", "service_account", "assurance", "action"}
+    for policy in policies.policies:
+        whos = [policy.who, *(rule.who for rule in policy.denies if rule.who)]
+        wheres = [policy.where, *(rule.where for rule in policy.denies if rule.where)]
+        needs = {
+            "issuer": any(who.subjects for who in whos),
+            "groups": any(who.groups for who in whos),
+            "source_ip": any(where.prefixes or where.prefix_lists for where in wheres),
+            "country": any(where.countries or where.countries_not for where in wheres),
+            "asn": any(where.asns or where.asns_not for where in wheres),
+            "client_proof": policy.client_proof,
+        }
+        found |= {name for name, needed in needs.items() if needed}
+    return found | {"subject", "provider"} if "issuer" in found else found
 
 
 def _stands_until(decision: Decision, request: AccessRequest, *, timed: bool) -> datetime | None:

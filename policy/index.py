@@ -14,7 +14,7 @@ from policy.address_sets import EVERYWHERE, AddressSet, unmapped
 from policy.conditions import Facts, WhoKey, admitted_as, entries, kept_out_as, placed_in
 from policy.names import SubjectName
 from policy.reach import Reaches
-from policy.types import DenyRule, Identity, IPAddress, IPNetwork, Policy, Reason, Where
+from policy.types import DenyRule, Identity, IPAddress, IPNetwork, Policy, Reason, When, Where
 from policy.windows import EVER, FOREVER, Window, in_utc
 
 PrefixLists = Mapping[str, tuple[IPNetwork, ...]]
@@ -86,9 +86,11 @@ class PolicyIndex:
         sets = _AddressSets(prefix_lists)
         allows: dict[WhoKey, list[ReadyPolicy]] = defaultdict(list)
         rules: dict[DenyRule, list[str]] = defaultdict(list)
+        windows: dict[When, Window | None] = {}
         for policy in policies:
-            window = Window.of(policy.when)
-            ready = ReadyPolicy(policy, sets.allowed(policy.where), window)
+            if policy.when not in windows:
+                windows[policy.when] = Window.of(policy.when)
+            ready = ReadyPolicy(policy, sets.allowed(policy.where), windows[policy.when])
             for entry in entries(policy.who):
                 allows[entry].append(ready)
             for rule in policy.denies:

@@ -133,7 +133,7 @@ def _json_entries(text: str) -> list[_Entry]:
         return list(_cloud(value))
     if isinstance(value.get("values"), list):
         return list(_azure(value["values"]))
-    return list(_by_service(value))
+    return list(_by_purpose(value))
 
 
 def _cloud(value: dict[str, Any]) -> Iterator[_Entry]:
@@ -159,7 +159,7 @@ def _azure(values: list[Any]) -> Iterator[_Entry]:
             yield _Entry(prefix, region, service)
 
 
-def _by_service(value: dict[str, Any]) -> Iterator[_Entry]:
+def _by_purpose(value: dict[str, Any]) -> Iterator[_Entry]:
     """GitHub and Fastly: lists of prefixes by what they are for; other members are no prefixes."""
     for service, listed in value.items():
         if isinstance(listed, list) and all(_looks_like_one(one) for one in listed):

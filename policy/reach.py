@@ -76,7 +76,7 @@ class Reaches:
             wanted = EVERYWHERE if EVERYWHERE in key[0] else union(key[0])
             taken = union([self.denied, *key[1]])
             known = Reach(wanted - taken if taken else wanted)
-            if len(self._known) >= _REMEMBERED:
+            if len(self._known) >= _REMEMBERED + len(self.allowed):
                 self._known.clear()
             self._known[key] = known
         return known
@@ -91,7 +91,7 @@ class Reaches:
         known = self._decided.get(key)
         if known is None:
             known = self.together(*key), self._ids(*key)
-            if len(self._decided) >= _REMEMBERED:
+            if len(self._decided) >= _REMEMBERED + len(self.allowed):
                 self._decided.clear()
             self._decided[key] = known
         return known

@@ -15,7 +15,7 @@ from idp_gateway.records import DecisionRecord
 from idp_gateway.replay import Outcome, Trial, replay
 from idp_gateway.store import Store, replays
 from policy.addresses import EmailAddress
-from policy.names import GroupName
+from policy.names import GroupName, SubjectName
 from policy.policy_set import PolicySet
 from policy.types import (
     Action,
@@ -121,6 +121,7 @@ def test_everything_recorded_is_asked_again(store: Store, clock: FixedClock) -> 
             {"source_ip": "198.51.100.1"},
             {"where": Where(prefixes=frozenset({ip_network("198.51.100.0/24")}))},
         ),
+        ({"subject": "7"}, {"who": Who(subjects=frozenset({SubjectName("okta", None, "7")}))}),
         ({"country": "NL"}, {"where": Where(countries=frozenset({"NL"}))}),
         ({"asn": 64500}, {"where": Where(asns=frozenset({64500}))}),
         ({"client_proof": True}, {"client_proof": True}),
