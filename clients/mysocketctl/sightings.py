@@ -23,6 +23,7 @@ from datetime import UTC, datetime, timedelta
 from typing import BinaryIO, Literal, NamedTuple
 
 from clients.mysocketctl.api import Json
+from clients.mysocketctl.sshd_lines import LET_IN, UnknownLine, login_message
 
 MAX_LINE_BYTES = 1 << 20
 MAX_KEY_ID = 4096
@@ -35,24 +36,8 @@ _SYSLOG_CUT = 500
 _CUT = 1016
 """A message of so many bytes may be one cut to its buffer of 1024: an escape is left out whole."""
 
-_LET_IN = rb"(?:Accepted|Partial) publickey for "
-_ANOTHER = (
-    rb"(?:Bad|Connection|Disconnect|Failed|Illegal|Invalid|Postponed|Received|User|banner|debug|"
-    rb"error:|fatal:|pam_|ssh_dispatch)"
-)
-"""How messages begin that hold what somebody typed who was not let in."""
-_HEAD = re.compile(
-    # A syslog's time, machine and program, or the time only, or sshd's name only.
-    rb"(?:(?:<[0-9]{1,3}>)?(?:1 )?(?:[A-Z][a-z]{2} +)?"
-    rb"(?:[A-Z][a-z]{2} +[0-9]{1,2}|[0-9]{4}-[0-9]{2}-[0-9]{2})"
-    rb"(?:[ T][0-9:.,]+)?(?:[+-][0-9:]+|Z)? +|\[? *[0-9]+\.[0-9]+\]? +)"
-    rb"(?:(?=" + _LET_IN + rb"|" + _ANOTHER + rb")"
-    rb"|(?:\S+ +){0,3}?(?:\S+:|\S+ [0-9-]+ \S+ \S+) +)"
-    rb"|(?:[^\s:]+ +)?sshd[a-z-]*(?:\[[0-9]+\])?: +"
-)
-_SPEAKS_OF_ANOTHER = re.compile(_ANOTHER)
-_SPEAKS_OF_LOGIN = re.compile(_LET_IN)
-_LOGIN = re.compile(_LET_IN + rb".*? from \S+ port [0-9]+ ssh2(?:: |$)")
+_SPEAKS_OF_LOGIN = re.compile(LET_IN)
+_LOGIN = re.compile(LET_IN + rb".*? from \S+ port [0-9]+ ssh2(?:: |$)")
 """To the end of what is not the certificate's word; an account may have blanks in its name."""
 _KEY = re.compile(rb"(?P<type>\S+-CERT) (?P<key>SHA256:[A-Za-z0-9+/]{43}) ID ")
 _END = re.compile(
@@ -115,14 +100,14 @@ def read_sshd_log(
 
 
 def _read_login(line: bytes) -> Sighting | Unreadable | None:
-    head = _HEAD.match(line)
-    message = line[head.end() if head else 0 :].rstrip(b"\r\n")
+    try:
+        message = login_message(line)
+    except UnknownLine:
+        return Unreadable(line)
+    if message is None:
+        return None
     login = _LOGIN.match(message)
-    if login is None:
-        # With nothing known in front it may be a login all the same.
-        of_another = head and not _SPEAKS_OF_LOGIN.match(message)
-        return None if of_another or _SPEAKS_OF_ANOTHER.match(message) else Unreadable(line)
-    if len(message) == _SYSLOG_CUT or len(message) >= _CUT:
+    if login is None or len(message) == _SYSLOG_CUT or len(message) >= _CUT:
         return Unreadable(line)
     shown = message[login.end() :]
     if not shown.split(b" ", 1)[0].endswith(b"-CERT"):
