@@ -23,6 +23,7 @@ from datetime import UTC, datetime, timedelta
 from typing import BinaryIO, Literal, NamedTuple
 
 from clients.mysocketctl.api import Json
+from clients.mysocketctl.names import printable
 from clients.mysocketctl.sshd_lines import LET_IN, UnknownLine, login_message
 
 MAX_LINE_BYTES = 1 << 20
@@ -52,6 +53,13 @@ _FULL_TIME = re.compile(
 )
 _SHORT_TIME = re.compile(_PRIORITY + rb"([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d)(?:\.\d{1,9})? ")
 _UNIX_TIME = re.compile(rb"(\d{10})\.\d{1,9} ")
+_X509_SERIAL = re.compile(r"[0-9A-Fa-f]{1,40}")
+"""RFC 5280 §4.1.2.2 allows 20 bytes; Envoy lets in more, none and less than none."""
+_SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
+_NOTHING = (None, "", "-")
+_PARTS = ("peer_serial", "peer_sha256", "started_at", "upstream", "details")
+_MOST_SHOWN = 100
+"""Characters of a word that is in no certificate of a gateway."""
 _AHEAD = timedelta(days=1)
 """How far a log without years may be ahead of this machine."""
 _YEARS = 8
@@ -69,6 +77,16 @@ class Sighting(NamedTuple):
     certificate_sha256: str | None = None
     seen_at: str | None = None
     """ISO 8601 in UTC; none where the line has no time that can be read."""
+
+    @property
+    def may_be_ours(self) -> bool:
+        """Whether a gateway could have issued it; no other is worth a question, or fit for one."""
+        if self.kind == "ssh":
+            return True
+        digest = self.certificate_sha256
+        return bool(
+            _X509_SERIAL.fullmatch(self.serial) and (digest is None or _SHA256.fullmatch(digest))
+        )
 
     def question(self) -> dict[str, Json]:
         """What to ask the gateway."""
@@ -134,13 +152,25 @@ def read_edge_log(lines: Iterable[bytes]) -> Iterator[Sighting | Unreadable]:
         if not isinstance(entry, dict):
             if line.strip():
                 yield Unreadable(line)
-        elif _let_in(entry):
-            yield Sighting(
-                kind="x509",
-                serial=str(entry["peer_serial"]),
-                certificate_sha256=_word(entry, "peer_sha256"),
-                seen_at=_in_utc(_word(entry, "started_at") or ""),
-            )
+        elif found := _read_connection(line, entry):
+            yield found
+
+
+def _read_connection(line: bytes, entry: dict[str, Json]) -> Sighting | Unreadable | None:
+    if entry.get("peer_serial") in _NOTHING:
+        return None
+    try:
+        serial, digest, at, upstream, details = (_word(entry, name) for name in _PARTS)
+    except (UnicodeEncodeError, TypeError):
+        return Unreadable(line)
+    if details is not None and upstream is None:
+        return None
+    return Sighting(
+        kind="x509",
+        serial=printable(serial or "", _MOST_SHOWN),
+        certificate_sha256=digest and printable(digest, _MOST_SHOWN),
+        seen_at=_in_utc(at or ""),
+    )
 
 
 def latest(seen: Mapping[Sighting, int]) -> dict[Sighting, int]:
@@ -190,14 +220,15 @@ def _spelled(at: datetime) -> str:
     return at.isoformat(timespec="microseconds")
 
 
-def _let_in(entry: dict[str, Json]) -> bool:
-    shown = _word(entry, "peer_serial") is not None
-    return shown and (_word(entry, "upstream") is not None or _word(entry, "details") is None)
-
-
 def _word(entry: dict[str, Json], name: str) -> str | None:
+    """Raises TypeError, UnicodeEncodeError if it is no text."""
     value = entry.get(name)
-    return value if isinstance(value, str) and value not in {"", "-"} else None
+    if value in _NOTHING:
+        return None
+    if not isinstance(value, str):
+        raise TypeError(name)
+    value.encode()
+    return value
 
 
 def lines_of(file: BinaryIO) -> Iterator[bytes]:
