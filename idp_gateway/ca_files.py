@@ -132,6 +132,11 @@ def _write_whole(path: Path, content: bytes) -> None:
 @contextmanager
 def _only_one(directory: Path) -> Iterator[None]:
     """Two gateways that start at once must not make two roots."""
-    with (directory / ".lock").open("w") as lock:
+    # Whoever can open a file can hold its lock, so nobody else can.
+    lock = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        os.fchmod(lock, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(lock)

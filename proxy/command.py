@@ -41,6 +41,8 @@ def _configure_logging(settings: EdgeSettings) -> None:
     logging.basicConfig(
         level=settings.log_level.upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        # With the zone: when a certificate was let in counts.
+        datefmt="%Y-%m-%dT%H:%M:%S%z",
         stream=sys.stderr,
     )
     for name in QUIET_LIBRARIES:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from clients.mysocket.errors import StackError
 from clients.mysocket.layout import Layout
-from clients.mysocketctl.files import write_private
+from clients.mysocketctl.files import private, write_private
 
 _STOP_SECONDS = 10.0
 
@@ -33,7 +33,9 @@ def only_one(layout: Layout) -> Iterator[None]:
     """Hold the state directory. Raises StackError if another ``up`` does."""
     try:
         layout.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = layout.lock.open("a")
+        # Whoever can open it can hold it.
+        lock = open(layout.lock, "a", opener=private)  # noqa: SIM115 - Path.open has no opener
+        os.fchmod(lock.fileno(), 0o600)
     except OSError as error:
         raise StackError(
             "state-not-writable", f"cannot use {layout.state}: {error.strerror}"

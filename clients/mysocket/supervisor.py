@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from clients.mysocketctl.files import private
 from clients.mysocketctl.processes import die_with_parent
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
@@ -190,13 +191,9 @@ def bound(log: Path) -> None:
         with log.open("r+b") as file:
             file.seek(-MAX_LOG, os.SEEK_END)
             kept = log.with_suffix(".old.log")
-            with open(kept, "wb", opener=_private) as old:
+            with open(kept, "wb", opener=private) as old:
                 shutil.copyfileobj(file, old)
             file.truncate(0)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def last_line(logs: Iterable[Path]) -> str:

@@ -1,8 +1,7 @@
 """Certificates of this person for one socket: kept ones, renewals, and the login behind them."""
 
-import fcntl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Literal
 
 from cryptography import x509
@@ -17,6 +16,7 @@ from clients.mysocketctl.files import (
     CachedCertificate,
     HomeFiles,
     fresh_certificate,
+    locked,
     remove,
     write_certificate,
     write_private,
@@ -136,11 +136,9 @@ class ClientIdentity:
         removed = [remove(path) for path in paths]
         return any(removed)
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """One renewal at a time per socket, also among processes: one login page, not five."""
-        path = self.files.lock(self.dns_name)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with path.open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+    def alone(self) -> AbstractContextManager[None]:
+        """One renewal at a time per socket, also among processes: one login page, not five.
+
+        Raises InvalidInput.
+        """
+        return locked(self.files.lock(self.dns_name))

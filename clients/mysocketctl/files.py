@@ -13,9 +13,11 @@ and the socket's port, so that a cached certificate is used without parsing X.50
 """
 
 import contextlib
+import fcntl
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -129,6 +131,34 @@ def write_private(path: Path, content: str | bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise InvalidInput(f"cannot write {path}: {error.strerror}") from error
+
+
+def private(path: str, flags: int) -> int:
+    """The ``opener`` of files that are made for their owner alone."""
+    return os.open(path, flags, 0o600)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time. Raises InvalidInput.
+
+    Whoever can open a file can hold its lock for ever, to read it is enough; so only the owner can.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise InvalidInput(f"cannot lock {path}: {error.strerror}") from error
+    try:
+        try:
+            # Earlier versions made it for everybody to read.
+            os.fchmod(descriptor, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            raise InvalidInput(f"cannot lock {path}: {error.strerror}") from error
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def remove(path: Path) -> bool:

@@ -7,16 +7,16 @@
     principals/<login>       AuthorizedPrincipalsFile
     sshd.conf                the directives that name the above
     host.json                what the host knows of its gateway       0600
+    lock                     held while the others are replaced       0600
 
 Each file is replaced by rename after it is on the disk, so that sshd, which reads some of them at
 every login, finds the old one or the new one and never half of either.
 """
 
 import contextlib
-import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from ca.formats.errors import FormatError
 from ca.formats.ssh_certificate import parse_certificate_line
 from ca.formats.ssh_keys import parse_key_line
 from clients.mysocketctl.errors import InvalidInput
-from clients.mysocketctl.files import read_small
+from clients.mysocketctl.files import locked, read_small
 
 DEFAULT_DIRECTORY = Path("/etc/ssh/mysocket")
 _PUBLIC = 0o644
@@ -99,18 +99,9 @@ class HostDirectory:
         except OSError as error:
             raise InvalidInput(f"cannot make {self.path}: {error.strerror}") from error
 
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self) -> contextlib.AbstractContextManager[None]:
         """Keep other synchronisations of this directory out. Raises InvalidInput."""
-        try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-        except OSError as error:
-            raise InvalidInput(f"cannot open {self.path}: {error.strerror}") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+        return locked(self.path / "lock")
 
     def read_state(self) -> HostState:
         """What the host remembers. Raises InvalidInput when it was not enrolled here."""

@@ -28,6 +28,8 @@ _GZIP = b"\x1f\x8b"
 _HEAD_BYTES = 512
 _OF_SSHD = re.compile(
     rb"(?:^|.*[\s/])sshd[a-z-]*(?:\[[0-9]+\])?: "
+    # Of an edge, whose tunnel server words its logins as sshd does.
+    rb"|[0-9T:+-]+ [A-Z]+ proxy(?:\.[a-z_]+)*: "
     # Without a syslog's words in front, as with sshd -E.
     rb"|(?:Accepted|Partial|Failed|Postponed) \S+ for "
     rb"|(?:Server listening on|Connection (?:from|closed|reset)|Disconnected from|Received ) ?"

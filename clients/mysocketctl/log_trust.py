@@ -8,11 +8,8 @@ being noticed by whoever compares.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -29,7 +26,7 @@ from clients.mysocketctl.errors import (
     LogProofMissing,
     ProtocolViolation,
 )
-from clients.mysocketctl.files import HomeFiles, read_small, write_private
+from clients.mysocketctl.files import HomeFiles, locked, read_small, write_private
 from clients.mysocketctl.settings import Settings
 
 
@@ -208,17 +205,9 @@ class LogTrust:
             kept["checkpoint"] = self._note
         write_private(self.path, json.dumps(kept, indent=1) + "\n")
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self) -> contextlib.AbstractContextManager[None]:
         """One process at a time reads and writes the kept file. Raises InvalidInput."""
-        path = self.path.with_suffix(".lock")
-        try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with path.open("w") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                yield
-        except OSError as error:
-            raise InvalidInput(f"cannot lock {path}: {error.strerror}") from error
+        return locked(self.path.with_suffix(".lock"))
 
     @property
     def _way_out(self) -> str:

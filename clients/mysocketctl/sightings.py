@@ -23,6 +23,8 @@ from datetime import UTC, datetime, timedelta
 from typing import BinaryIO, Literal, NamedTuple
 
 from clients.mysocketctl.api import Json
+from clients.mysocketctl.names import printable
+from clients.mysocketctl.sshd_lines import LET_IN, UnknownLine, login_message
 
 MAX_LINE_BYTES = 1 << 20
 MAX_KEY_ID = 4096
@@ -35,24 +37,8 @@ _SYSLOG_CUT = 500
 _CUT = 1016
 """A message of so many bytes may be one cut to its buffer of 1024: an escape is left out whole."""
 
-_LET_IN = rb"(?:Accepted|Partial) publickey for "
-_ANOTHER = (
-    rb"(?:Bad|Connection|Disconnect|Failed|Illegal|Invalid|Postponed|Received|User|banner|debug|"
-    rb"error:|fatal:|pam_|ssh_dispatch)"
-)
-"""How messages begin that hold what somebody typed who was not let in."""
-_HEAD = re.compile(
-    # A syslog's time, machine and program, or the time only, or sshd's name only.
-    rb"(?:(?:<[0-9]{1,3}>)?(?:1 )?(?:[A-Z][a-z]{2} +)?"
-    rb"(?:[A-Z][a-z]{2} +[0-9]{1,2}|[0-9]{4}-[0-9]{2}-[0-9]{2})"
-    rb"(?:[ T][0-9:.,]+)?(?:[+-][0-9:]+|Z)? +|\[? *[0-9]+\.[0-9]+\]? +)"
-    rb"(?:(?=" + _LET_IN + rb"|" + _ANOTHER + rb")"
-    rb"|(?:\S+ +){0,3}?(?:\S+:|\S+ [0-9-]+ \S+ \S+) +)"
-    rb"|(?:[^\s:]+ +)?sshd[a-z-]*(?:\[[0-9]+\])?: +"
-)
-_SPEAKS_OF_ANOTHER = re.compile(_ANOTHER)
-_SPEAKS_OF_LOGIN = re.compile(_LET_IN)
-_LOGIN = re.compile(_LET_IN + rb".*? from \S+ port [0-9]+ ssh2(?:: |$)")
+_SPEAKS_OF_LOGIN = re.compile(LET_IN)
+_LOGIN = re.compile(LET_IN + rb".*? from \S+ port [0-9]+ ssh2(?:: |$)")
 """To the end of what is not the certificate's word; an account may have blanks in its name."""
 _KEY = re.compile(rb"(?P<type>\S+-CERT) (?P<key>SHA256:[A-Za-z0-9+/]{43}) ID ")
 _END = re.compile(
@@ -67,6 +53,13 @@ _FULL_TIME = re.compile(
 )
 _SHORT_TIME = re.compile(_PRIORITY + rb"([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d)(?:\.\d{1,9})? ")
 _UNIX_TIME = re.compile(rb"(\d{10})\.\d{1,9} ")
+_X509_SERIAL = re.compile(r"[0-9A-Fa-f]{1,40}")
+"""RFC 5280 §4.1.2.2 allows 20 bytes; Envoy lets in more, none and less than none."""
+_SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
+_NOTHING = (None, "", "-")
+_PARTS = ("peer_serial", "peer_sha256", "started_at", "upstream", "details")
+_MOST_SHOWN = 100
+"""Characters of a word that is in no certificate of a gateway."""
 _AHEAD = timedelta(days=1)
 """How far a log without years may be ahead of this machine."""
 _YEARS = 8
@@ -84,6 +77,16 @@ class Sighting(NamedTuple):
     certificate_sha256: str | None = None
     seen_at: str | None = None
     """ISO 8601 in UTC; none where the line has no time that can be read."""
+
+    @property
+    def may_be_ours(self) -> bool:
+        """Whether a gateway could have issued it; no other is worth a question, or fit for one."""
+        if self.kind == "ssh":
+            return True
+        digest = self.certificate_sha256
+        return bool(
+            _X509_SERIAL.fullmatch(self.serial) and (digest is None or _SHA256.fullmatch(digest))
+        )
 
     def question(self) -> dict[str, Json]:
         """What to ask the gateway."""
@@ -115,14 +118,14 @@ def read_sshd_log(
 
 
 def _read_login(line: bytes) -> Sighting | Unreadable | None:
-    head = _HEAD.match(line)
-    message = line[head.end() if head else 0 :].rstrip(b"\r\n")
+    try:
+        message = login_message(line)
+    except UnknownLine:
+        return Unreadable(line)
+    if message is None:
+        return None
     login = _LOGIN.match(message)
-    if login is None:
-        # With nothing known in front it may be a login all the same.
-        of_another = head and not _SPEAKS_OF_LOGIN.match(message)
-        return None if of_another or _SPEAKS_OF_ANOTHER.match(message) else Unreadable(line)
-    if len(message) == _SYSLOG_CUT or len(message) >= _CUT:
+    if login is None or len(message) == _SYSLOG_CUT or len(message) >= _CUT:
         return Unreadable(line)
     shown = message[login.end() :]
     if not shown.split(b" ", 1)[0].endswith(b"-CERT"):
@@ -149,13 +152,25 @@ def read_edge_log(lines: Iterable[bytes]) -> Iterator[Sighting | Unreadable]:
         if not isinstance(entry, dict):
             if line.strip():
                 yield Unreadable(line)
-        elif _let_in(entry):
-            yield Sighting(
-                kind="x509",
-                serial=str(entry["peer_serial"]),
-                certificate_sha256=_word(entry, "peer_sha256"),
-                seen_at=_in_utc(_word(entry, "started_at") or ""),
-            )
+        elif found := _read_connection(line, entry):
+            yield found
+
+
+def _read_connection(line: bytes, entry: dict[str, Json]) -> Sighting | Unreadable | None:
+    if entry.get("peer_serial") in _NOTHING:
+        return None
+    try:
+        serial, digest, at, upstream, details = (_word(entry, name) for name in _PARTS)
+    except (UnicodeEncodeError, TypeError):
+        return Unreadable(line)
+    if details is not None and upstream is None:
+        return None
+    return Sighting(
+        kind="x509",
+        serial=printable(serial or "", _MOST_SHOWN),
+        certificate_sha256=digest and printable(digest, _MOST_SHOWN),
+        seen_at=_in_utc(at or ""),
+    )
 
 
 def latest(seen: Mapping[Sighting, int]) -> dict[Sighting, int]:
@@ -205,14 +220,15 @@ def _spelled(at: datetime) -> str:
     return at.isoformat(timespec="microseconds")
 
 
-def _let_in(entry: dict[str, Json]) -> bool:
-    shown = _word(entry, "peer_serial") is not None
-    return shown and (_word(entry, "upstream") is not None or _word(entry, "details") is None)
-
-
 def _word(entry: dict[str, Json], name: str) -> str | None:
+    """Raises TypeError, UnicodeEncodeError if it is no text."""
     value = entry.get(name)
-    return value if isinstance(value, str) and value not in {"", "-"} else None
+    if value in _NOTHING:
+        return None
+    if not isinstance(value, str):
+        raise TypeError(name)
+    value.encode()
+    return value
 
 
 def lines_of(file: BinaryIO) -> Iterator[bytes]:

@@ -7,12 +7,21 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bench.issuance_gateway import IssuingGateway, issuing_gateway
+from ca.formats.ssh_certificate import SshCertificate, parse_certificate_line
+from clients.mysocketctl.api import GatewayApi
+from clients.mysocketctl.settings import Settings, read_settings
+from idp_gateway import sessions
+from idp_gateway.composition import build_gateway
+from idp_gateway.providers.local import local_identity
+from idp_gateway.tokens import API_TOKEN_LIFE
 from tests.support.wire_gateway import Authority, WireGateway, api_token, running_gateway
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -130,3 +139,60 @@ def running_agent(environment: dict[str, str] | None = None) -> Iterator[str]:
 def agent() -> Iterator[str]:
     with running_agent() as path:
         yield path
+
+
+@pytest.fixture(scope="module")
+def issuing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IssuingGateway]:
+    with issuing_gateway(tmp_path_factory.mktemp("gateway"), keys=4) as running:
+        yield running
+
+
+@pytest.fixture
+def settings(issuing: IssuingGateway, tmp_path: Path) -> Settings:
+    return read_settings({"HOME": str(tmp_path)}, api_url=f"http://127.0.0.1:{issuing.port}")
+
+
+@pytest.fixture
+def api(settings: Settings) -> Iterator[GatewayApi]:
+    with GatewayApi(settings) as api:
+        yield api
+
+
+class Issue:
+    """Asks for certificates as somebody the socket admits."""
+
+    def __init__(self, api: GatewayApi, issuing: IssuingGateway) -> None:
+        self._api, self._issuing = api, issuing
+
+    def __call__(self, number: int = 0) -> tuple[dict[str, Any], SshCertificate]:
+        answer: dict[str, Any] = self._api.post(
+            f"/mtls-ca/socket/{self._issuing.dns_name}/ssh",
+            {"ssh_public_key": self._issuing.keys[number].line},
+            token=self._issuing.token,
+        )
+        return answer, parse_certificate_line(answer["signed_ssh_cert"])
+
+
+@pytest.fixture
+def issue(api: GatewayApi, issuing: IssuingGateway) -> Issue:
+    return Issue(api, issuing)
+
+
+@pytest.fixture
+def owner(issuing: IssuingGateway, settings: Settings) -> Ctl:
+    """``mysocketctl`` of the socket's owner."""
+    with closing(build_gateway(issuing.settings)) as gateway:
+        account = gateway.store.find_account_by_email("owner@example.com")
+        assert account is not None
+        now = gateway.clock()
+        identity = local_identity(account, issuer=gateway.settings.base_url, now=now)
+        _, session = sessions.begin_session(gateway.store, identity, life=API_TOKEN_LIFE, now=now)
+        token = gateway.tokens.api_token(
+            account_id=account.account_id,
+            email=account.email,
+            session_id=session.session_id,
+            expires_at=session.expires_at,
+        )
+    (settings.home / ".mysocketio_token").write_text(token + "\n")
+    environment = {"HOME": str(settings.home), "MYSOCKET_API": settings.api_url}
+    return Ctl(settings.home, environment, (sys.executable, "-m", "clients.mysocketctl"))

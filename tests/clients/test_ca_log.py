@@ -1,24 +1,20 @@
-"""``ca log``, ``ca explain``, ``ca reconcile`` with a real gateway, and what is trusted of it."""
+"""``ca log`` and ``ca explain`` with a real gateway, and what is trusted of it."""
 
 import base64
-import gzip
 import json
 import re
 import stat
-import sys
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from bench.issuance_gateway import EMAIL, IssuingGateway, issuing_gateway
+from bench.issuance_gateway import EMAIL, IssuingGateway
 from ca.formats.checkpoint import Checkpoint, LogKey
 from ca.formats.log_proof import InclusionProof
-from ca.formats.ssh_certificate import SshCertificate, parse_certificate_line
 from clients.mysocketctl.api import GatewayApi
 from clients.mysocketctl.errors import (
     GatewayRefused,
@@ -27,47 +23,9 @@ from clients.mysocketctl.errors import (
     LogProofMissing,
 )
 from clients.mysocketctl.log_trust import LogTrust
-from clients.mysocketctl.settings import Settings, read_settings
+from clients.mysocketctl.settings import Settings
 from idp_gateway.composition import build_gateway
-from tests.clients.conftest import Ctl
-from tests.support.gateway_owner import logged_in_home
-
-
-@pytest.fixture(scope="module")
-def issuing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IssuingGateway]:
-    with issuing_gateway(tmp_path_factory.mktemp("gateway"), keys=4) as running:
-        yield running
-
-
-@pytest.fixture
-def settings(issuing: IssuingGateway, tmp_path: Path) -> Settings:
-    return read_settings({"HOME": str(tmp_path)}, api_url=f"http://127.0.0.1:{issuing.port}")
-
-
-@pytest.fixture
-def api(settings: Settings) -> Iterator[GatewayApi]:
-    with GatewayApi(settings) as api:
-        yield api
-
-
-class Issue:
-    """Asks for certificates as somebody the socket admits."""
-
-    def __init__(self, api: GatewayApi, issuing: IssuingGateway) -> None:
-        self._api, self._issuing = api, issuing
-
-    def __call__(self, number: int = 0) -> tuple[dict[str, Any], SshCertificate]:
-        answer: dict[str, Any] = self._api.post(
-            f"/mtls-ca/socket/{self._issuing.dns_name}/ssh",
-            {"ssh_public_key": self._issuing.keys[number].line},
-            token=self._issuing.token,
-        )
-        return answer, parse_certificate_line(answer["signed_ssh_cert"])
-
-
-@pytest.fixture
-def issue(api: GatewayApi, issuing: IssuingGateway) -> Issue:
-    return Issue(api, issuing)
+from tests.clients.conftest import Ctl, Issue
 
 
 def test_a_proof_is_checked_and_the_key_kept_from_then_on(
@@ -266,13 +224,6 @@ def test_a_kept_file_that_makes_no_sense_is_an_error(
         LogTrust(settings, api)
 
 
-@pytest.fixture
-def owner(issuing: IssuingGateway, settings: Settings) -> Ctl:
-    """``mysocketctl`` of the socket's owner."""
-    environment = logged_in_home(issuing, settings.home)
-    return Ctl(settings.home, environment, (sys.executable, "-m", "clients.mysocketctl"))
-
-
 def test_the_owner_lists_searches_verifies_and_asks_why(
     owner: Ctl, issue: Issue, tmp_path: Path
 ) -> None:
@@ -308,114 +259,6 @@ def test_one_that_is_not_in_the_log_does_not_verify(
         assert done.returncode == 1
         assert len(done.stderr.splitlines()) == 1
         assert b"Traceback" not in done.stderr
-
-
-def accepted(certificate: SshCertificate, **changes: str) -> str:
-    said = {
-        "key": certificate.fingerprint,
-        "id": certificate.key_id.decode(),
-        "serial": str(certificate.serial),
-        "ca": certificate.ca_fingerprint,
-    } | changes
-    return (
-        "Nov 23 12:00:00 host sshd[7]: Accepted publickey for bob from 192.0.2.1 port 50022 ssh2: "
-        "ED25519-CERT {key} ID {id} (serial {serial}) CA ED25519 {ca}\n".format(**said)
-    )
-
-
-def test_a_certificate_that_was_never_issued_shows(
-    owner: Ctl, issue: Issue, tmp_path: Path
-) -> None:
-    _, certificate = issue()
-    log = tmp_path / "auth.log"
-    noise = "Nov 23 12:00:00 host sshd[7]: Accepted password for bob from 192.0.2.1 port 1 ssh2\n"
-    log.write_text(noise + accepted(certificate) * 3)
-    fine = owner.run("ca", "reconcile", "--sshd-log", str(log))
-    assert (fine.returncode, fine.stderr) == (0, b"")
-    forgeries = [
-        accepted(certificate, serial="4711"),
-        accepted(certificate, key="SHA256:" + "A" * 43),
-        accepted(certificate, id=f"x (serial {certificate.serial}) CA ED25519 SHA256:{'A' * 43}"),
-    ]
-    log.write_text("".join(forgeries) + accepted(certificate))
-    done = owner.run("ca", "reconcile", "--sshd-log", "-", "--json", stdin=log.read_bytes())
-    assert done.returncode == 1
-    answer = json.loads(done.stdout)
-    assert answer["verdicts"] == {"unknown": 1, "different": 2, "issued": 1}
-    assert {row["serial"] for row in answer["report"]} == {"4711", str(certificate.serial)}
-
-
-def test_a_copy_that_is_used_after_the_end_shows(owner: Ctl, issue: Issue) -> None:
-    """Serial, key, key id and CA are those of a true one."""
-    _, certificate = issue()
-    late = datetime.fromtimestamp(certificate.valid_before + 700, UTC).isoformat()
-    lines = [accepted(certificate), accepted(certificate).replace("Nov 23 12:00:00", late)]
-    done = owner.run("ca", "reconcile", "--sshd-log", "-", stdin="".join(lines).encode())
-    assert done.returncode == 1
-    assert b"not good any more" in done.stdout
-
-
-def test_what_has_no_time_is_said(owner: Ctl, issue: Issue) -> None:
-    _, certificate = issue()
-    line = accepted(certificate).removeprefix("Nov 23 12:00:00 ")
-    done = owner.run("ca", "reconcile", "--sshd-log", "-", stdin=line.encode())
-    assert done.returncode == 0
-    assert b"1 lines have no time" in done.stdout
-
-
-def test_a_line_that_cannot_be_read_is_not_passed_over(owner: Ctl, tmp_path: Path) -> None:
-    log = tmp_path / "auth.log"
-    log.write_text("sshd[7]: Accepted publickey for bob from ::1 port 5 ssh2: RSA-CERT nonsense\n")
-    done = owner.run("ca", "reconcile", "--sshd-log", str(log))
-    assert done.returncode == 1
-    assert b"cannot be read" in done.stdout
-
-
-def test_connections_of_an_edge_are_asked_about_too(owner: Ctl, tmp_path: Path) -> None:
-    let_in = {"kind": "stream", "peer_serial": "1f", "peer_sha256": "ab", "upstream": "/t.sock"}
-    refused = {"kind": "stream", "peer_serial": "2f", "details": "certificate expired"}
-    log = tmp_path / "requests.jsonl"
-    log.write_text("".join(json.dumps(one) + "\n" for one in (let_in, refused, {"kind": "http"})))
-    done = owner.run("ca", "reconcile", "--edge-log", str(log), "--json")
-    assert done.returncode == 1
-    assert [row["serial"] for row in json.loads(done.stdout)["report"]] == ["1f"]
-
-
-def test_who_was_let_in_where_and_when_is_said_of_each_bad_certificate(
-    owner: Ctl, issue: Issue, tmp_path: Path
-) -> None:
-    _, certificate = issue()
-    log = tmp_path / "auth.log.2.gz"
-    forged = accepted(certificate, serial="4711").replace("Nov 23", "Nov 22")
-    log.write_bytes(gzip.compress((accepted(certificate) + forged * 2).encode()))
-    done = owner.run("ca", "reconcile", "--sshd-log", str(log), "--json")
-    assert done.returncode == 1, done.stderr
-    rows = json.loads(done.stdout)["report"]
-    places = [place for row in rows if row["serial"] == "4711" for place in row["places"]]
-    assert [place["line"] for place in places] == [2, 3]
-    assert {(one["login"], one["address"]) for one in places} == {("bob", "192.0.2.1")}
-    assert all("-11-22T" in one["seen_at"] for one in places)
-    shown = owner.run("ca", "reconcile", "--sshd-log", str(log)).stdout.decode()
-    assert "bob from 192.0.2.1 (" in shown
-    assert f"{log}:3)" in shown
-
-
-@pytest.mark.parametrize("file", ["/dev/null", "/etc/passwd", "/bin/true"])
-@pytest.mark.parametrize("option", ["--sshd-log", "--edge-log"])
-def test_a_file_that_is_no_such_log_is_not_found_to_be_fine(
-    owner: Ctl, option: str, file: str
-) -> None:
-    done = owner.run("ca", "reconcile", option, file)
-    assert done.returncode == 2
-    assert b"is it the right file?" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-
-
-def test_a_damaged_archive_is_one_line(owner: Ctl, tmp_path: Path) -> None:
-    log = tmp_path / "auth.log.gz"
-    log.write_bytes(gzip.compress(b"Nov 23 12:00:00 host sshd[7]: x\n" * 99)[:-9])
-    done = owner.run("ca", "reconcile", "--sshd-log", str(log))
-    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
 
 
 @pytest.mark.parametrize(

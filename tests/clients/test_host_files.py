@@ -1,13 +1,21 @@
-"""Files sshd reads are replaced whole, and last through a power cut."""
+"""Files sshd reads are replaced whole, last through a power cut, and are for nobody to lock."""
 
 import errno
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import pytest
 
+from clients.mysocket.instance import only_one
+from clients.mysocket.layout import Layout
+from clients.mysocketctl.certificates import ClientIdentity
 from clients.mysocketctl.errors import InvalidInput
-from clients.mysocketctl.host_files import install
+from clients.mysocketctl.files import locked
+from clients.mysocketctl.host_files import HostDirectory, install
+from clients.mysocketctl.settings import read_settings
+from idp_gateway.ca_files import _only_one
 
 
 def test_a_file_is_on_disk_before_it_takes_the_place_of_the_old_one(
@@ -44,3 +52,40 @@ def test_a_file_the_disk_does_not_take_leaves_the_old_one(
         install(path, "new")
     assert path.read_text() == "old"
     assert [one.name for one in tmp_path.iterdir()] == ["revoked"]
+
+
+def held() -> list[Path]:
+    """What this process has locked."""
+    found = []
+    for entry in Path("/proc/self/fdinfo").iterdir():
+        with suppress(FileNotFoundError):
+            if "lock:" in entry.read_text():
+                found.append(Path("/proc/self/fd", entry.name).readlink())
+    return found
+
+
+LOCKS: dict[str, Callable[[Path], AbstractContextManager[None]]] = {
+    "host sync": lambda path: HostDirectory(path).alone(),
+    "the log's key": lambda path: locked(path / "log-x.lock"),
+    "a renewal": lambda path: ClientIdentity(read_settings({"HOME": str(path)}), "x.test").alone(),
+    "mysocket up": lambda path: only_one(Layout(path)),
+    "a CA's files": _only_one,
+}
+
+
+@pytest.mark.parametrize("what", LOCKS)
+def test_what_is_locked_is_for_its_owner_alone(what: str, tmp_path: Path) -> None:
+    """Whoever may open it may lock it, and keep revocations away from sshd for ever."""
+    for _ in range(2):
+        with LOCKS[what](tmp_path):
+            (lock,) = held()
+            assert lock.stat().st_mode & 0o077 == 0
+            assert lock.is_file()
+        lock.chmod(0o644)
+
+
+def test_a_lock_is_no_link_to_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "lock").symlink_to(tmp_path / "other")
+    with pytest.raises(InvalidInput, match="cannot lock"), HostDirectory(tmp_path).alone():
+        raise AssertionError
+    assert not (tmp_path / "other").exists()

@@ -87,6 +87,20 @@ HEADS = [
     "[ 1234.567890] sshd[7]: ",
     "<86>Nov 23 12:00:00 ::1 sshd[7]: ",
     "<86>1 2026-11-23T12:00:00Z web sshd 7 - - ",
+    '<86>1 2026-11-23T12:00:00Z web sshd 7 - [meta sequenceId="1" x="\\"] "][o@1 a="b"] ',
+    "<86>1 2026-11-23T12:00:00Z User sshd 7 - - \ufeff",
+    "Nov 23 12:00:00 192.0.2.7: sshd[7]: ",
+    "Nov 23 12:00:00 fe80::1: sshd[7]: ",
+    "Nov 23 12:00:00.123 UTC: web sshd[7]: ",
+    "Nov 23 2026 12:00:00 web sshd[7]: ",
+    "2026 Nov 23 12:00:00 web sshd[7]: ",
+    "web: sshd[7]: ",
+    "Nov 23 12:00:00 web ssh.service[7]: ",
+    "Nov 23 12:00:00 web container: sshd[7]: ",
+    "Nov 23 12:00:00 web docker/sshd[7]: sshd[7]: ",
+    "Nov 23 12:00:00 web sshd[7]: auth: info: ",
+    "Nov 23 12:00:00 web sshd[7]: [7] ",
+    "Nov 23 12:00:00 web sshd[7]: [ID 800047 auth.info] ",
 ]
 
 
@@ -95,6 +109,26 @@ def test_a_login_is_read_behind_every_kind_of_head(head: str) -> None:
     assert read(head + said()) == [SEEN]
     assert read(head + said(user="CORP\\\\john smith")) == [SEEN]
     assert read(head + said().replace("Accepted", "Partial") + "\r") == [SEEN]
+
+
+HOSTS = ["debug1", "User", "User-db", "Received", "Invalid", "banner", "pam_box", "Failed-over"]
+HOSTS += ["Connection", "Bad", "error", "sudo", "sudo:", "sshd"]
+
+
+@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("time", ["Nov 23 12:00:00 ", "2026-11-23T12:00:00.123456+01:00 ", ""])
+def test_a_login_is_read_whatever_the_host_is_called(time: str, host: str) -> None:
+    assert read(f"{time}{host} sshd[7]: {said()}") == [SEEN]
+
+
+def test_a_login_that_syslog_says_again_is_read() -> None:
+    head = "Nov 23 12:00:00 web sshd[7]: message repeated 2 times: ["
+    assert read(f"{head} {said()}]", f"{head}{said()}]") == [SEEN] * 2
+    cut_off = f"{head} {said('x' * 900)}"[: len(head) + 800] + "]"
+    for line in (f"{head} {said()}", f"{head} {said()}x]", cut_off):
+        (found,) = read(line)
+        assert isinstance(found, Unreadable)
+    assert not read(f"{head} Failed publickey for {said()} from ::1 port 5 ssh2]")
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -139,6 +173,10 @@ def test_a_long_line_that_is_whole_is_read() -> None:
         "Accepted publickey for bob",
         said(end=""),
         f"something new: {said()}",
+        f"Nov 23 12:00:00 web sshd[7]: something new: {said()}",
+        f"Nov 23 12:00:00 web sshd[7]: error: {said()}",
+        f"Nov 23 12:00:00 one two three sshd[7]: {said()}",
+        f'{{"log": "{said()}"}}',
     ],
 )
 def test_a_line_that_is_not_understood_is_named(line: str) -> None:
@@ -153,9 +191,29 @@ def test_what_a_stranger_typed_is_no_login(head: str) -> None:
         f"{head}Invalid user {said()} from 192.0.2.9 port 5",
         f"{head}Connection closed by invalid user {said()} 192.0.2.9 port 5 [preauth]",
         f"{head}Failed password for invalid user sshd[7]: {said()} from 192.0.2.9 port 5 ssh2",
+        f"{head}Invalid user sshd[7]: {said()} from 192.0.2.9 port 5",
+        f"{head}Invalid user message repeated 2 times: [ {said()}] from 192.0.2.9 port 5",
+        f"{head}Unable to negotiate with ::1 port 5: no matching cipher. Their offer: {said()}",
+        f"{head}Disconnecting invalid user {said()} 192.0.2.9 port 5: Change of username",
+        f"{head}Received disconnect from ::1 port 5:11: {said()}",
+        f"{head}kex_exchange_identification: client sent invalid protocol identifier {said()}",
+        f"{head}maximum authentication attempts exceeded for invalid user {said()} from ::1",
+        f"{head}pam_unix(sshd:auth): authentication failure; user={said()}",
+        f"{head}error: PAM: User not known for illegal user {said()} from 192.0.2.9",
+        f'{head}Accepted certificate ID "{said()}" (serial 7) signed by ED25519 CA {CA}',
         f"{head}Accepted publickey for bob from ::1 port 5 ssh2: ED25519 {KEY}",
         f"{head}Accepted publickey for bob from ::1 port 5 ssh2",
         f"{head}Accepted password for bob from ::1 port 5 ssh2",
+    )
+
+
+def test_what_somebody_looks_for_with_sudo_is_no_login() -> None:
+    command = "ann : TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/usr/bin/grep Accepted publickey for x"
+    assert not read(
+        f"Nov 23 12:00:00 web sudo: {command}",
+        f"2026-11-23T12:00:00+01:00 web sudo[7]: {command}",
+        f"<86>1 2026-11-23T12:00:00Z web sudo 7 - - {command}",
+        "Nov 23 12:00:00 web CRON[7]: (root) CMD (grep 'Accepted publickey for ' /var/log/x)",
     )
 
 
@@ -169,6 +227,9 @@ def test_lines_made_to_keep_the_reader_busy_do_not() -> None:
     began = time.perf_counter()
     for part in parts:
         read(("Accepted publickey for " + part * 400)[:4090])
+    for part in ("a_", "a/", "[x ", "a ", "info: ", "sshd.", 'x="', "sshd: "):
+        for head in ("", "Nov 23 12:00:00 ", "<86>1 2026-11-23T12:00:00Z web sshd 7 - ["):
+            read(head + (part * 4000)[:4000] + "Accepted publickey for x")
     assert time.perf_counter() - began < 5
 
 

@@ -92,12 +92,14 @@ class EdgeProcess:
         raise AssertionError(f"{seen!r} instead of {status}; the edge says: {log}")
 
     @asynccontextmanager
-    async def tunnel(self, origin_port: int) -> AsyncIterator[asyncio.subprocess.Process]:
+    async def tunnel(
+        self, origin_port: int, identity: str = "id"
+    ) -> AsyncIterator[asyncio.subprocess.Process]:
         """OpenSSH publishing a local port through tunnel ``t-1``."""
         options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "IdentityAgent=none"]
         options += ["ExitOnForwardFailure=yes", "LogLevel=ERROR"]
         process = await asyncio.create_subprocess_exec(
-            *("ssh", "-F", "none", "-T", "-p", str(self.tunnel_port), "-i", "id"),
+            *("ssh", "-F", "none", "-T", "-p", str(self.tunnel_port), "-i", identity),
             *(part for option in options for part in ("-o", option)),
             *("-R", f"10001:127.0.0.1:{origin_port}", f"{ALICE}@127.0.0.1"),
             cwd=self.folder,

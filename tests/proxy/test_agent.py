@@ -5,9 +5,12 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
+from clients.mysocketctl.log_files import read_sshd_file
+from clients.mysocketctl.sightings import Sighting
 from tests.proxy.conftest import EdgeProcess
-from tests.support.edge_state import edge_socket
+from tests.support.edge_state import ALICE, certify, edge_socket, new_key
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\norigin"
 
@@ -54,6 +57,23 @@ async def test_a_socket_is_served_logged_and_reported(edge_process: EdgeProcess)
         await edge_process.answers(503)
         assert await edge_process.stop() == 0
         assert not (edge_process.folder / "run" / "edge.ready").exists()
+
+
+async def test_a_login_to_the_tunnel_server_is_found_in_the_log(edge_process: EdgeProcess) -> None:
+    gateway, log = edge_process.gateway, str(edge_process.folder / "edge.log")
+    name = certify(edge_process.folder, edge_process.edge.authority, new_key(), serial=77).name
+    async with gateway.serving(edge_process.folder / "gateway.sock"), web_origin() as port:
+        await edge_process.start()
+        assert list(read_sshd_file(log)) == []
+        async with edge_process.tunnel(port, identity=name):
+            await edge_process.answers(200)
+        await edge_process.stop()
+    ((found, place),) = read_sshd_file(log)
+    assert isinstance(found, Sighting)
+    assert (found.serial, place.login, place.address) == ("77", ALICE, "127.0.0.1")
+    assert place.seen_at is not None
+    age = datetime.now(UTC) - datetime.fromisoformat(place.seen_at)
+    assert timedelta(0) <= age < timedelta(minutes=1)
 
 
 async def test_a_change_is_in_force_when_it_is_acknowledged(edge_process: EdgeProcess) -> None:

@@ -110,6 +110,7 @@ def certify(
     principals: str = ALICE,
     valid_for: timedelta = timedelta(minutes=5),
     host: bool = False,
+    serial: int = 0,
 ) -> Path:
     """Let the real ``ssh-keygen`` certify ``key``; returns the private key beside the certificate.
 
@@ -119,7 +120,7 @@ def certify(
     private = write_key(folder, key, "certified")
     end = datetime.now(UTC) + valid_for
     window = f"{end - timedelta(minutes=10):%Y%m%d%H%M%SZ}:{end:%Y%m%d%H%M%SZ}"
-    command = ["ssh-keygen", "-q", "-s", str(ca), "-I", key_id, "-V", window]
+    command = ["ssh-keygen", "-q", "-s", str(ca), "-I", key_id, "-z", str(serial), "-V", window]
     command += ["-n", principals] if principals else []
     command += ["-h"] if host else []
     subprocess.run([*command, f"{private}.pub"], check=True, capture_output=True)

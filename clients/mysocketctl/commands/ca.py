@@ -116,7 +116,9 @@ def reconcile(
     unreadable = seen.total() - sum(times.values())
     undated = sum(count for one, count in times.items() if one.seen_at is None)
     with logged_in(context) as api:
-        verdicts = dict(zip(times, _ask(api, list(times)), strict=True))
+        ours = [one for one in times if one.may_be_ours]
+        said = dict(zip(ours, _ask(api, ours), strict=True))
+    verdicts = {one: said.get(one, "unknown") for one in times}
     report = [
         one.question()
         | {"verdict": verdict, "times": times[one]}

@@ -19,7 +19,7 @@ from proxy.errors import TunnelRefused
 from proxy.state import EdgeState, EdgeTunnel
 from proxy.tunnels.ssh.audience import Audience
 from proxy.tunnels.ssh.forward import Forward
-from proxy.tunnels.ssh.login import Login, LoginKeys, is_certificate, read_certificate
+from proxy.tunnels.ssh.login import Login, LoginKeys, is_certificate, key_login, read_certificate
 from proxy.tunnels.ssh.refusals import RefusalLog
 from proxy.tunnels.ssh.requests import TunnelIndex, requested_tunnel
 from proxy.tunnels.ssh.screen import LogScreen
@@ -135,6 +135,7 @@ class ClientOfTunnel(asyncssh.SSHServer):
         self.login: Login | None = None
         """Who this is; ``None`` until the login is complete."""
         self.peer = ""
+        self._port = 0
         self.forwards: list[Forward] = []
         self.screens: list[LogScreen] = []
 
@@ -146,7 +147,7 @@ class ClientOfTunnel(asyncssh.SSHServer):
         self._connection = conn
         conn.belongs_to(self)
         peer = conn.get_extra_info("peername")
-        self.peer = str(peer[0]) if peer else ""
+        self.peer, self._port = (str(peer[0]), int(peer[1])) if peer else ("", 0)
         self._cut_silent_peers(conn)
         if not self._server.arrived(conn, self):
             self._server.refusals.write(
@@ -214,7 +215,7 @@ class ClientOfTunnel(asyncssh.SSHServer):
                 )
                 return False
         elif keys.knows(user_name, key):
-            login = Login(user_name=user_name, key=key, by_certificate=False)
+            login = key_login(user_name, key)
         else:
             return False
         self._offer = (user_name, login.key, login)
@@ -246,7 +247,14 @@ class ClientOfTunnel(asyncssh.SSHServer):
             return
         self.login = login
         self._server.authenticated(self._connection)
-        log.info("tunnel client %s logged in from %s", self.login.user_name, self.peer)
+        # As sshd words it (auth.c), so that what reads its log reads this one.
+        log.info(
+            "Accepted publickey for %s from %s port %d ssh2: %s",
+            login.user_name,
+            self.peer or "UNKNOWN",
+            self._port,
+            login.shown,
+        )
 
     # Forwards.
 

@@ -5,6 +5,7 @@ registered take the same path and get the same answer.
 """
 
 import base64
+import hashlib
 import re
 import struct
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     SSHCertificate,
     SSHCertificateType,
+    SSHCertPublicKeyTypes,
     load_ssh_public_identity,
 )
 
@@ -26,6 +28,14 @@ from proxy.errors import TunnelRefused
 from proxy.state import EdgeState, Trust, TunnelUser, changed_keys
 
 CERTIFICATE_SUFFIX = b"-cert-v01@openssh.com"
+_SHORT_TYPES = {
+    b"ssh-ed25519": "ED25519",
+    b"ssh-rsa": "RSA",
+    **{b"ecdsa-sha2-nistp%d" % bits: "ECDSA" for bits in (256, 384, 521)},
+    b"sk-ssh-ed25519@openssh.com": "ED25519-SK",
+    b"sk-ecdsa-sha2-nistp256@openssh.com": "ECDSA-SK",
+}
+"""What sshd calls them in its log."""
 _PURPOSE = re.compile(
     rb"(?P<user_name>[0-9a-f]{32})\.(?P<generation>[1-9][0-9]{0,8})"
     rb":(?P<socket_id>[0-9A-Za-z_-]{1,64})(?::(?P<tunnel_id>[0-9A-Za-z_-]{1,64}))?"
@@ -46,6 +56,8 @@ class Login:
     tunnel_id: str | None = None
     generation: int | None = None
     """Of the account, as the certificate names it."""
+    shown: str
+    """Key or certificate as sshd names them in its log, for ``mysocketctl ca reconcile``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +144,7 @@ def read_certificate(blob: bytes, user_name: str, keys: LoginKeys, now: datetime
         TunnelRefused: with the reason; no client is told which.
     """
     certificate = _decoded(blob)
-    authority = _authority_blob(certificate)
+    authority = _blob_of(certificate.signature_key())
     if authority not in keys.authorities:
         raise TunnelRefused("unknown-authority", "the certificate's CA is not trusted here")
     if certificate.type is not SSHCertificateType.USER:
@@ -144,7 +156,7 @@ def read_certificate(blob: bytes, user_name: str, keys: LoginKeys, now: datetime
     if not certificate.valid_after <= now.timestamp() < certificate.valid_before:
         until = datetime.fromtimestamp(min(certificate.valid_before, 2**33), UTC)
         raise TunnelRefused("certificate-expired", f"the certificate is not valid now ({until})")
-    login = _login(certificate.key_id, user_name, authority)
+    login = _login(certificate, user_name, authority)
     if not keys.is_current(login):
         raise TunnelRefused("account-handed-over", "the account has another owner since")
     return login
@@ -163,17 +175,30 @@ def _decoded(blob: bytes) -> SSHCertificate:
     return certificate
 
 
-def _authority_blob(certificate: SSHCertificate) -> bytes:
-    line = certificate.signature_key().public_bytes(
-        encoding=Encoding.OpenSSH, format=PublicFormat.OpenSSH
-    )
+def _blob_of(key: SSHCertPublicKeyTypes) -> bytes:
+    line = key.public_bytes(encoding=Encoding.OpenSSH, format=PublicFormat.OpenSSH)
     return base64.b64decode(line.split()[1])
 
 
-def _login(key_id: bytes, user_name: str, authority: bytes) -> Login:
-    found = _PURPOSE.fullmatch(key_id)
+def key_login(user_name: str, key: bytes) -> Login:
+    """The login of an account by a key of its own."""
+    return Login(user_name=user_name, key=key, by_certificate=False, shown=_in_words(key))
+
+
+def _in_words(key: bytes) -> str:
+    digest = base64.b64encode(hashlib.sha256(key).digest()).decode().rstrip("=")
+    return f"{_SHORT_TYPES.get(_type_of(key), 'UNKNOWN')} SHA256:{digest}"
+
+
+def _login(certificate: SSHCertificate, user_name: str, authority: bytes) -> Login:
+    found = _PURPOSE.fullmatch(certificate.key_id)
     if found is None or found["user_name"] != user_name.encode():
         raise TunnelRefused("wrong-purpose", "the certificate is not for a tunnel")
+    key_type, fingerprint = _in_words(_blob_of(certificate.public_key())).split()
+    shown = (
+        f"{key_type}-CERT {fingerprint} ID {found[0].decode()} "
+        f"(serial {certificate.serial}) CA {_in_words(authority)}"
+    )
     tunnel_id = found["tunnel_id"]
     return Login(
         user_name=user_name,
@@ -182,6 +207,7 @@ def _login(key_id: bytes, user_name: str, authority: bytes) -> Login:
         socket_id=found["socket_id"].decode(),
         tunnel_id=None if tunnel_id is None else tunnel_id.decode(),
         generation=int(found["generation"]),
+        shown=shown,
     )
 
 

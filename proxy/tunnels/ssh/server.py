@@ -96,6 +96,7 @@ class SshTunnels:
             self._options.port,
             backlog=512,
         )
+        log.info("Server listening on %s port %d.", self._options.address, self.port)
 
     def _connection_options(self) -> asyncssh.SSHServerConnectionOptions:
         chosen = self._options

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import asyncssh
 import pytest
 
+from clients.mysocketctl.sightings import Sighting, read_sshd_log
 from proxy.tunnels.ssh import stream
 from proxy.tunnels.ssh.connection import TunnelConnection
 from tests.support.edge_state import ALICE, certify, edge_tunnel, new_key
@@ -412,3 +414,37 @@ async def test_a_reader_that_stops_does_not_hold_a_paramiko_tunnel_for_ever(
         async with asyncio.timeout(10):
             assert b"Welcome" in await process.stdout.read(100)
         writer.transport.abort()
+
+
+@pytest.mark.parametrize("ca_type", ["ssh-ed25519", "ecdsa-sha2-nistp384"])
+@pytest.mark.parametrize("key_type", ["ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa"])
+async def test_a_login_is_logged_as_sshd_would(
+    folder: Path, caplog: pytest.LogCaptureFixture, key_type: str, ca_type: str
+) -> None:
+    """Whoever has the CA's key leaves a trace that ``ca reconcile`` finds."""
+    caplog.set_level(logging.INFO, "proxy.tunnels.ssh")
+    async with ssh_bench(folder) as bench:
+        key, ca = (asyncssh.generate_private_key(kind) for kind in (key_type, ca_type))
+        bench.edge.authority = ca
+        bench.apply()
+        private = certify(folder, ca, key, serial=2**64 - 2)
+        certificate = asyncssh.read_certificate(f"{private}-cert.pub")
+        async with login(bench, client_keys=[(str(private), certificate)]):
+            pass
+        async with login(bench):
+            pass
+    lines = [one.getMessage() for one in caplog.records if "publickey" in one.message]
+    (found,) = read_sshd_log([f"2026-11-23T12:00:00+0100 INFO a.b: {lines[0]}\n".encode()])
+    assert found == Sighting(
+        kind="ssh",
+        serial=str(2**64 - 2),
+        ca=ca.get_fingerprint(),
+        key_fingerprint=key.get_fingerprint(),
+        key_id=f"{ALICE}.1:web-id",
+        seen_at="2026-11-23T11:00:00.000000+00:00",
+    )
+    kind = {"ssh-ed25519": "ED25519", "ssh-rsa": "RSA"}.get(key_type, "ECDSA")
+    assert f" ssh2: {kind}-CERT SHA256:" in lines[0]
+    own = bench.edge.keys[ALICE][0].get_fingerprint()
+    assert lines[1].startswith(f"Accepted publickey for {ALICE} from 127.0.0.1 port ")
+    assert lines[1].endswith(f" ssh2: ED25519 {own}")
