@@ -55,9 +55,7 @@ def _in_utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)
     except OverflowError as error:
-        raise PydanticCustomError(
-            "time-invalid", "must be in the years 1 to 9999"
-        ) from error
+        raise PydanticCustomError("time-invalid", "must be in the years 1 to 9999") from error
 
 
 Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
