@@ -103,12 +103,12 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """A person or program as one provider knows them; keyed by (issuer, subject), never by e-mail."""
+    """A person or program as one provider knows it; keyed by (issuer, subject), not by e-mail."""
 
     issuer: str
     subject: str
     provider: str = ""
-    """What this gateway calls the provider: ``google``, ``github``, ``local``, a configured name."""
+    """What this gateway calls it: ``google``, ``github``, ``local`` or a configured name."""
     email: EmailAddress | None
     """The address, only if the provider verified it; ``None`` otherwise."""
     name: str

@@ -135,7 +135,7 @@ class Window:
         today = at.astimezone(zone).date()
         # The day after counts too: clocks put back over midnight show yesterday once more.
         for day in (today + _DAY, today, today - _DAY):
-            if day.weekday() in self.weekdays and _moment(day, self.starts, zone) <= at:
+            if day.weekday() in self.weekdays and moment(day, self.starts, zone) <= at:
                 end = self._end(day, zone)
                 if at < end:
                     return min(end, _LAST)
@@ -143,8 +143,8 @@ class Window:
 
     def _end(self, day: date, zone: tzinfo) -> datetime:
         if self.ends is None:
-            return _moment(day + _DAY, _MIDNIGHT, zone)
-        return _moment(day if self.ends > self.starts else day + _DAY, self.ends, zone)
+            return moment(day + _DAY, _MIDNIGHT, zone)
+        return moment(day if self.ends > self.starts else day + _DAY, self.ends, zone)
 
     def _next_start(self, at: datetime, zone: tzinfo) -> datetime | None:
         if at >= _LAST:
@@ -153,7 +153,7 @@ class Window:
         for ahead in range(_SEARCHED_DAYS):
             day = today + ahead * _DAY
             if day.weekday() in self.weekdays:
-                start = max(_moment(day, self.starts, zone), _FIRST)
+                start = max(moment(day, self.starts, zone), _FIRST)
                 if at <= start < min(self._end(day, zone), _LAST):
                     return start
         return None
@@ -163,7 +163,7 @@ def _naive(clock: time | None) -> time | None:
     return None if clock is None else clock.replace(tzinfo=None, fold=0)
 
 
-def _moment(day: date, clock: time, zone: tzinfo) -> datetime:
+def moment(day: date, clock: time, zone: tzinfo) -> datetime:
     """When the clocks of ``zone`` first show ``clock`` on ``day``, or are put past it."""
     wall = datetime.combine(day, clock, tzinfo=zone)
     moment = wall.astimezone(UTC)
