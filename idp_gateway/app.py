@@ -6,6 +6,7 @@ from idp_gateway.bounds import BodyLimit, PlainAddress, SecurityHeaders
 from idp_gateway.composition import Gateway
 from idp_gateway.problems import install_problems
 from idp_gateway.routes import (
+    access_requests,
     accounts,
     audit,
     authorize,
@@ -15,6 +16,7 @@ from idp_gateway.routes import (
     connect,
     device,
     documentation,
+    guests,
     health,
     hosts,
     internal,
@@ -22,6 +24,7 @@ from idp_gateway.routes import (
     login,
     oauth,
     portal,
+    request_pages,
     revocations,
     snippets,
     sockets,
@@ -45,6 +48,9 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     hosts.syncing,
     revocations.router,
     revocations.lists,
+    access_requests.router,
+    access_requests.rules,
+    guests.router,
     audit.router,
     ca_log.router,
     version.router,
@@ -65,6 +71,7 @@ PAGE_ROUTERS: tuple[APIRouter, ...] = (
     browser.router,
     device.pages,
     portal.pages,
+    request_pages.pages,
 )
 """Served once."""
 

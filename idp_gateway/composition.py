@@ -23,6 +23,7 @@ from idp_gateway.secret_files import load_or_make_secret
 from idp_gateway.settings import Settings
 from idp_gateway.store import Database, Store
 from idp_gateway.store.migrate import migrate
+from idp_gateway.temporary_policies import TemporaryAccess, issuers_of
 from idp_gateway.tokens import Purpose, Tokens
 
 
@@ -106,7 +107,7 @@ def build_gateway(settings: Settings, *, clock: Clock = system_clock) -> Gateway
         providers=build_providers(settings.providers, clock),
         capacity=Capacity(),
         denials=RecentDenials(),
-        rules=Rules(store),
+        rules=Rules(store, TemporaryAccess(store=store, clock=clock, issuers=issuers_of(settings))),
         origins=Origins(country_file=settings.geo_country_file, asn_file=settings.geo_asn_file),
         signer=browser_signer(master_key),
         edge_key=settings.edge_key_file.read_bytes().strip(),

@@ -4,7 +4,7 @@ All of them take the lock of ``Database.changing``, so that what a step was allo
 the approvers, how many asked already) is still so when it is written.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -27,7 +27,7 @@ from idp_gateway.store.access_events import forget_events, note_request
 from idp_gateway.store.approval_rules import rules_in_force
 from idp_gateway.store.base import StorePart, columns_for, find_all, find_one, in_parts, values_of
 from idp_gateway.store.guests import forget_guests
-from idp_gateway.store.rules import renew, touch
+from idp_gateway.store.rules import SOCKETS, renew, touch
 from idp_gateway.tables import table_of
 from idp_gateway.tables_of_requests import AccessApproval, AccessRequested
 
@@ -221,6 +221,18 @@ class AccessRequestStore(StorePart):
         found.sort(key=lambda one: one.request_id)
         found.sort(key=lambda one: one.created_at, reverse=True)
         return tuple(found[offset : offset + limit])
+
+    def names_of(self, socket_ids: Iterable[str]) -> Mapping[str, str]:
+        """DNS names of any account's sockets, by id."""
+        columns = (SOCKETS.c.socket_id, SOCKETS.c.dns_name)
+        with self.database.reading() as connection:
+            return {
+                socket_id: dns_name
+                for part in in_parts(socket_ids)
+                for socket_id, dns_name in connection.execute(
+                    select(*columns).where(SOCKETS.c.socket_id.in_(part))
+                )
+            }
 
     def approvals_of(self, request_ids: Iterable[str]) -> tuple[ApprovalRecord, ...]:
         """Who approved these requests, oldest first."""

@@ -10,7 +10,7 @@ from idp_gateway.approving import Person
 from idp_gateway.errors import Forbidden, InvalidInput, NotFound, QuotaExceeded
 from idp_gateway.request_records import AccessEventKind, GuestRecord, GuestState
 from idp_gateway.store.access_events import note_guest
-from idp_gateway.store.base import StorePart, find_all, find_one, in_parts, values_of
+from idp_gateway.store.base import StorePart, columns_for, find_all, find_one, in_parts, values_of
 from idp_gateway.store.rules import renew, touch
 from idp_gateway.store.sockets import owned_socket
 from idp_gateway.tables import table_of
@@ -113,21 +113,24 @@ class GuestStore(StorePart):
             note_guest(connection, AccessEventKind.UNINVITED, revoked, person, at=now)
         return revoked
 
-    def guests_of(self, account_id: str, socket_id: str) -> tuple[GuestRecord, ...]:
-        """The guests of one of the account's sockets, newest first.
+    def guests_of(
+        self, account_id: str, socket_id: str, *, offset: int = 0, limit: int
+    ) -> tuple[GuestRecord, ...]:
+        """Some of the guests of one of the account's sockets, newest first.
 
         Raises:
             NotFound: there is no such socket, or it is another account's.
         """
         with self.database.reading() as connection:
             owned_socket(connection, account_id, socket_id)
-            return find_all(
-                connection,
-                GuestRecord,
-                GUESTS,
-                GUESTS.c.socket_id == socket_id,
-                order_by=[GUESTS.c.created_at.desc(), GUESTS.c.guest_id],
+            query = (
+                select(*columns_for(GuestRecord, GUESTS))
+                .where(GUESTS.c.socket_id == socket_id)
+                .order_by(GUESTS.c.created_at.desc(), GUESTS.c.guest_id)
+                .offset(offset)
+                .limit(limit)
             )
+            return tuple(GuestRecord(**row) for row in connection.execute(query).mappings())
 
     def find_guest(self, code_hash: str) -> GuestRecord | None:
         """The invitation a link leads to."""
