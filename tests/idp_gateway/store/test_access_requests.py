@@ -246,7 +246,7 @@ def test_of_approving_and_cancelling_at_once_the_last_word_is_no(store: Store) -
         made = ask(store, asker, wiki).request_id
         results = race(
             [
-                lambda: store.approve_access_request(  # noqa: B023 - called before the next round
+                lambda: store.approve_access_request(
                     made, owner_person(owner), minutes=None, note="", now=SOON
                 ),
                 lambda: store.cancel_access_request(made, asker, note="", now=SOON),  # noqa: B023

@@ -104,9 +104,7 @@ def test_everything_is_on_record_and_forgotten_in_time(store: Store) -> None:
     guest = store.add_guest(guest_of(wiki), owner_person(owner), limit=9)
     store.claim_guest(guest.code_hash, ANN, SOON)
     store.revoke_guest(owner.account_id, guest.guest_id, owner_person(owner), SOON)
-    events = store.access_events_page(
-        owner.account_id, concerns=guest.guest_id, offset=0, limit=9
-    )
+    events = store.access_events_page(owner.account_id, concerns=guest.guest_id, offset=0, limit=9)
     assert [event.kind for event in events] == [
         AccessEventKind.UNINVITED,
         AccessEventKind.CLAIMED,
