@@ -147,7 +147,7 @@ def take_answer(
     request_id: str,
     csrf: Token = "",
     answer: ShortField = "",
-    minutes: MinutesField | None = None,
+    minutes: Annotated[int | None, Form(ge=1, le=30 * 24 * 60)] = None,
     note: Words = "",
 ) -> Response:
     """Approve, deny or end."""

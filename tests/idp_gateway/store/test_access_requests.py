@@ -241,17 +241,14 @@ def test_two_who_approve_at_once_are_counted_once_each(store: Store, *, two_pers
 def test_of_approving_and_cancelling_at_once_the_last_word_is_no(store: Store) -> None:
     """Whichever comes first: who takes a request back is not let in by it afterwards."""
     owner, wiki = owner_with_socket(store)
-    for _ in range(4):
-        asker = person(f"p{_}")
+    for number in range(4):
+        asker = person(f"p{number}")
         made = ask(store, asker, wiki).request_id
-        results = race(
-            [
-                lambda: store.approve_access_request(
-                    made, owner_person(owner), minutes=None, note="", now=SOON
-                ),
-                lambda: store.cancel_access_request(made, asker, note="", now=SOON),  # noqa: B023
-            ]
+        approve = partial(
+            store.approve_access_request, made, owner_person(owner), minutes=None, note="", now=SOON
         )
+        cancel = partial(store.cancel_access_request, made, asker, note="", now=SOON)
+        results = race([approve, cancel])
         assert not isinstance(results[1], Exception)
         found = store.find_access_request(made)
         assert found is not None
