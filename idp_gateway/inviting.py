@@ -6,7 +6,7 @@ invitation somebody means, who must be signed in under the very address that was
 
 import uuid
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from idp_gateway.approving import Person
 from idp_gateway.composition import Gateway
@@ -46,8 +46,9 @@ def invite(
         NotFound, QuotaExceeded: see ``GuestStore.add_guest``.
     """
     now = gateway.clock()
-    starts_at, ends_at = invitation.starts_at or now, invitation.ends_at
-    if ends_at <= max(starts_at, now):
+    # A start that is past means now; the far ends of the calendar exist in no other zone.
+    starts_at, ends_at = max(invitation.starts_at or now, now), invitation.ends_at
+    if ends_at <= starts_at:
         raise InvalidInput(
             "it ends before it starts, or is over", field="ends_at", reason="window-empty"
         )
@@ -63,8 +64,8 @@ def invite(
         socket_id=invitation.socket_id,
         email=str(invitation.email),
         code_hash=secret_digest(secret),
-        starts_at=starts_at,
-        ends_at=ends_at,
+        starts_at=starts_at.astimezone(UTC),
+        ends_at=ends_at.astimezone(UTC),
         note=invitation.note,
         created_by=account.email,
         created_at=now,

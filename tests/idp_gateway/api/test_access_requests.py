@@ -1,6 +1,7 @@
 """Asking, answering and inviting through the API: what it opens, for whom, and until when."""
 
 import dataclasses
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from ipaddress import ip_address
@@ -16,7 +17,8 @@ from idp_gateway.composition import Gateway
 from idp_gateway.inviting import claim
 from idp_gateway.origins import Origin
 from idp_gateway.providers.local import local_identity
-from idp_gateway.records import AccountRecord, DecisionRecord
+from idp_gateway.records import AccountRecord, DecisionRecord, PolicyRecord
+from idp_gateway.store.policies import Author
 from idp_gateway.temporary_policies import TemporaryAccess
 from idp_gateway.tokens import API_TOKEN_LIFE
 from policy.types import Action, Assurance, Decision, Identity
@@ -159,6 +161,33 @@ def test_who_is_revoked_stays_out(
     assert decide(gateway, ann, wiki)[0].reasons == ("person-revoked",)
     again = ask(ann, wiki)
     assert (again.status_code, again.json()["reason"]) == (403, "person-revoked")
+
+
+def test_a_deny_rule_wins_over_an_approval(
+    gateway: Gateway, clock: FixedClock, owner: Person, ann: Person, wiki: dict[str, Any]
+) -> None:
+    answer(owner, asked(ann, wiki), "approve")
+    assert decide(gateway, ann, wiki)[0].allowed
+    rule = {"version": "v2", "deny": [{"who": {"email": ["ann@lab.test"]}}]}
+    policy = PolicyRecord(
+        policy_id="policy",
+        account_id=owner.account.account_id,
+        name="keep out",
+        description="",
+        document=json.dumps(rule),
+        org_wide=True,
+        created_at=clock(),
+        updated_at=clock(),
+    )
+    gateway.store.add_policy(policy, Author(email=owner.account.email, at=clock()))
+    assert decide(gateway, ann, wiki)[0].reasons == ("denied-by-rule",)
+    other = owner.socket(
+        cloud_authentication_enabled=True,
+        cloud_authentication_email_allowed_domains=["lab.test"],
+    )
+    asked(ann, other)
+    (waiting,) = owner.call("GET", "/access-requests?state=pending").json()
+    assert "no approval outweighs it" in waiting["hint"]
 
 
 def test_an_approval_is_for_one_action(
@@ -354,6 +383,17 @@ def test_a_window_has_to_be_one(
     body = {"socket_id": wiki["socket_id"], "email": "g@lab.test"}
     reply = owner.call("POST", "/guests", json=body | window(clock, start=start, end=end))
     assert (reply.status_code, reply.json()["field"]) == (400, "ends_at")
+
+
+def test_a_window_at_the_ends_of_the_calendar_is_no_accident(
+    clock: FixedClock, owner: Person, wiki: dict[str, Any]
+) -> None:
+    body = {"socket_id": wiki["socket_id"], "email": "g@lab.test"} | window(clock)
+    far = owner.call("POST", "/guests", json=body | {"ends_at": "9999-12-31T23:59:59-10:00"})
+    assert far.status_code == 400
+    past = owner.call("POST", "/guests", json=body | {"starts_at": "0001-01-01T00:00:00+10:00"})
+    assert past.status_code == 201
+    assert past.json()["starts_at"] == clock().isoformat().replace("+00:00", "Z")
 
 
 def test_a_strangers_guest_is_none(
