@@ -12,7 +12,17 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from bench import certificates, discovery, edge_state, handshakes, issuance, requests, signers
+from bench import (
+    certificates,
+    decisions,
+    discovery,
+    edge_state,
+    handshakes,
+    issuance,
+    replay,
+    requests,
+    signers,
+)
 from bench.figures import Figure, chart, table
 
 BENCHMARKS: Mapping[str, Callable[[bool], list[tuple[str, float, str, str, float]]]] = {
@@ -23,6 +33,8 @@ BENCHMARKS: Mapping[str, Callable[[bool], list[tuple[str, float, str, str, float
     "issuance": issuance.run,
     "discovery": discovery.run,
     "edge_state": edge_state.run,
+    "decisions": decisions.run,
+    "replay": replay.run,
 }
 REPORT = Path(__file__).with_name("report.md")
 CHART = REPORT.with_suffix(".svg")

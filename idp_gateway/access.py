@@ -19,6 +19,7 @@ from idp_gateway.store import Store
 from policy.addresses import EmailAddress
 from policy.evaluate import evaluate
 from policy.names import GroupName
+from policy.policy_set import PolicySet
 from policy.types import (
     AccessRequest,
     Action,
@@ -129,6 +130,13 @@ def admits(door: GuardedSocket, asked: Asked, *, at: datetime) -> bool:
     return evaluate(door.policies, asked.of(door.socket, at)).allowed
 
 
+def what_if(policies: PolicySet, request: AccessRequest) -> Decision:
+    """What these policies would decide on a request, past or imagined. As with ``admits`` nothing
+    is recorded and nothing can be made from the answer.
+    """
+    return evaluate(policies, request)
+
+
 def grant(
     verdict: Verdict,
     *,
@@ -196,8 +204,13 @@ def _denied(verdict: Verdict, reason: Reason) -> AccessDenied:
     return AccessDenied(
         "you are known here, but the rules of this socket do not admit you",
         decision_id=verdict.decision_id,
-        reason=str(reason),
+        reason=str(told_reason(reason)),
     )
+
+
+def told_reason(reason: Reason) -> Reason:
+    """The word a denied person is told: whom a deny rule names is not for them to find out."""
+    return Reason.NOT_ON_LIST if reason is Reason.DENIED_BY_RULE else reason
 
 
 def _record(decision_id: str, request: AccessRequest, decision: Decision) -> DecisionRecord:

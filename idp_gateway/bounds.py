@@ -11,12 +11,17 @@ from idp_gateway.problems import problem_of
 
 MAX_BODY_BYTES = 64 * 1024
 """No call of the API needs more."""
+MAX_POLICY_BODY_BYTES = 512 * 1024
+"""What a call about policies may send: a document, escaped."""
+MAX_LIST_BODY_BYTES = 12 * 1024 * 1024
+"""What a list of addresses may be made from: the largest published files have 4 MB."""
 MAX_REPORTED_TUNNELS = 16_384
 """How many tunnels an edge names in one list of a report."""
 MAX_EDGE_BODY_BYTES = MAX_REPORTED_TUNNELS * 256
 """What an edge may send; a tunnel takes about 130 bytes in JSON, never more than 256."""
 
 _EDGE_PATHS = "/internal/"
+_POLICY_PATHS = ("/policies", "/policy/")
 
 _SECURITY_HEADERS: Iterable[tuple[bytes, bytes]] = (
     (b"x-content-type-options", b"nosniff"),
@@ -45,8 +50,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        from_edge = scope["path"].startswith(_EDGE_PATHS)
-        limit = MAX_EDGE_BODY_BYTES if from_edge else MAX_BODY_BYTES
+        limit = _limit_of(scope["path"])
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         if not announced.isdigit() or len(announced) > 18 or int(announced) > limit:
             await _refuse(_too_large(limit), scope, receive, send)
@@ -59,6 +63,15 @@ class BodyLimit:
                 raise
         if counted.exceeded and not counted.answered:
             await _refuse(_too_large(limit), scope, receive, send)
+
+
+def _limit_of(path: str) -> int:
+    if path.startswith(_EDGE_PATHS):
+        return MAX_EDGE_BODY_BYTES
+    path = path.removeprefix("/api/v1")
+    if path.startswith("/prefix-lists/"):
+        return MAX_LIST_BODY_BYTES
+    return MAX_POLICY_BODY_BYTES if path.startswith(_POLICY_PATHS) else MAX_BODY_BYTES
 
 
 class _Counted:

@@ -8,6 +8,7 @@ most of those who wait for a token or agent to sign their logins: it may hang.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from threading import BoundedSemaphore
 from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
@@ -27,6 +28,10 @@ MOST_UNSIGNED = 64
 """Logins that may wait for one of these threads."""
 
 
+REPLAYS = 2
+"""Replays of recorded decisions side by side; each keeps a processor busy."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capacity:
     """How much of what is done at a time."""
@@ -34,6 +39,7 @@ class Capacity:
     decisions: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(DECISIONS))
     passwords: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(PASSWORDS))
     signatures: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(SIGNATURES))
+    replays: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(REPLAYS))
 
 
 async def sign_in_thread(limiter: CapacityLimiter, work: Callable[[], Result]) -> Result:

@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from idp_gateway.access import Verdict
+from idp_gateway.access import Verdict, told_reason
 from idp_gateway.composition import Gateway
 from idp_gateway.cookies import ATTEMPT, FORM, LOGIN, clear_cookie, names_with, set_cookie
 from idp_gateway.forms import FORM_LIFE
@@ -14,6 +14,7 @@ from idp_gateway.records import AccountRecord
 from idp_gateway.sessions import begin_session, login_life, new_secret
 from idp_gateway.targets import ReturnTo
 from idp_gateway.visits import Visit, describe
+from policy.explain import safe_reason
 from policy.types import Identity, Reason
 
 _SENTENCES = {
@@ -104,12 +105,12 @@ def denied_page(
 
     ``assets`` is the gateway's base address when the page is shown on a socket's own host.
     """
-    reason = verdict.decision.reasons[0] if verdict.decision.reasons else Reason.NO_POLICY
+    reason = told_reason(verdict.decision.reasons[0])
     signed = gateway.signer.sign_return(return_to, now=gateway.clock())
     values: dict[str, object] = {
         "who": describe(gateway, verdict.request.identity),
         "host": verdict.request.socket.dns_name,
-        "sentence": _SENTENCES.get(reason, "The rules of this service do not admit this account."),
+        "sentence": _SENTENCES.get(reason) or f"{safe_reason(verdict.decision).capitalize()}.",
         "reason": str(reason),
         "decision_id": verdict.decision_id,
         "switch_href": f"{assets}/logout?next={signed}",

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from ipaddress import ip_network
 from typing import Any
 
 from idp_gateway.records import PolicyRecord, PrefixListRecord
 from policy.document import PolicyDocument
-from policy.types import IPNetwork, Policy
+from policy.types import DenyRule, IPNetwork, Policy
 
 _REMEMBERED_POLICIES = 16_384
 _REMEMBERED_LISTS = 256
@@ -44,14 +45,16 @@ def read_stored(document: str) -> PolicyDocument:
     return PolicyDocument.from_json(json.loads(document))
 
 
-def meaning(document: PolicyDocument) -> Policy:
-    """What a document says, without its name: equal for documents that decide alike."""
-    return document.policy("", "")
+def meaning(document: PolicyDocument) -> tuple[Policy, frozenset[DenyRule]]:
+    """What a document says, without names: equal for documents that decide alike."""
+    policy = document.policy("")
+    denies = frozenset(replace(rule, name="") for rule in policy.denies)
+    return replace(policy, denies=()), denies
 
 
 def lists_named(document: PolicyDocument) -> tuple[str, ...]:
     """The account's lists a document looks at; those it brings itself are not among them."""
-    policy = meaning(document)
+    policy = document.policy("")
     places = [policy.where, *(rule.where for rule in policy.denies if rule.where is not None)]
     return tuple(sorted({name for where in places for name in where.prefix_lists}))
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from idp_gateway import socket_rules
+from idp_gateway import socket_policies, socket_rules
 from idp_gateway.ca_generations import user_ca_id
 from idp_gateway.composition import Gateway
 from idp_gateway.errors import Conflict, GatewayError, InvalidInput, NameTaken
@@ -46,13 +46,23 @@ def create_socket(
     socket_type = form.socket_type or SocketType.HTTP
     columns = SocketColumns().with_said(_said(form))
     socket_rules.check(socket_type, SocketColumns(), columns)
+    policy_ids = socket_policies.to_attach(gateway, account, columns, form)
+    create = partial(_create, gateway, account, socket_type, columns, with_tunnel=with_tunnel)
+    socket = _with_a_key_of_its_own(create)
+    if not policy_ids:
+        return socket
+    # A socket that asks for an identity and has no policy yet admits nobody.
+    return socket_policies.attach_first(gateway, account, socket, policy_ids)
+
+
+def _with_a_key_of_its_own(create: Callable[[], SocketRecord]) -> SocketRecord:
     for _ in range(KEY_TRIES - 1):
         try:
-            return _create(gateway, account, socket_type, columns, with_tunnel=with_tunnel)
+            return create()
         except Conflict as error:
             if error.reason != KEY_TAKEN:
                 raise
-    return _create(gateway, account, socket_type, columns, with_tunnel=with_tunnel)
+    return create()
 
 
 def _create(
@@ -128,6 +138,7 @@ def change_socket(
             field="socket_type",
             reason="socket-type-fixed",
         )
+    socket_policies.check_unchanged(gateway, socket, form)
     said = _said(form)
     if replaces and form.is_whole:
         said = {"emails": (), "domains": ()} | said

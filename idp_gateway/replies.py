@@ -2,13 +2,16 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from idp_gateway.composition import Gateway
 from idp_gateway.feed import EDGE_GONE, EDGE_SILENT
+from idp_gateway.policy_replies import one_reply
 from idp_gateway.records import AccountRecord, SocketRecord, TunnelRecord
 from idp_gateway.schemas.accounts import AccountReply
 from idp_gateway.schemas.sockets import SocketReply
 from idp_gateway.schemas.tunnels import TunnelReply
+from idp_gateway.store.rules import AccountRules
 from policy.types import SocketType
 
 
@@ -37,10 +40,36 @@ def socket_replies(
     for tunnel in gateway.store.tunnels_of(*(socket.socket_id for socket in sockets)):
         tunnels[tunnel.socket_id].append(tunnel)
     view = TunnelView.now(gateway, [socket.socket_id for socket in sockets])
+    policies = _attached_policies(gateway, account.account_id, sockets)
     return [
-        _socket_reply(gateway, account, socket, view.replies(tunnels[socket.socket_id]))
+        _socket_reply(gateway, account, socket, view.replies(tunnels[socket.socket_id])).model_copy(
+            update={
+                "policies": policies[socket.socket_id],
+                "policy_names": [policy["name"] for policy in policies[socket.socket_id]],
+            }
+        )
         for socket in sockets
     ]
+
+
+def _attached_policies(
+    gateway: Gateway, account_id: str, sockets: Sequence[SocketRecord]
+) -> dict[str, list[dict[str, Any]]]:
+    """The policies attached to each socket, by name; those of the whole account are not listed."""
+    rules = gateway.store.rules_of(sockets).get(account_id, AccountRules())
+    wanted = {policy_id for own in rules.attached.values() for policy_id in own}
+    attached = gateway.store.attached_sockets(account_id, wanted)
+    shown = {
+        policy_id: one_reply(rules.policies[policy_id], attached).model_dump(mode="json")
+        for policy_id in wanted
+    }
+    return {
+        socket.socket_id: sorted(
+            (shown[policy_id] for policy_id in rules.attached.get(socket.socket_id, ())),
+            key=lambda policy: str(policy["name"]),
+        )
+        for socket in sockets
+    }
 
 
 class TunnelView:

@@ -77,12 +77,13 @@ class Rules:
     def _make(self, sockets: Sequence[SocketRecord]) -> dict[str, PolicySet]:
         by_account = self._store.rules_of(sockets)
         temporary = self._temporary(sockets)
-        alike: dict[tuple[str, tuple[Policy, ...]], PolicySet] = {}
+        # By identity: comparing thousands of policies would cost more than is saved.
+        alike: dict[tuple[str, tuple[int, ...]], PolicySet] = {}
         made = {}
         for socket in sockets:
             rules = by_account[socket.account_id]
             policies = effective(socket, rules, temporary.get(socket.socket_id, ()))
-            shared = (socket.account_id, policies)
+            shared = (socket.account_id, tuple(map(id, policies)))
             if shared not in alike:
                 alike[shared] = policy_set(policies, rules)
             made[socket.socket_id] = alike[shared]

@@ -8,7 +8,6 @@ import hashlib
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import reduce
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from typing import Self
 
@@ -93,7 +92,12 @@ EVERYWHERE = AddressSet(((0, (1 << 32) - 1),), ((0, (1 << 128) - 1),))
 
 def union(sets: Iterable[AddressSet]) -> AddressSet:
     """All addresses of all ``sets``."""
-    return reduce(AddressSet.__or__, sets, NOWHERE)
+    listed = [one for one in sets if one]
+    if len(listed) < 2:
+        return listed[0] if listed else NOWHERE
+    v4 = [interval for one in listed for interval in one.v4]
+    v6 = [interval for one in listed for interval in one.v6]
+    return AddressSet(_joined(v4), _joined(v6))
 
 
 def source_id(networks: tuple[IPNetwork, ...]) -> str:

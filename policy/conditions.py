@@ -5,9 +5,8 @@ meet it. In a deny rule what is not known counts as a match.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
+from typing import NamedTuple, Self
 
 from policy.address_sets import AddressSet, unmapped
 from policy.addresses import DomainName, EmailAddress
@@ -40,8 +39,7 @@ WhoKey = EmailAddress | DomainName | SubjectName | GroupName | str
 """One entry of ``Who``; text is the name of a service account."""
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What is asked, in the one spelling that conditions compare."""
 
     identity: Identity
@@ -79,33 +77,35 @@ def entries(who: Who) -> Iterator[WhoKey]:
     yield from who.service_accounts
 
 
-def admitted_as(identity: Identity) -> Iterator[tuple[WhoKey, Reason]]:
+def admitted_as(identity: Identity, *, subjects: bool = True) -> list[tuple[WhoKey, Reason]]:
     """The entries that admit ``identity``, and the reason each would be. A program is admitted by
-    its name alone.
+    its name alone. Without ``subjects`` those are left out.
     """
     if identity.service_account is not None:
-        yield identity.service_account, Reason.SERVICE_ACCOUNT_ALLOWED
-        return
+        return [(identity.service_account, Reason.SERVICE_ACCOUNT_ALLOWED)]
     email = identity.email
+    found: list[tuple[WhoKey, Reason]] = []
     if email is not None:
-        yield email, Reason.EMAIL_ALLOWED
+        found.append((email, Reason.EMAIL_ALLOWED))
         if speaks_for_domain(identity, email):
-            yield email.domain, Reason.DOMAIN_ALLOWED
-    for subject in _subjects(identity):
-        yield subject, Reason.SUBJECT_ALLOWED
-    for group in identity.groups:
-        yield group, Reason.GROUP_ALLOWED
+            found.append((email.domain, Reason.DOMAIN_ALLOWED))
+    if subjects:
+        found += [(subject, Reason.SUBJECT_ALLOWED) for subject in _subjects(identity)]
+    if identity.groups:
+        found += [(group, Reason.GROUP_ALLOWED) for group in identity.groups]
+    return found
 
 
-def kept_out_as(identity: Identity) -> Iterator[WhoKey]:
+def kept_out_as(identity: Identity, *, subjects: bool = True) -> list[WhoKey]:
     """The entries by which a deny rule meets ``identity``: everything that is said of it."""
+    found: list[WhoKey] = [*identity.groups]
     if identity.service_account is not None:
-        yield identity.service_account
+        found.append(identity.service_account)
     if identity.email is not None:
-        yield identity.email
-        yield identity.email.domain
-    yield from _subjects(identity)
-    yield from identity.groups
+        found += [identity.email, identity.email.domain]
+    if subjects:
+        found += _subjects(identity)
+    return found
 
 
 def speaks_for_domain(identity: Identity, email: EmailAddress) -> bool:
@@ -152,8 +152,9 @@ def network(policy: Policy, facts: Facts) -> Reason | None:
 
 def assurance(policy: Policy, facts: Facts) -> Reason | None:
     least = policy.min_assurance
-    good = least is None or _RANKS[facts.identity.assurance] >= _RANKS[least]
-    return None if good else Reason.ASSURANCE_TOO_LOW
+    if least is None or _RANKS[facts.identity.assurance] >= _RANKS[least]:
+        return None
+    return Reason.ASSURANCE_TOO_LOW
 
 
 def client_proof(policy: Policy, facts: Facts) -> Reason | None:

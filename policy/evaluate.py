@@ -9,8 +9,8 @@ gets as far as this is decided on like everybody else.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from policy.address_sets import EVERYWHERE
 from policy.conditions import Facts, offers
@@ -19,6 +19,7 @@ from policy.standing import Denials, Standing
 from policy.types import AccessRequest, Decision, Effect, IPNetwork, Reason
 from policy.windows import FOREVER
 
+_ALL = EVERYWHERE.networks()
 _ORDER = {reason: place for place, reason in enumerate(Reason)}
 _MOST_STEPS = 64
 """Windows of different policies that are followed from one to the next."""
@@ -73,8 +74,7 @@ def standings(policies: PolicySet, facts: Facts) -> list[Standing]:
     return [Standing.of(ready, named_as, facts) for ready, named_as in naming.items()]
 
 
-@dataclass(frozen=True, slots=True)
-class _Reach:
+class _Reach(NamedTuple):
     sources: tuple[IPNetwork, ...] | None
     source_ids: tuple[str, ...]
     until: datetime
@@ -83,6 +83,8 @@ class _Reach:
 def _reach(policies: PolicySet, naming: list[Standing], denials: Denials) -> _Reach:
     """From where else the request would be allowed now, and up to when that holds at least."""
     reaches = policies.index.reaches
+    if reaches.unbounded:
+        return _Reach(None, (), FOREVER)
     conditions, ends = set(), [denials.begin()]
     for standing in naming:
         if not standing.lasting and not isinstance(standing.until, Reason):
@@ -90,11 +92,11 @@ def _reach(policies: PolicySet, naming: list[Standing], denials: Denials) -> _Re
             conditions.add(EVERYWHERE if addresses is None else addresses)
             ends.append(standing.until)
     cuts = frozenset(deny.addresses for deny in denials.cuts if deny.addresses is not None)
-    together = reaches.together(conditions, cuts)
-    if together.addresses == EVERYWHERE:
+    together, ids = reaches.decided(conditions, cuts)
+    if together.networks == _ALL:
         partial = any(deny.addresses is not None for deny, _ in denials.dormant)
         return _Reach(None, (), min(ends) if partial else FOREVER)
-    return _Reach(together.networks, reaches.source_ids(conditions, cuts), min(ends))
+    return _Reach(together.networks, ids, min(ends))
 
 
 def _end(naming: list[Standing], denials: Denials, facts: Facts) -> datetime:
@@ -130,7 +132,10 @@ def _ids(standings: Iterable[Standing]) -> tuple[str, ...]:
 
 
 def _in_order(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
-    return tuple(sorted(set(reasons), key=_ORDER.__getitem__))
+    distinct = set(reasons)
+    return (
+        tuple(distinct) if len(distinct) == 1 else tuple(sorted(distinct, key=_ORDER.__getitem__))
+    )
 
 
 def _deny(*reasons: Reason, policy_ids: tuple[str, ...] = ()) -> Decision:

@@ -12,8 +12,9 @@ from typing import Self
 
 from policy.address_sets import EVERYWHERE, AddressSet, unmapped
 from policy.conditions import Facts, WhoKey, admitted_as, entries, kept_out_as, placed_in
+from policy.names import SubjectName
 from policy.reach import Reaches
-from policy.types import DenyRule, Identity, IPAddress, IPNetwork, Policy, Reason, Where
+from policy.types import DenyRule, Identity, IPAddress, IPNetwork, Policy, Reason, When, Where
 from policy.windows import EVER, FOREVER, Window, in_utc
 
 PrefixLists = Mapping[str, tuple[IPNetwork, ...]]
@@ -74,6 +75,8 @@ class PolicyIndex:
     """Deny rules that name somebody, by whom."""
     denies_anybody: tuple[ReadyDeny, ...]
     """Deny rules that say something else than addresses, of anybody."""
+    subjects: bool
+    """Whether any rule names somebody beside a provider: such names are dear to make."""
     denied_at: "PrefixTable"
     """Which policies have deny rules that say nothing but addresses."""
     reaches: Reaches
@@ -83,9 +86,11 @@ class PolicyIndex:
         sets = _AddressSets(prefix_lists)
         allows: dict[WhoKey, list[ReadyPolicy]] = defaultdict(list)
         rules: dict[DenyRule, list[str]] = defaultdict(list)
+        windows: dict[When, Window | None] = {}
         for policy in policies:
-            window = Window.of(policy.when)
-            ready = ReadyPolicy(policy, sets.allowed(policy.where), window)
+            if policy.when not in windows:
+                windows[policy.when] = Window.of(policy.when)
+            ready = ReadyPolicy(policy, sets.allowed(policy.where), windows[policy.when])
             for entry in entries(policy.who):
                 allows[entry].append(ready)
             for rule in policy.denies:
@@ -106,6 +111,7 @@ class PolicyIndex:
             allows={entry: tuple(found) for entry, found in allows.items()},
             denies={entry: tuple(found) for entry, found in denies.items()},
             denies_anybody=tuple(deny for deny in others if deny.rule.who is None),
+            subjects=any(isinstance(entry, SubjectName) for entry in (*allows, *denies)),
             denied_at=PrefixTable.of(by_address),
             reaches=Reaches.of(
                 (one.addresses for found in allows.values() for one in found if one.policy.actions),
@@ -117,7 +123,7 @@ class PolicyIndex:
     def naming(self, identity: Identity) -> dict[ReadyPolicy, set[Reason]]:
         """The policies that list ``identity``, and as what."""
         found: dict[ReadyPolicy, set[Reason]] = {}
-        for entry, reason in admitted_as(identity):
+        for entry, reason in admitted_as(identity, subjects=self.subjects):
             for ready in self.allows.get(entry, ()):
                 found.setdefault(ready, set()).add(reason)
         return found
@@ -127,7 +133,8 @@ class PolicyIndex:
         those that say nothing but addresses.
         """
         seen = set()
-        for entry in kept_out_as(facts.identity) if self.denies else ():
+        known = kept_out_as(facts.identity, subjects=self.subjects) if self.denies else ()
+        for entry in known:
             for deny in self.denies.get(entry, ()):
                 if deny not in seen and placed_in(deny.rule.where or _ANY, facts):
                     seen.add(deny)

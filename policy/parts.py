@@ -4,7 +4,7 @@ from datetime import UTC
 from typing import Any
 
 from policy import texts
-from policy.addresses import DomainName, EmailAddress
+from policy.addresses import DomainName
 from policy.conditions import ANYBODYS_DOMAINS, entries
 from policy.cursor import Cursor, shown
 from policy.names import GroupName, SubjectName
@@ -20,7 +20,7 @@ V2_WHEN = (*V1_WHEN, "weekday", "zone")
 MAX_ASN = (1 << 32) - 1
 
 _WHO: dict[str, tuple[str, Any]] = {
-    "email": ("emails", EmailAddress.parse),
+    "email": ("emails", texts.email),
     "domain": ("domains", DomainName.parse),
     "subject": ("subjects", SubjectName.parse),
     "group": ("groups", GroupName.parse),

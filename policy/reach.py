@@ -33,6 +33,9 @@ class Reach:
         return source_id(self.networks)
 
 
+_Key = tuple[frozenset[AddressSet], frozenset[AddressSet]]
+
+
 class Reaches:
     """What the policies of one set reach. Only what it remembers of its own results changes."""
 
@@ -43,8 +46,11 @@ class Reaches:
         cuts: frozenset[AddressSet],
     ) -> None:
         self.allowed, self.denied, self.cuts = allowed, denied, cuts
+        self.unbounded = not (denied or cuts or self.allowed - {EVERYWHERE})
+        """Whether no decision can rest on the address."""
         self._all_cuts = union(sorted(cuts, key=_order))
-        self._known: dict[tuple[frozenset[AddressSet], frozenset[AddressSet]], Reach] = {}
+        self._known: dict[_Key, Reach] = {}
+        self._decided: dict[_Key, tuple[Reach, tuple[str, ...]]] = {}
 
     @classmethod
     def of(
@@ -68,19 +74,31 @@ class Reaches:
         known = self._known.get(key)
         if known is None:
             wanted = EVERYWHERE if EVERYWHERE in key[0] else union(key[0])
-            known = Reach(wanted - self.denied - union(key[1]))
-            if len(self._known) >= _REMEMBERED:
+            taken = union([self.denied, *key[1]])
+            known = Reach(wanted - taken if taken else wanted)
+            if len(self._known) >= _REMEMBERED + len(self.allowed):
                 self._known.clear()
             self._known[key] = known
         return known
 
-    def source_ids(
+    def decided(
         self, allowed: Iterable[AddressSet], cuts: frozenset[AddressSet]
-    ) -> tuple[str, ...]:
-        """The ids of ``sources`` that make up ``together``. Where several deny rules take away, or
-        too many could, less than that: all that any of them could take.
+    ) -> tuple[Reach, tuple[str, ...]]:
+        """``together``, and the ids of those of ``sources`` that make it up. Where several deny
+        rules take away, or too many could, they make up less: without all that any could take.
         """
-        conditions = frozenset(allowed)
+        key = frozenset(allowed), cuts
+        known = self._decided.get(key)
+        if known is None:
+            known = self.together(*key), self._ids(*key)
+            if len(self._decided) >= _REMEMBERED + len(self.allowed):
+                self._decided.clear()
+            self._decided[key] = known
+        return known
+
+    def _ids(
+        self, conditions: frozenset[AddressSet], cuts: frozenset[AddressSet]
+    ) -> tuple[str, ...]:
         conditions = frozenset({EVERYWHERE}) if EVERYWHERE in conditions else conditions
         taken = cuts if self._apart(cuts) else frozenset({self._all_cuts})
         reaches = [self.together([one], taken) for one in conditions]

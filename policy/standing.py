@@ -1,8 +1,7 @@
 """How each policy that names the caller stands to one request: what of it is met, and how long."""
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
+from typing import NamedTuple, Self
 
 from policy.conditions import LASTING, Facts, address
 from policy.index import PolicyIndex, ReadyDeny, ReadyPolicy
@@ -10,8 +9,7 @@ from policy.types import Reason
 from policy.windows import FOREVER
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """One policy that lists the caller."""
 
     ready: ReadyPolicy
@@ -36,8 +34,7 @@ class Standing:
         return (*self.lasting, *place, *time)
 
 
-@dataclass(frozen=True, slots=True)
-class Denials:
+class Denials(NamedTuple):
     """How the deny rules stand to one request."""
 
     policy_ids: tuple[str, ...]
@@ -53,7 +50,9 @@ class Denials:
         cuts, dormant = [], []
         for deny in index.denying(facts):
             if not deny.open_at(facts.at):
-                dormant.append((deny, deny.opens(facts.at)))
+                start = deny.opens(facts.at)
+                if start < FOREVER:
+                    dormant.append((deny, start))
             elif address(deny.addresses, facts) is not None:
                 cuts.append(deny)
             else:

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from ipaddress import IPv6Network, ip_address, ip_network
 from types import MappingProxyType
 
+from policy.addresses import EmailAddress
 from policy.countries import COUNTRIES
 from policy.errors import PolicyError
 from policy.types import Action, Assurance, IPNetwork, Weekday
@@ -52,6 +53,13 @@ def network(text: str) -> IPNetwork:
             suffix = f"/{read.prefixlen - 96}" if read.prefixlen < 128 else ""
             raise TextError(f"write IPv4 as IPv4: {plain}{suffix}, not {text}")
     return read
+
+
+def email(text: str) -> EmailAddress:
+    """One address. ``*`` may stand in one, but whoever writes it here hopes for a pattern."""
+    if "*" in text:
+        raise TextError(f"there are no patterns; list the domain under domain: {text[:60]!r}")
+    return EmailAddress.parse(text)
 
 
 def country(text: str) -> str:

@@ -9,7 +9,7 @@ one counts. So two windows of which one ends when the other starts never overlap
 Local times cannot be told in the year 1 and from 9999 on: weekly windows are closed then.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Self
 from zoneinfo import ZoneInfo
@@ -69,6 +69,10 @@ class Window:
     readable: bool
     """Whether it says anything that can be decided on: not so with an unknown zone, or an end that
     equals its start."""
+    _seen: list[tuple[datetime, datetime]] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
+    """From when to when a window was last found open: most decisions ask within the same one."""
 
     @classmethod
     def of(cls, when: When) -> Self | None:
@@ -120,6 +124,15 @@ class Window:
         return start if self.before is None or start < self.before else None
 
     def _week_until(self, at: datetime, zone: tzinfo) -> datetime | None:
+        for start, end in self._seen:
+            if start <= at < end:
+                return end
+        found = self._search(at, zone)
+        if found is not None:
+            self._seen[:] = [(at, found)]
+        return found
+
+    def _search(self, at: datetime, zone: tzinfo) -> datetime | None:
         end = self._day_until(at, zone)
         for _ in range(_MOST_ADJOINING):
             further = None if end is None else self._day_until(end, zone)

@@ -7,10 +7,19 @@ from fastapi import APIRouter, Query
 from idp_gateway.answering import event_reply
 from idp_gateway.callers import CallerDep
 from idp_gateway.dependencies import GatewayDep
+from idp_gateway.errors import NotFound
+from idp_gateway.policy_questions import Reconstruction, reconstruct
 from idp_gateway.records import CertificateRecord, DecisionRecord
 from idp_gateway.routes.documented import problems
 from idp_gateway.schemas.access_requests import AccessEventReply
-from idp_gateway.schemas.audit import CertificateReply, DecisionReply
+from idp_gateway.schemas.audit import (
+    CertificateReply,
+    DecisionReply,
+    ExplainedDecisionReply,
+    OwnDecisionReply,
+)
+from policy.explain import safe_reason
+from policy.types import Decision, Reason
 
 router = APIRouter(prefix="/audit", tags=["audit"])
 
@@ -31,6 +40,48 @@ def list_decisions(
     gateway.store.get_socket(caller.account.account_id, socket_id)
     found = gateway.store.decisions_page(socket_id, offset=(page - 1) * page_size, limit=page_size)
     return [decision_reply(record) for record in found]
+
+
+@router.get("/decisions/{decision_id}", responses=problems(401, 404))
+def show_decision(
+    gateway: GatewayDep, caller: CallerDep, decision_id: str
+) -> ExplainedDecisionReply | OwnDecisionReply:
+    """All of a decision for the socket's owner; for the person it is about, what is safe to say."""
+    unknown = NotFound("no such decision", reason="decision-unknown")
+    record = gateway.store.find_decision(decision_id)
+    socket = None if record is None else gateway.store.find_socket(record.socket_id)
+    if record is None or socket is None:
+        raise unknown
+    session = caller.session
+    if socket.account_id == caller.account.account_id:
+        return _explained(record, reconstruct(gateway, socket, record))
+    if (session.issuer, session.subject) == (record.issuer, record.subject):
+        return OwnDecisionReply(
+            decision_id=record.decision_id,
+            at=record.at,
+            effect=record.effect,
+            reason=_safe(record),
+            dnsname=socket.dns_name,
+        )
+    raise unknown
+
+
+def _safe(record: DecisionRecord) -> str:
+    reasons = tuple(Reason(reason) for reason in record.reasons)
+    return safe_reason(Decision(effect=record.effect, reasons=reasons))
+
+
+def _explained(record: DecisionRecord, found: Reconstruction) -> ExplainedDecisionReply:
+    explanation = found.explanation
+    return ExplainedDecisionReply(
+        **decision_reply(record).model_dump(),
+        socket_id=record.socket_id,
+        provider=record.provider,
+        asn=record.asn,
+        rules=found.rules,
+        explanation=None if explanation is None else dict(explanation.to_json()),
+        text=[] if explanation is None else list(explanation.text()),
+    )
 
 
 @router.get("/certificates", responses=problems(400, 401, 404))

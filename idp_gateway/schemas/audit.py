@@ -1,6 +1,7 @@
 """Bodies of ``/audit``: who asked for a socket, and what was issued for it."""
 
 from datetime import datetime
+from typing import Any
 
 from pydantic import BaseModel, Field
 
@@ -19,6 +20,31 @@ class DecisionReply(BaseModel):
     action: str = Field(examples=["http", "tls", "ssh"])
     source_ip: str
     country: str | None
+
+
+class ExplainedDecisionReply(DecisionReply):
+    """One decision as the socket's owner sees it."""
+
+    socket_id: str
+    provider: str | None
+    asn: int | None
+    rules: str = Field(
+        description="`in-force`: explained by today's rules, which are those of then; `then`: by"
+        " the policies of then; `recorded`: they cannot be had.",
+        examples=["in-force", "then", "recorded"],
+    )
+    explanation: dict[str, Any] | None
+    text: list[str]
+
+
+class OwnDecisionReply(BaseModel):
+    """One decision as the person it is about sees it."""
+
+    decision_id: str
+    at: datetime
+    effect: str
+    reason: str = Field(description="A sentence that gives nothing of the rules away.")
+    dnsname: str
 
 
 class CertificateReply(BaseModel):

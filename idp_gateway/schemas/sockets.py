@@ -64,8 +64,13 @@ class SocketFields(BaseModel):
     tags: _Tags | None = None
     private_socket: bool | None = None
     custom_domains: _Nothing | None = Field(default=None, description="Must be empty.")
-    policy_names: _Nothing | None = Field(default=None, description="Must be empty.")
-    policies: _Nothing | None = Field(default=None, description="Must be empty.")
+    policy_names: Annotated[list[Name], Field(max_length=100)] | None = Field(
+        default=None,
+        description="Policies to attach to a new socket; of one that exists, only those it has.",
+    )
+    policies: Annotated[list[dict[str, Any]], Field(max_length=100)] | None = Field(
+        default=None, description="Of a socket that exists, only the policies it has."
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -14,6 +14,7 @@ from idp_gateway.store.log import LogStore
 from idp_gateway.store.logins import LoginStore
 from idp_gateway.store.policies import PolicyStore
 from idp_gateway.store.prefix_lists import PrefixListStore
+from idp_gateway.store.replays import ReplayStore
 from idp_gateway.store.revocations import RevocationStore
 from idp_gateway.store.rules import RulesStore
 from idp_gateway.store.sockets import SocketStore
@@ -38,5 +39,6 @@ class Store(
     AccessRequestStore,
     GuestStore,
     AccessEventStore,
+    ReplayStore,
 ):
     """All of the gateway's tables. ``find_*`` answers ``None``, ``get_*`` raises ``NotFound``."""

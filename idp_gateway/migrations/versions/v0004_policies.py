@@ -1,6 +1,7 @@
 """Policies with their history, attachments and prefix lists; decisions that can be replayed."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,7 +12,7 @@ branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
 _TIME = sa.DateTime(timezone=True)
-_CIRCUMSTANCES = {
+_CIRCUMSTANCES: dict[str, sa.types.TypeEngine[Any]] = {
     "epoch": sa.Integer(),
     "provider": sa.String(),
     "assurance": sa.String(),

@@ -351,3 +351,12 @@ def test_an_issuer_is_an_https_address(issuer: str) -> None:
 )
 def test_plain_http_is_for_this_computer(issuer: str) -> None:
     assert check_issuer(issuer) == issuer
+
+
+def test_people_and_groups_carry_the_providers_name(
+    op: TamperingProvider, clock: FixedClock
+) -> None:
+    op.claims["groups"] = ["staff", "a:b", " spaced", "line\nbreak", "", 7, "x" * 300, "staff"]
+    identity = client(op, clock).identify(ATTEMPT, ANSWER, NOW)
+    assert identity.provider == "op"
+    assert {str(group) for group in identity.groups} == {"op:staff", "op:a:b"}

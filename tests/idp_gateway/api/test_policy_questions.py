@@ -1,0 +1,164 @@
+"""What owners may ask: what would be decided, what was and why, and what a change would do."""
+
+import json
+from ipaddress import ip_address
+from typing import Any
+
+from idp_gateway.access import Asked, authorize, identity_of
+from idp_gateway.composition import Gateway
+from idp_gateway.origins import Origin
+from policy.types import Action
+from tests.idp_gateway.api.conftest import ClientTokenMaker, Person, both_databases
+from tests.idp_gateway.conftest import FixedClock
+from tests.support.policy_api import (
+    attach,
+    document,
+    identity_socket,
+    make,
+    second_version,
+)
+
+
+def ask_for_ssh(person: Person, socket: dict[str, Any], token: str, key: str) -> Any:
+    path = f"/mtls-ca/socket/{socket['dnsname']}/ssh"
+    headers = {"x-access-token": token}
+    return person.client.post(path, headers=headers, json={"ssh_public_key": key})
+
+
+def lines_of(person: Person, body: dict[str, Any]) -> list[dict[str, Any]]:
+    reply = person.call("POST", "/policies/diff", json=body)
+    assert reply.status_code == 200, reply.text
+    assert reply.headers["content-type"] == "application/x-ndjson"
+    return [json.loads(line) for line in reply.text.splitlines()]
+
+
+@both_databases
+def test_a_change_can_be_tried_on_what_was_asked(
+    owner: Person,
+    clock: FixedClock,
+    client_token: ClientTokenMaker,
+    ssh_key: str,
+    gateway: Gateway,
+) -> None:
+    socket, other = identity_socket(owner), identity_socket(owner)
+    policy = make(owner)
+    attach(owner, socket, policy)
+    for email, count in (("alice@lab.test", 2), ("bob@lab.test", 3)):
+        token = client_token(socket["dnsname"], email=email)
+        for _ in range(count):
+            ask_for_ssh(owner, socket, token, ssh_key)
+            clock.advance(seconds=20)
+    token = client_token(other["dnsname"], email="bob@lab.test")
+    ask_for_ssh(owner, other, token, ssh_key)
+    before = gateway.store.revision(), owner.call("GET", "/policies").json()
+    new = document("bob@lab.test")
+    *progress, result = lines_of(owner, {"policy_id": policy["id"], "policy_data": new})
+    assert progress[0] == {"type": "progress", "done": 0, "total": 5}
+    assert progress[-1] == {"type": "progress", "done": 5, "total": 5}
+    assert (result["type"], result["records"], result["changed"]) == ("result", 5, 5)
+    (gain,), (lose,) = result["gain"], result["lose"]
+    assert (gain["email"], gain["count"], gain["action"]) == ("bob@lab.test", 3, "ssh")
+    assert (lose["email"], lose["count"]) == ("alice@lab.test", 2)
+    assert lose["socket_id"] == socket["socket_id"]
+    wide = {"policy_id": policy["id"], "policy_data": new, "org_wide": True}
+    assert [one["count"] for one in lines_of(owner, wide)[-1]["gain"]] == [3, 1]
+    fresh = {"policy_data": new, "socket_ids": [other["socket_id"]]}
+    assert [one["count"] for one in lines_of(owner, fresh)[-1]["gain"]] == [1]
+    assert lines_of(owner, fresh | {"days": 0.0001})[-1]["records"] == 1
+    assert before[0] == gateway.store.revision()
+    assert [policy["version"] for policy in before[1]] == [1]
+
+
+def test_a_new_policy_is_tried_on_something(owner: Person) -> None:
+    reply = owner.call("POST", "/policies/diff", json={"policy_data": document("a@lab.test")})
+    assert (reply.status_code, reply.json()["reason"]) == (400, "sockets-missing")
+
+
+def test_few_replays_run_at_once(owner: Person, gateway: Gateway) -> None:
+    body = {"policy_data": document("a@lab.test"), "org_wide": True}
+    replays = gateway.capacity.replays
+    while replays.acquire(blocking=False):
+        pass
+    assert owner.call("POST", "/policies/diff", json=body).status_code == 429
+    replays.release()
+    for _ in range(3):
+        assert lines_of(owner, body)[-1]["type"] == "result"
+
+
+def test_an_owner_asks_what_would_be(owner: Person) -> None:
+    socket = identity_socket(owner)
+    data = second_version("alice@lab.test", allowed_ip=["192.0.2.0/24"])
+    policy = make(owner, policy_data=data)
+    attach(owner, socket, policy)
+
+    def ask(**body: Any) -> dict[str, Any]:
+        full = {"socket": socket["dnsname"], "as": "alice@lab.test", "action": "ssh"} | body
+        reply = owner.call("POST", "/policies/explain", json=full)
+        assert reply.status_code == 200, reply.text
+        found: dict[str, Any] = reply.json()
+        return found
+
+    allowed = ask(**{"from": "192.0.2.9"})
+    assert (allowed["effect"], allowed["policy_ids"]) == ("allow", [policy["id"]])
+    assert allowed["sources"] == ["192.0.2.0/24"]
+    assert allowed["text"]
+    denied = ask(**{"from": "198.51.100.1", "socket": socket["socket_id"]})
+    assert (denied["effect"], denied["reasons"]) == ("deny", ["address-not-allowed"])
+    assert ask(**{"as": "bob@lab.test", "from": "192.0.2.9"})["reasons"] == ["not-on-list"]
+    for bad in ({"from": "nowhere"}, {"as": "a@@b"}, {"at": "2026-01-01T00:00:00"}, {"as": 1}):
+        body = {"socket": socket["dnsname"], "as": "alice@lab.test"} | bad
+        assert owner.call("POST", "/policies/explain", json=body).status_code == 400, bad
+
+
+@both_databases
+def test_a_decision_is_explained_to_its_owner_and_named_to_its_person(
+    gateway: Gateway,
+    owner: Person,
+    stranger: Person,
+    clock: FixedClock,
+    client_token: ClientTokenMaker,
+    ssh_key: str,
+) -> None:
+    socket = identity_socket(owner)
+    policy = make(owner)
+    attach(owner, socket, policy)
+    token = client_token(socket["dnsname"], email="eve@lab.test")
+    decision_id = ask_for_ssh(owner, socket, token, ssh_key).json()["decision_id"]
+    path = f"/audit/decisions/{decision_id}"
+    shown = owner.call("GET", path).json()
+    assert (shown["rules"], shown["reasons"]) == ("in-force", ["not-on-list"])
+    assert (shown["email"], shown["socket_id"]) == ("eve@lab.test", socket["socket_id"])
+    assert shown["explanation"] is not None
+    assert shown["text"]
+    assert stranger.call("GET", path).status_code == 404
+    assert owner.call("GET", "/audit/decisions/none").status_code == 404
+    clock.advance(seconds=1)
+    owner.call("PUT", f"/policy/{policy['id']}", json={"policy_data": document("eve@lab.test")})
+    assert owner.call("GET", path).json()["rules"] == "then"
+    # Lists of the socket itself have no history: what would come out otherwise is not explained.
+    lists = {"cloud_authentication_email_allowed_addressses": ["eve@lab.test"]}
+    owner.call("PATCH", f"/socket/{socket['socket_id']}", json=lists)
+    recorded = owner.call("GET", path).json()
+    assert (recorded["rules"], recorded["explanation"]) == ("recorded", None)
+    assert recorded["reasons"] == ["not-on-list"]
+
+
+def test_the_person_denied_learns_little(
+    gateway: Gateway, owner: Person, stranger: Person, clock: FixedClock
+) -> None:
+    socket = identity_socket(owner)
+    denied = authorize(
+        gateway.store,
+        clock,
+        gateway.rules.guarded(
+            gateway.store.get_socket(owner.account.account_id, socket["socket_id"])
+        ),
+        Asked(
+            identity=identity_of(stranger.session),
+            action=Action.SSH,
+            origin=Origin(address=ip_address("192.0.2.1")),
+        ),
+    )
+    shown = stranger.call("GET", f"/audit/decisions/{denied.decision_id}").json()
+    assert shown.keys() == {"decision_id", "at", "effect", "reason", "dnsname"}
+    assert (shown["effect"], shown["dnsname"]) == ("deny", socket["dnsname"])
