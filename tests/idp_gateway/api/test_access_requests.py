@@ -16,6 +16,7 @@ from idp_gateway.asking import person_of
 from idp_gateway.composition import Gateway
 from idp_gateway.inviting import claim
 from idp_gateway.origins import Origin
+from idp_gateway.policy_questions import reconstruct
 from idp_gateway.providers.local import local_identity
 from idp_gateway.records import AccountRecord, DecisionRecord, PolicyRecord
 from idp_gateway.store.policies import Author
@@ -188,6 +189,25 @@ def test_a_deny_rule_wins_over_an_approval(
     asked(ann, other)
     (waiting,) = owner.call("GET", "/access-requests?state=pending").json()
     assert "no approval outweighs it" in waiting["hint"]
+
+
+def test_an_approval_does_not_rewrite_the_denial_before_it(
+    gateway: Gateway, clock: FixedClock, owner: Person, ann: Person
+) -> None:
+    wiki = owner.socket(
+        cloud_authentication_enabled=True,
+        cloud_authentication_email_allowed_domains=["corp.test"],
+    )
+    _, denial = decide(gateway, ann, wiki)
+    clock.advance(minutes=1)
+    answer(owner, asked(ann, wiki, decision_id=denial.decision_id), "approve")
+    socket = gateway.store.get_socket(owner.account.account_id, wiki["socket_id"])
+
+    told = reconstruct(gateway, socket, denial)
+
+    assert denial.epoch == socket.epoch
+    assert told.explanation is not None
+    assert told.explanation.decision.reasons == ("not-on-list",)
 
 
 def test_an_approval_is_for_one_action(
