@@ -6,6 +6,7 @@ from idp_gateway.bounds import BodyLimit, PlainAddress, SecurityHeaders
 from idp_gateway.composition import Gateway
 from idp_gateway.problems import install_problems
 from idp_gateway.routes import (
+    access_requests,
     accounts,
     audit,
     authorize,
@@ -15,6 +16,7 @@ from idp_gateway.routes import (
     connect,
     device,
     documentation,
+    guests,
     health,
     hosts,
     internal,
@@ -26,6 +28,7 @@ from idp_gateway.routes import (
     portal,
     prefix_lists,
     quick_keys,
+    request_pages,
     revocations,
     snippets,
     sockets,
@@ -52,6 +55,9 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     hosts.syncing,
     revocations.router,
     revocations.lists,
+    access_requests.router,
+    access_requests.rules,
+    guests.router,
     audit.router,
     ca_log.router,
     version.router,
@@ -72,6 +78,7 @@ PAGE_ROUTERS: tuple[APIRouter, ...] = (
     browser.router,
     device.pages,
     portal.pages,
+    request_pages.pages,
 )
 """Served once."""
 

@@ -176,18 +176,21 @@ def account_of(gateway: Gateway, identity: Identity) -> AccountRecord:
     Raises:
         NotFound: a local account that was removed.
     """
+    account = find_account_of(gateway, identity)
+    if account is None and identity.issuer == gateway.settings.base_url:
+        raise NotFound("This account is gone.", reason="account-unknown")
+    return account or _new_account(gateway, identity)
+
+
+def find_account_of(gateway: Gateway, identity: Identity) -> AccountRecord | None:
+    """As ``account_of``, for somebody who may have none."""
     store = gateway.store
     if identity.issuer == gateway.settings.base_url:
-        account = store.find_account(identity.subject)
-        if account is None:
-            raise NotFound("This account is gone.", reason="account-unknown")
-        return account
+        return store.find_account(identity.subject)
     known = store.find_identity(identity.issuer, identity.subject)
-    if known is not None and known.account_id is not None:
-        account = store.find_account(known.account_id)
-        if account is not None:
-            return account
-    return _new_account(gateway, identity)
+    if known is None or known.account_id is None:
+        return None
+    return store.find_account(known.account_id)
 
 
 def _new_account(gateway: Gateway, identity: Identity) -> AccountRecord:

@@ -24,6 +24,7 @@ from idp_gateway.secret_files import load_or_make_secret
 from idp_gateway.settings import Settings
 from idp_gateway.store import Database, Store
 from idp_gateway.store.migrate import migrate
+from idp_gateway.temporary_policies import TemporaryAccess, issuers_of
 from idp_gateway.tokens import Purpose, Tokens
 
 
@@ -90,7 +91,7 @@ def build_gateway(settings: Settings, *, clock: Clock = system_clock) -> Gateway
         drift=timedelta(minutes=settings.clock_drift_minutes),
     )
     load_or_make_secret(settings.edge_key_file)
-    rules = Rules(store)
+    rules = Rules(store, TemporaryAccess(store=store, clock=clock, issuers=issuers_of(settings)))
     return Gateway(
         settings=settings,
         clock=clock,

@@ -1,6 +1,7 @@
 """Pages that more than one login flow ends at: sign in, be turned away, be signed in."""
 
 from collections.abc import Iterable
+from urllib.parse import urlencode
 
 from starlette.responses import Response
 
@@ -113,5 +114,22 @@ def denied_page(
         "reason": str(reason),
         "decision_id": verdict.decision_id,
         "switch_href": f"{assets}/logout?next={signed}",
+        "ask_href": _ask_href(gateway, verdict, reason, assets),
     }
     return page("denied", values, status=403, assets=assets)
+
+
+def _ask_href(gateway: Gateway, verdict: Verdict, reason: Reason, assets: str) -> str:
+    """Where to ask to be let in, on the gateway's own host; empty where it would be in vain."""
+    if reason in {Reason.EMAIL_UNVERIFIED, Reason.PERSON_REVOKED}:
+        return ""
+    request = verdict.request
+    rules = gateway.store.rules_for_socket(request.socket.socket_id)
+    if rules is None or not rules.asking:
+        return ""
+    query = {
+        "host": request.socket.dns_name,
+        "action": str(request.action),
+        "decision": verdict.decision_id,
+    }
+    return f"{assets}/ask?{urlencode(query)}"

@@ -166,11 +166,12 @@ def trials(gateway: Gateway, caller: Caller, form: DiffForm) -> list[Trial]:
         )
     ]
     after = _with_tried(gateway, rules, tried, sockets, attached=wanted is not None)
+    temporary = gateway.rules.temporary(sockets)
     return [
         Trial(
             socket=decided_socket(socket),
             before=gateway.rules.guarded(socket).policies,
-            after=policy_set(effective(socket, after), after),
+            after=policy_set(effective(socket, after, temporary.get(socket.socket_id, ())), after),
         )
         for socket in sockets
     ]
@@ -254,7 +255,9 @@ def reconstruct(gateway: Gateway, socket: SocketRecord, record: DecisionRecord) 
     door = gateway.rules.guarded(socket)
     if record.epoch == socket.epoch and socket.cloud_authentication_enabled:
         found = explain(door.policies, replace(request, socket=door.socket))
-        return Reconstruction(rules="in-force", explanation=found)
+        # Who was let in for a while since then has not begun a new epoch.
+        if _outcome(found.decision) == (record.effect, record.reasons, record.policy_ids):
+            return Reconstruction(rules="in-force", explanation=found)
     rules = rules_at(gateway, socket, record.at)
     then = policy_set(effective(socket, rules), rules)
     found = explain(then, request)

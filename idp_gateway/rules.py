@@ -69,6 +69,10 @@ class Rules:
             for socket in sockets
         ]
 
+    def temporary(self, sockets: Sequence[SocketRecord]) -> Mapping[str, Sequence[Policy]]:
+        """What lets somebody in for a while, by socket id; each ends by itself."""
+        return self._temporary(sockets)
+
     def _find(self, socket: SocketRecord) -> PolicySet | None:
         with self._lock:
             key, policies = self._known.get(socket.socket_id, (None, None))

@@ -158,6 +158,10 @@ class Settings(BaseSettings):
     prefix_lists_per_account: int = Field(default=100, ge=0)
     prefixes_per_list: int = Field(default=20_000, ge=1, le=1_000_000)
     """Most addresses of one list, aggregated."""
+    approval_max_minutes: int = Field(default=7 * 24 * 60, ge=1, le=30 * 24 * 60)
+    """Longest time somebody can ask to be let in for, and be approved for."""
+    guest_max_days: float = Field(default=30, gt=0, le=90)
+    """How far ahead an invitation can end."""
     geo_country_file: Path | None = None
     """Countries of addresses, in MaxMind's format; without it every country is unknown."""
     geo_asn_file: Path | None = None

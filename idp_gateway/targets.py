@@ -121,7 +121,13 @@ class ReturnTo:
     @property
     def destination(self) -> str:
         """What the login leads to, for the login page; empty for the start page."""
-        words = {"/oauth/authorize": "mysocketctl", "/device": "your device"}
+        words = {
+            "/oauth/authorize": "mysocketctl",
+            "/device": "your device",
+            "/ask": "your request",
+            "/guest": "your invitation",
+            "/requests": "requests",
+        }
         return words.get(self.path.partition("?")[0], "")
 
 

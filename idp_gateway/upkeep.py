@@ -77,3 +77,4 @@ def _forget_audit(gateway: Gateway) -> None:
     days = gateway.settings.audit_days
     if days:
         gateway.store.forget_audit(gateway.clock() - timedelta(days=days))
+        gateway.store.forget_access_requests(gateway.clock() - timedelta(days=days))

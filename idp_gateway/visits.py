@@ -106,12 +106,13 @@ def describe(gateway: Gateway, identity: Identity) -> dict[str, object]:
     return {
         "label": str(identity.email) if identity.email is not None else identity.name,
         "name": identity.name,
-        "provider": _provider_label(gateway, identity.issuer),
+        "provider": provider_label(gateway, identity.issuer),
         "verified": identity.email is not None,
     }
 
 
-def _provider_label(gateway: Gateway, issuer: str) -> str:
+def provider_label(gateway: Gateway, issuer: str) -> str:
+    """What pages call a way to sign in."""
     if issuer == gateway.settings.base_url:
         return LOCAL_LABEL
     configured = (entry for entry in gateway.settings.providers if entry.issuer == issuer)

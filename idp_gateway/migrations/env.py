@@ -3,7 +3,8 @@
 from alembic import context
 from sqlmodel import SQLModel
 
-import idp_gateway.tables  # noqa: F401 - registers the models that "autogenerate" compares with
+import idp_gateway.tables
+import idp_gateway.tables_of_requests  # noqa: F401 - registers the models that "autogenerate" compares with
 
 context.configure(
     connection=context.config.attributes["connection"],

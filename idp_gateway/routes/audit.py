@@ -4,12 +4,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from idp_gateway.answering import event_reply
 from idp_gateway.callers import CallerDep
 from idp_gateway.dependencies import GatewayDep
 from idp_gateway.errors import NotFound
 from idp_gateway.policy_questions import Reconstruction, reconstruct
 from idp_gateway.records import CertificateRecord, DecisionRecord
 from idp_gateway.routes.documented import problems
+from idp_gateway.schemas.access_requests import AccessEventReply
 from idp_gateway.schemas.audit import (
     CertificateReply,
     DecisionReply,
@@ -96,6 +98,32 @@ def list_certificates(
         socket_id, offset=(page - 1) * page_size, limit=page_size
     )
     return [_certificate(record) for record in found]
+
+
+@router.get("/requests", responses=problems(400, 401, 404))
+def list_access_events(
+    gateway: GatewayDep,
+    caller: CallerDep,
+    socket_id: SocketId | None = None,
+    concerns: Annotated[
+        str | None, Query(max_length=64, description="One request or guest.")
+    ] = None,
+    page: Page = 1,
+    page_size: PageSize = 100,
+) -> list[AccessEventReply]:
+    """What happened about requests, guests and approval rules, newest first: who asked, who
+    answered, when, why, and which policy it led to. Without a socket, deleted ones are included.
+    """
+    if socket_id is not None:
+        gateway.store.get_socket(caller.account.account_id, socket_id)
+    found = gateway.store.access_events_page(
+        caller.account.account_id,
+        socket_id=socket_id,
+        concerns=concerns,
+        offset=(page - 1) * page_size,
+        limit=page_size,
+    )
+    return [event_reply(event) for event in found]
 
 
 def decision_reply(record: DecisionRecord) -> DecisionReply:

@@ -6,6 +6,8 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import Response
 
 from idp_gateway.access import Asked, admits
+from idp_gateway.answering import waiting_for
+from idp_gateway.asking import person_of
 from idp_gateway.client_access import program_question
 from idp_gateway.dependencies import GatewayDep
 from idp_gateway.errors import NotFound
@@ -34,6 +36,7 @@ def show_portal(visit: VisitDep) -> Response:
     values: dict[str, object] = {
         "who": describe(visit.gateway, identity),
         "sockets": [_tile(visit, socket) for socket in _openable(visit, identity)],
+        "waiting": waiting_for(visit.gateway, person_of(visit.gateway, identity)),
     }
     return page("portal", values)
 

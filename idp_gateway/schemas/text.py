@@ -62,7 +62,12 @@ Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 """A time with its zone, turned into UTC: just inside the calendar there may be none."""
 
 
-def _not_blank(text: str) -> str:
+def not_blank(text: str) -> str:
+    """``text``, if it says something.
+
+    Raises:
+        PydanticCustomError: ``text-blank``.
+    """
     if not text.strip():
         raise PydanticCustomError("text-blank", "must not be blank")
     return text
@@ -135,7 +140,7 @@ def _each_once(texts: list[str]) -> list[str]:
 ShortText = Annotated[str, Field(max_length=255), AfterValidator(printable)]
 LongText = Annotated[str, Field(max_length=1_024), AfterValidator(printable)]
 Name = Annotated[
-    str, Field(min_length=1, max_length=255), AfterValidator(printable), AfterValidator(_not_blank)
+    str, Field(min_length=1, max_length=255), AfterValidator(printable), AfterValidator(not_blank)
 ]
 Email = Annotated[str, Field(max_length=254), AfterValidator(email)]
 Domain = Annotated[str, Field(max_length=253), AfterValidator(domain)]

@@ -1,9 +1,13 @@
 """The database behind the gateway: every method is one short transaction and safe in any thread."""
 
+from idp_gateway.store.access_events import AccessEventStore
+from idp_gateway.store.access_requests import AccessRequestStore
 from idp_gateway.store.accounts import AccountStore
+from idp_gateway.store.approval_rules import ApprovalRulesStore
 from idp_gateway.store.database import Database
 from idp_gateway.store.edges import EdgeStore
 from idp_gateway.store.generations import GenerationStore
+from idp_gateway.store.guests import GuestStore
 from idp_gateway.store.hosts import HostStore
 from idp_gateway.store.issuance import IssuanceStore
 from idp_gateway.store.log import LogStore
@@ -31,6 +35,10 @@ class Store(
     PolicyStore,
     PrefixListStore,
     RulesStore,
+    ApprovalRulesStore,
+    AccessRequestStore,
+    GuestStore,
+    AccessEventStore,
     ReplayStore,
 ):
     """All of the gateway's tables. ``find_*`` answers ``None``, ``get_*`` raises ``NotFound``."""

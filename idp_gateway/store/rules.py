@@ -138,3 +138,16 @@ def touch(connection: Connection, socket_ids: Iterable[str], now: datetime) -> N
         connection.execute(update(SOCKETS).where(among, asks).values(epoch=SOCKETS.c.epoch + 1))
         query = select(SOCKETS.c.socket_id).where(among, asks).order_by(SOCKETS.c.socket_id)
         note_change(connection, ChangeKind.SOCKET, connection.execute(query).scalars(), now)
+
+
+def renew(connection: Connection, socket_ids: Iterable[str], now: datetime) -> None:
+    """As ``touch``, where the change lets more people in and nobody less: every grant stands, but
+    what is remembered of the rules is void, and edges hear of them. Only inside
+    ``Database.changing``.
+    """
+    for part in in_parts(socket_ids):
+        among = SOCKETS.c.socket_id.in_(part)
+        connection.execute(
+            update(SOCKETS).where(among).values(rules_version=SOCKETS.c.rules_version + 1)
+        )
+        note_change(connection, ChangeKind.SOCKET, part, now)

@@ -90,6 +90,27 @@ def test_accounts(owner: Person, path: str, body: object) -> None:
     check(owner, "POST", path, body)
 
 
+ASKING = ("socket", "action", "decision_id", "reason", "minutes", "note")
+INVITING = ("socket_id", "email", "starts_at", "ends_at", "note")
+RULING = ("asking", "two_person", "approvers", "why")
+
+
+@quickly
+@given(body=bodies(*ASKING, *INVITING, *RULING))
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/access-requests"),
+        ("POST", "/access-requests/none/approve"),
+        ("POST", "/access-requests/none/cancel"),
+        ("POST", "/guests"),
+        ("PUT", "/approval-rules"),
+    ],
+)
+def test_requests_and_guests(owner: Person, method: str, path: str, body: object) -> None:
+    check(owner, method, path, body)
+
+
 @quickly
 @given(body=bodies("csr", "ssh_public_key"))
 @pytest.mark.parametrize("kind", ["csr", "ssh"])
