@@ -170,19 +170,25 @@ class _Run:
             if pair is _UNKNOWN or (pair and pair.until and moment(row[AT]) >= pair.until):
                 if len(known) >= MAX_REMEMBERED:
                     known.clear()
-                pair = known[key] = self._decide(row)
+                pair = known[key] = self._decide(row, pair if pair is not _UNKNOWN else None)
             if pair is None:
                 outcome.unreadable += 1
             elif pair.differ:
                 self._note(row, pair)
         outcome.done += len(rows)
 
-    def _decide(self, row: Sequence[Any]) -> _Pair | None:
+    def _decide(self, row: Sequence[Any], old: _Pair | None) -> _Pair | None:
+        """Decide on a row; of ``old`` what does not look at the time still stands."""
         request = request_of(row, self._trial.socket)
         if request is None:
             return None
-        before = what_if(self._trial.before, request)
-        after = what_if(self._trial.after, request)
+        trial = self._trial
+        before = after = None
+        if old is not None:
+            before = None if self._timed_before else old.before
+            after = None if self._timed_after else old.after
+        before = before or what_if(trial.before, request)
+        after = after or what_if(trial.after, request)
         ends = [
             end
             for end in (
@@ -224,6 +230,10 @@ class _Run:
 
 
 _UNKNOWN: Any = object()
+_LASTING = frozenset(
+    {Reason.NOT_ON_LIST, Reason.NO_POLICY, Reason.EMAIL_UNVERIFIED, Reason.PERSON_REVOKED}
+)
+"""Whom no policy names is not admitted at any other time either."""
 
 
 def looks_at_time(policies: PolicySet) -> bool:
@@ -256,9 +266,9 @@ def looked_at(policies: PolicySet) -> set[str]:
 
 def _stands_until(decision: Decision, request: AccessRequest, *, timed: bool) -> datetime | None:
     """The first moment at which the decision may be another; none if there is none."""
-    if not timed:
+    if not timed or (not decision.allowed and decision.reasons[0] in _LASTING):
         return None
-    # A denial does not say when it ends: it is looked at anew every time.
+    # Any other denial does not say when it ends: it is looked at anew every time.
     return decision.expires_at if decision.allowed else request.at
 
 
