@@ -6,7 +6,7 @@ says that it would stand. Memory is bounded, whatever is on record.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from ipaddress import ip_address
@@ -26,6 +26,7 @@ from policy.types import (
     Assurance,
     Decision,
     Identity,
+    IPAddress,
     Reason,
     Socket,
     When,
@@ -116,6 +117,7 @@ class Outcome:
 class _Pair:
     """Two decisions on one request, and until when they stand for ones like it."""
 
+    request: AccessRequest
     before: Decision
     after: Decision
     until: datetime | None
@@ -154,8 +156,10 @@ class _Run:
         places = {_FIELD[name] for name in looked_at(trial.before) | looked_at(trial.after)}
         self._known: dict[tuple[Any, ...], _Pair | None] = {}
         if self._timed_before or self._timed_after:
-            # How long ago somebody logged in may matter. Times begin anew with each socket.
-            places.add(AUTHENTICATED_AT)
+            # Times begin anew with each socket, so nothing is shared.
+            sets = (trial.before, trial.after)
+            if any(policy.max_session for found in sets for policy in found.policies):
+                places.add(AUTHENTICATED_AT)
         else:
             alike = (id(trial.before), id(trial.after), trial.socket.socket_type)
             self._known = shared.setdefault((*alike, trial.socket.blocked), self._known)
@@ -179,10 +183,13 @@ class _Run:
 
     def _decide(self, row: Sequence[Any], old: _Pair | None) -> _Pair | None:
         """Decide on a row; of ``old`` what does not look at the time still stands."""
-        request = request_of(row, self._trial.socket)
+        trial = self._trial
+        if old is not None:
+            request: AccessRequest | None = replace(old.request, at=moment(row[AT]))
+        else:
+            request = request_of(row, trial.socket)
         if request is None:
             return None
-        trial = self._trial
         before = after = None
         if old is not None:
             before = None if self._timed_before else old.before
@@ -197,7 +204,7 @@ class _Run:
             )
             if end is not None
         ]
-        return _Pair(before, after, min(ends, default=None))
+        return _Pair(request, before, after, min(ends, default=None))
 
     def _note(self, row: Sequence[Any], pair: _Pair) -> None:
         outcome, gains = self._outcome, pair.after.allowed
@@ -293,7 +300,7 @@ def request_of(row: Sequence[Any], socket: Socket) -> AccessRequest | None:
             identity=identity,
             socket=socket,
             action=Action(values["action"]),
-            source_ip=ip_address(values["source_ip"]),
+            source_ip=_address(values["source_ip"]),
             country=values["country"],
             asn=values["asn"],
             client_proof=bool(values["client_proof"]),
@@ -301,6 +308,11 @@ def request_of(row: Sequence[Any], socket: Socket) -> AccessRequest | None:
         )
     except (AddressError, ValueError):
         return None
+
+
+@lru_cache(10_000)
+def _address(text: str) -> IPAddress:
+    return ip_address(text)
 
 
 @lru_cache(10_000)
