@@ -6,7 +6,7 @@ says that it would stand. Memory is bounded, whatever is on record.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from ipaddress import ip_address
@@ -26,6 +26,7 @@ from policy.types import (
     Assurance,
     Decision,
     Identity,
+    IPAddress,
     Reason,
     Socket,
     When,
@@ -116,6 +117,7 @@ class Outcome:
 class _Pair:
     """Two decisions on one request, and until when they stand for ones like it."""
 
+    request: AccessRequest
     before: Decision
     after: Decision
     until: datetime | None
@@ -154,8 +156,10 @@ class _Run:
         places = {_FIELD[name] for name in looked_at(trial.before) | looked_at(trial.after)}
         self._known: dict[tuple[Any, ...], _Pair | None] = {}
         if self._timed_before or self._timed_after:
-            # How long ago somebody logged in may matter. Times begin anew with each socket.
-            places.add(AUTHENTICATED_AT)
+            # Times begin anew with each socket, so nothing is shared.
+            sets = (trial.before, trial.after)
+            if any(policy.max_session for found in sets for policy in found.policies):
+                places.add(AUTHENTICATED_AT)
         else:
             alike = (id(trial.before), id(trial.after), trial.socket.socket_type)
             self._known = shared.setdefault((*alike, trial.socket.blocked), self._known)
@@ -170,19 +174,28 @@ class _Run:
             if pair is _UNKNOWN or (pair and pair.until and moment(row[AT]) >= pair.until):
                 if len(known) >= MAX_REMEMBERED:
                     known.clear()
-                pair = known[key] = self._decide(row)
+                pair = known[key] = self._decide(row, pair if pair is not _UNKNOWN else None)
             if pair is None:
                 outcome.unreadable += 1
             elif pair.differ:
                 self._note(row, pair)
         outcome.done += len(rows)
 
-    def _decide(self, row: Sequence[Any]) -> _Pair | None:
-        request = request_of(row, self._trial.socket)
+    def _decide(self, row: Sequence[Any], old: _Pair | None) -> _Pair | None:
+        """Decide on a row; of ``old`` what does not look at the time still stands."""
+        trial = self._trial
+        if old is not None:
+            request: AccessRequest | None = replace(old.request, at=moment(row[AT]))
+        else:
+            request = request_of(row, trial.socket)
         if request is None:
             return None
-        before = what_if(self._trial.before, request)
-        after = what_if(self._trial.after, request)
+        before = after = None
+        if old is not None:
+            before = None if self._timed_before else old.before
+            after = None if self._timed_after else old.after
+        before = before or what_if(trial.before, request)
+        after = after or what_if(trial.after, request)
         ends = [
             end
             for end in (
@@ -191,7 +204,7 @@ class _Run:
             )
             if end is not None
         ]
-        return _Pair(before, after, min(ends, default=None))
+        return _Pair(request, before, after, min(ends, default=None))
 
     def _note(self, row: Sequence[Any], pair: _Pair) -> None:
         outcome, gains = self._outcome, pair.after.allowed
@@ -224,6 +237,10 @@ class _Run:
 
 
 _UNKNOWN: Any = object()
+_LASTING = frozenset(
+    {Reason.NOT_ON_LIST, Reason.NO_POLICY, Reason.EMAIL_UNVERIFIED, Reason.PERSON_REVOKED}
+)
+"""Whom no policy names is not admitted at any other time either."""
 
 
 def looks_at_time(policies: PolicySet) -> bool:
@@ -256,9 +273,9 @@ def looked_at(policies: PolicySet) -> set[str]:
 
 def _stands_until(decision: Decision, request: AccessRequest, *, timed: bool) -> datetime | None:
     """The first moment at which the decision may be another; none if there is none."""
-    if not timed:
+    if not timed or (not decision.allowed and decision.reasons[0] in _LASTING):
         return None
-    # A denial does not say when it ends: it is looked at anew every time.
+    # Any other denial does not say when it ends: it is looked at anew every time.
     return decision.expires_at if decision.allowed else request.at
 
 
@@ -283,7 +300,7 @@ def request_of(row: Sequence[Any], socket: Socket) -> AccessRequest | None:
             identity=identity,
             socket=socket,
             action=Action(values["action"]),
-            source_ip=ip_address(values["source_ip"]),
+            source_ip=_address(values["source_ip"]),
             country=values["country"],
             asn=values["asn"],
             client_proof=bool(values["client_proof"]),
@@ -291,6 +308,11 @@ def request_of(row: Sequence[Any], socket: Socket) -> AccessRequest | None:
         )
     except (AddressError, ValueError):
         return None
+
+
+@lru_cache(10_000)
+def _address(text: str) -> IPAddress:
+    return ip_address(text)
 
 
 @lru_cache(10_000)

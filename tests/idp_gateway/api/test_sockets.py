@@ -131,7 +131,7 @@ BAD_FIELDS: list[tuple[dict[str, Any], str, str]] = [
     ({"upstream_http_hostname": "a\r\nX: y"}, "input-invalid", "upstream_http_hostname"),
     ({"private_socket": True}, "private-socket-unsupported", "private_socket"),
     ({"custom_domains": ["x.example"]}, "input-invalid", "custom_domains"),
-    ({"policy_names": ["p"]}, "input-invalid", "policy_names"),
+    ({"policy_names": ["p"]}, "policy-unknown", "policy_names"),
     (
         {"cloud_authentication_email_allowed_addresses": ["a@lab.test"]},
         "unknown-rule",
