@@ -181,4 +181,6 @@ def _state_of(document: Mapping[str, Any]) -> HostState:
         wanted = int if name in {"number", "issued_at", "synced_at"} else str
         if type(value) is not wanted and not (name == "ca_file" and value is None):
             raise TypeError(name)
+        if isinstance(value, str) and b"\0" in os.fsencode(value):
+            raise ValueError(name)
     return HostState(**document)

@@ -1,0 +1,73 @@
+"""What an enrolled server's sshd goes by, and what is wrong with it, from its own files alone."""
+
+import time
+
+from ca.formats.errors import FormatError
+from ca.formats.krl import Krl, parse_krl
+from ca.formats.ssh_certificate import SshCertificate, parse_certificate_line
+from clients.mysocketctl.errors import InvalidInput
+from clients.mysocketctl.host_files import HostDirectory, HostState
+
+_LAST_YEAR = 253_402_300_800
+"""Year 10000: what ends later, as certificates without an end do, has no date."""
+
+
+def standing(
+    files: HostDirectory, state: HostState, *, max_age: int
+) -> tuple[dict[str, object], str]:
+    """What there is to say, and what is wrong with it; empty if nothing is."""
+    wrong: list[str] = []
+    age = max(0, int(time.time()) - state.synced_at)
+    if age > max_age:
+        wrong.append(f"the last news are {age} s old" if state.synced_at else "never synchronised")
+    krl = _revoked(files, wrong)
+    certificate = _certificate(files, wrong)
+    untold = files.untold_serial(state)
+    if untold:
+        wrong.append(
+            "sshd was not told of its new certificate; run: mysocketctl host sync --on-renewal ..."
+        )
+    trusted = files.trusted_fingerprints()
+    if not trusted:
+        wrong.append("no user CA is trusted")
+    facts = {
+        "host_id": state.host_id,
+        "dns_name": state.dns_name,
+        "gateway": state.gateway,
+        "bundle": state.number,
+        "seconds_since_news": age if state.synced_at else None,
+        "certificate_ends": certificate and _spelled(certificate.valid_before),
+        "sshd_told": not untold,
+        "revoked_certificates": None if krl is None else _count(krl),
+        "trusted_cas": list(trusted),
+    }
+    return facts, "; ".join(wrong)
+
+
+def _revoked(files: HostDirectory, wrong: list[str]) -> Krl | None:
+    try:
+        return parse_krl(files.revoked.read_bytes())
+    except (OSError, FormatError) as error:
+        wrong.append(f"{files.revoked} is unreadable, so sshd refuses everybody: {error}")
+        return None
+
+
+def _count(krl: Krl) -> int:
+    return sum(last - first + 1 for ca in krl.certificates for first, last in ca.serials)
+
+
+def _certificate(files: HostDirectory, wrong: list[str]) -> SshCertificate | None:
+    try:
+        certificate = parse_certificate_line(files.present_certificate())
+    except (FormatError, InvalidInput):
+        wrong.append("there is no readable host certificate")
+        return None
+    if certificate.valid_before <= time.time():
+        wrong.append("the host certificate has expired")
+    return certificate
+
+
+def _spelled(ends: int) -> str:
+    if ends >= _LAST_YEAR:
+        return "never"
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ends))
