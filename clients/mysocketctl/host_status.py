@@ -21,7 +21,7 @@ def standing(
     if age > max_age:
         wrong.append(f"the last news are {age} s old" if state.synced_at else "never synchronised")
     krl = _revoked(files, wrong)
-    certificate = _certificate(files, wrong)
+    certificate = _certificate(files, krl, wrong)
     untold = files.untold_serial(state)
     if untold:
         wrong.append(
@@ -56,7 +56,7 @@ def _count(krl: Krl) -> int:
     return sum(last - first + 1 for ca in krl.certificates for first, last in ca.serials)
 
 
-def _certificate(files: HostDirectory, wrong: list[str]) -> SshCertificate | None:
+def _certificate(files: HostDirectory, krl: Krl | None, wrong: list[str]) -> SshCertificate | None:
     try:
         certificate = parse_certificate_line(files.present_certificate())
     except (FormatError, InvalidInput):
@@ -64,6 +64,13 @@ def _certificate(files: HostDirectory, wrong: list[str]) -> SshCertificate | Non
         return None
     if certificate.valid_before <= time.time():
         wrong.append("the host certificate has expired")
+    if krl is not None and krl.revokes_certificate(
+        ca=certificate.signature_key,
+        serial=certificate.serial,
+        key_id=certificate.key_id,
+        subject=certificate.key_blob.blob,
+    ):
+        wrong.append("the host certificate is revoked; run: mysocketctl host enrol")
     return certificate
 
 

@@ -1,10 +1,13 @@
 """``host status``: what would keep people out, or clients away, is said."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from ca.formats.krl import Krl, RevokedByCa
+from ca.formats.ssh_certificate import SshCertificate, parse_certificate_line
 from tests.clients.conftest import Ctl
 from tests.clients.test_host import Server, server_with
 from tests.support.wire_gateway import WireGateway
@@ -13,6 +16,38 @@ from tests.support.wire_gateway import WireGateway
 @pytest.fixture
 def server(ctl: Ctl, gateway: WireGateway, tmp_path: Path) -> Server:
     return server_with(ctl, gateway, tmp_path)
+
+
+REVOKED: dict[str, Callable[[SshCertificate], Krl]] = {
+    "itself": lambda one: Krl(
+        certificates=(RevokedByCa.of_serials(one.signature_key, [one.serial]),)
+    ),
+    "its key": lambda one: Krl(keys=(one.key_blob.blob,)),
+    "its CA": lambda one: Krl(keys=(one.signature_key,)),
+}
+
+
+@pytest.mark.parametrize("what", REVOKED)
+def test_a_server_whose_own_certificate_is_revoked_is_told(server: Server, what: str) -> None:
+    server.enrol()
+    certificate = parse_certificate_line((server.files / "ssh_host_key-cert.pub").read_text())
+    server.gateway.krl = REVOKED[what](certificate).encode()
+    assert server.sync().returncode == 0
+
+    done = server.status()
+
+    assert done.returncode == 1
+    assert b"the host certificate is revoked; run: mysocketctl host enrol" in done.stderr
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_another_certificate_on_the_list_is_not_the_servers_own(server: Server) -> None:
+    server.enrol()
+    certificate = parse_certificate_line((server.files / "ssh_host_key-cert.pub").read_text())
+    others = RevokedByCa.of_serials(certificate.signature_key, [certificate.serial + 1])
+    server.gateway.krl = Krl(certificates=(others,)).encode()
+    server.sync()
+    assert server.status().returncode == 0
 
 
 @pytest.mark.parametrize(
