@@ -1,6 +1,11 @@
 """What an enrolled server's sshd goes by, and what is wrong with it, from its own files alone."""
 
+import os
+import pwd
+import subprocess
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 from ca.formats.errors import FormatError
 from ca.formats.krl import Krl, parse_krl
@@ -30,6 +35,11 @@ def standing(
     trusted = files.trusted_fingerprints()
     if not trusted:
         wrong.append("no user CA is trusted")
+    wrong += (
+        f"sshd lets {login} in by no certificate, for as {login} it cannot read {path}; "
+        "directories need mode 0755, files 0644"
+        for login, path in unreadable_principals(files)
+    )
     facts = {
         "host_id": state.host_id,
         "dns_name": state.dns_name,
@@ -78,3 +88,40 @@ def _spelled(ends: int) -> str:
     if ends >= _LAST_YEAR:
         return "never"
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ends))
+
+
+def unreadable_principals(files: HostDirectory) -> Iterator[tuple[str, Path]]:
+    """Logins whose principals sshd, which reads them as that login, cannot read.
+
+    Only root can try, and only for logins that are known on this machine; of others none is named.
+    """
+    if os.geteuid() != 0:
+        return
+    try:
+        found = sorted(files.principals.iterdir())
+    except OSError:
+        return
+    for path in found:
+        try:
+            account = pwd.getpwnam(path.name)
+        except KeyError:
+            continue
+        if account.pw_uid != 0 and not _can_read(account, path):
+            yield path.name, path
+
+
+def _can_read(account: pwd.struct_passwd, path: Path) -> bool:
+    """Whether the account can; also where it cannot be tried."""
+    try:
+        done = subprocess.run(
+            ["/usr/bin/test", "-r", path],
+            stdin=subprocess.DEVNULL,
+            cwd="/",
+            user=account.pw_uid,
+            group=account.pw_gid,
+            extra_groups=os.getgrouplist(account.pw_name, account.pw_gid),
+            check=False,
+        )
+    except OSError:
+        return True
+    return done.returncode == 0

@@ -1,13 +1,19 @@
 """``host status``: what would keep people out, or clients away, is said."""
 
 import json
-from collections.abc import Callable
+import os
+import pwd
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from ca.formats.krl import Krl, RevokedByCa
 from ca.formats.ssh_certificate import SshCertificate, parse_certificate_line
+from clients.mysocketctl.host_files import HostDirectory, install
+from clients.mysocketctl.host_status import unreadable_principals
 from tests.clients.conftest import Ctl
 from tests.clients.test_host import Server, server_with
 from tests.support.wire_gateway import WireGateway
@@ -84,3 +90,41 @@ def test_a_state_that_names_no_file_is_one_line(server: Server, name: str, word:
     for done in (server.sync(), server.status()):
         assert done.returncode == 2
         assert done.stderr == f"mysocketctl: {path} is broken; enrol this host again\n".encode()
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A directory that other users reach."""
+    path = Path(tempfile.mkdtemp(dir="/tmp"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can try as somebody else")
+def test_logins_that_sshd_cannot_read_for_are_named(server: Server, public: Path) -> None:
+    somebody = next(one.pw_name for one in pwd.getpwall() if one.pw_uid != 0)
+    files = server.files = public / "mysocket"
+    assert (
+        server.enrol("--login", somebody, "--login", "root", "--login", "x-unknown").returncode == 0
+    )
+    directory = HostDirectory(files)
+    assert list(unreadable_principals(directory)) == []
+    assert server.status().returncode == 0
+
+    for path, good, bad in (
+        (files, 0o755, 0o700),
+        (files / "principals", 0o755, 0o750),
+        (files / "principals" / somebody, 0o644, 0o600),
+        (public, 0o755, 0o700),
+    ):
+        path.chmod(bad)
+        found = list(unreadable_principals(directory))
+        assert found == [(somebody, files / "principals" / somebody)], path
+        done = server.status()
+        assert done.returncode == 1
+        assert f"sshd lets {somebody} in by no certificate".encode() in done.stderr
+        assert done.stderr.count(b"\n") == 1
+        path.chmod(good)
+    install(files / "principals" / somebody, "x\n")
+    assert server.status().returncode == 0
