@@ -94,8 +94,7 @@ class HostDirectory:
     def make(self) -> None:
         """Make the directories, for root to write and everybody to read. Raises InvalidInput."""
         try:
-            for directory in (self.path, self.principals):
-                directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+            _make_public(self.principals)
         except OSError as error:
             raise InvalidInput(f"cannot make {self.path}: {error.strerror}") from error
 
@@ -142,6 +141,16 @@ class HostDirectory:
         return "" if serial == state.told_serial else serial
 
 
+def _make_public(path: Path) -> None:
+    """Make the directory, and those above that are missing, whatever the umask: sshd reads a
+    login's principals as that login.
+    """
+    if not path.is_dir():
+        _make_public(path.parent)
+        path.mkdir(mode=0o755, exist_ok=True)
+        path.chmod(0o755)
+
+
 def install(path: Path, content: str | bytes, *, mode: int = _PUBLIC) -> bool:
     """Replace a file as a whole, durably; whether it changed. Raises InvalidInput."""
     raw = content.encode("ascii") if isinstance(content, str) else content
@@ -181,4 +190,6 @@ def _state_of(document: Mapping[str, Any]) -> HostState:
         wanted = int if name in {"number", "issued_at", "synced_at"} else str
         if type(value) is not wanted and not (name == "ca_file" and value is None):
             raise TypeError(name)
+        if isinstance(value, str) and b"\0" in os.fsencode(value):
+            raise ValueError(name)
     return HostState(**document)

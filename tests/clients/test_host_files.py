@@ -54,6 +54,24 @@ def test_a_file_the_disk_does_not_take_leaves_the_old_one(
     assert [one.name for one in tmp_path.iterdir()] == ["revoked"]
 
 
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_directories_are_for_everybody_to_read_whatever_the_umask(
+    umask: int, tmp_path: Path
+) -> None:
+    """sshd reads a login's principals as that login, and lets nobody in where it cannot."""
+    (tmp_path / "private").mkdir(mode=0o700)
+    files = HostDirectory(tmp_path / "private" / "etc" / "mysocket")
+    before = os.umask(umask)
+    try:
+        files.make()
+        files.make()
+    finally:
+        os.umask(before)
+    for made in (files.path.parent, files.path, files.principals):
+        assert made.stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "private").stat().st_mode & 0o777 == 0o700
+
+
 def held() -> list[Path]:
     """What this process has locked."""
     found = []

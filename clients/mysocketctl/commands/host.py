@@ -2,14 +2,10 @@
 
 import shlex
 import socket as sockets
-import time
 from pathlib import Path
 
 import click
 
-from ca.formats.errors import FormatError
-from ca.formats.krl import parse_krl
-from ca.formats.ssh_certificate import parse_certificate_line
 from clients.mysocketctl.api import GatewayApi, object_list, segment
 from clients.mysocketctl.commands.options import (
     HOST_NAME,
@@ -18,8 +14,9 @@ from clients.mysocketctl.commands.options import (
     logged_in,
     settings_of,
 )
-from clients.mysocketctl.errors import HostOutOfDate, InvalidInput
+from clients.mysocketctl.errors import HostOutOfDate
 from clients.mysocketctl.host_files import DEFAULT_DIRECTORY, HostDirectory, HostState, install
+from clients.mysocketctl.host_status import standing
 from clients.mysocketctl.host_surroundings import keep_roots, readable_roots, rivals
 from clients.mysocketctl.host_sync import (
     EVERYBODY,
@@ -159,7 +156,7 @@ def status(context: click.Context, directory: Path, max_age: int, *, as_json: bo
     """Show what this server's sshd goes by; exit code 1 if it is out of date."""
     files = HostDirectory(directory.absolute())
     state = files.read_state()
-    facts, wrong = _facts(files, state, max_age)
+    facts, wrong = standing(files, state, max_age=max_age)
     show_json(facts) if as_json else show_pairs(facts.items())
     if wrong:
         raise HostOutOfDate(wrong)
@@ -211,44 +208,3 @@ def _say_what_is_next(files: HostDirectory, state: HostState) -> None:
         )
     click.echo(f"For clients' known_hosts, from {files.known_hosts}:")
     click.echo(files.known_hosts.read_text("ascii"), nl=False)
-
-
-def _facts(files: HostDirectory, state: HostState, max_age: int) -> tuple[dict[str, object], str]:
-    """What there is to say, and what is wrong with it; empty if nothing is."""
-    wrong = []
-    age = max(0, int(time.time()) - state.synced_at)
-    if age > max_age:
-        wrong.append(f"the last news are {age} s old" if state.synced_at else "never synchronised")
-    try:
-        krl = parse_krl(files.revoked.read_bytes())
-        revoked = sum(last - first + 1 for ca in krl.certificates for first, last in ca.serials)
-    except (OSError, FormatError) as error:
-        revoked = None
-        wrong.append(f"{files.revoked} is unreadable, so sshd refuses everybody: {error}")
-    try:
-        ends = parse_certificate_line(files.present_certificate()).valid_before
-        if ends <= time.time():
-            wrong.append("the host certificate has expired")
-    except (FormatError, InvalidInput):
-        ends = None
-        wrong.append("there is no readable host certificate")
-    untold = files.untold_serial(state)
-    if untold:
-        wrong.append(
-            "sshd was not told of its new certificate; run: mysocketctl host sync --on-renewal ..."
-        )
-    trusted = files.trusted_fingerprints()
-    if not trusted:
-        wrong.append("no user CA is trusted")
-    facts = {
-        "host_id": state.host_id,
-        "dns_name": state.dns_name,
-        "gateway": state.gateway,
-        "bundle": state.number,
-        "seconds_since_news": age if state.synced_at else None,
-        "certificate_ends": ends and time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ends)),
-        "sshd_told": not untold,
-        "revoked_certificates": revoked,
-        "trusted_cas": list(trusted),
-    }
-    return facts, "; ".join(wrong)
