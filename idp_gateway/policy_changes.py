@@ -15,7 +15,7 @@ from idp_gateway.policy_documents import (
     read_stored,
     stored_form,
 )
-from idp_gateway.records import PolicyChangeKind, PolicyRecord
+from idp_gateway.policy_records import PolicyChangeKind, PolicyRecord
 from idp_gateway.schemas.policies import (
     MAX_DOCUMENT_LENGTH,
     NewPolicyForm,

@@ -7,7 +7,7 @@ from functools import lru_cache
 from ipaddress import ip_network
 from typing import Any
 
-from idp_gateway.records import PolicyRecord, PrefixListRecord
+from idp_gateway.policy_records import PolicyRecord, PrefixListRecord
 from policy.document import PolicyDocument
 from policy.types import DenyRule, IPNetwork, Policy
 

@@ -14,13 +14,8 @@ from idp_gateway.errors import InvalidInput, NotFound
 from idp_gateway.origins import Origin
 from idp_gateway.policy_changes import check_cases, read_given
 from idp_gateway.policy_documents import lists_named, stored_form
-from idp_gateway.records import (
-    DecisionRecord,
-    PolicyChangeKind,
-    PolicyRecord,
-    PolicyVersionRecord,
-    SocketRecord,
-)
+from idp_gateway.policy_records import PolicyChangeKind, PolicyRecord, PolicyVersionRecord
+from idp_gateway.records import DecisionRecord, SocketRecord
 from idp_gateway.replay import Trial
 from idp_gateway.rules import effective, policy_set
 from idp_gateway.schemas.policies import DiffForm, ExplainForm, ExplainReply

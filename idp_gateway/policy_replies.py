@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from idp_gateway.composition import Gateway
 from idp_gateway.policy_documents import stored_json
-from idp_gateway.records import PolicyRecord, PolicyVersionRecord, PrefixListRecord
+from idp_gateway.policy_records import PolicyRecord, PolicyVersionRecord, PrefixListRecord
 from idp_gateway.schemas.policies import (
     PolicyReply,
     PolicyVersionReply,

@@ -25,14 +25,8 @@ from sqlalchemy import (
 )
 from sqlmodel import Field, SQLModel
 
-from idp_gateway.records import (
-    CaState,
-    CertificateKind,
-    ChangeKind,
-    DeviceState,
-    PolicyChangeKind,
-    RevocationScope,
-)
+from idp_gateway.policy_records import PolicyChangeKind
+from idp_gateway.records import CaState, CertificateKind, ChangeKind, DeviceState, RevocationScope
 from policy.types import Action, Assurance, Effect, SocketType
 
 SERIAL = BigInteger().with_variant(Integer(), "sqlite")

@@ -13,8 +13,8 @@ from idp_gateway.composition import Gateway
 from idp_gateway.dependencies import GatewayDep
 from idp_gateway.errors import NotFound
 from idp_gateway.in_force import ChangeRoute
+from idp_gateway.policy_records import PolicyRecord
 from idp_gateway.policy_replies import policy_replies, policy_reply, version_reply
-from idp_gateway.records import PolicyRecord
 from idp_gateway.routes.documented import problems
 from idp_gateway.schemas.policies import (
     AttachForm,

@@ -8,8 +8,8 @@ from idp_gateway.callers import CallerDep
 from idp_gateway.dependencies import GatewayDep
 from idp_gateway.errors import InvalidInput, QuotaExceeded
 from idp_gateway.in_force import ChangeRoute
+from idp_gateway.policy_records import PrefixListRecord
 from idp_gateway.policy_replies import list_reply, whole_list_reply
-from idp_gateway.records import PrefixListRecord
 from idp_gateway.routes.documented import problems
 from idp_gateway.schemas.policies import (
     ListName,

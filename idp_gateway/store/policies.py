@@ -11,7 +11,8 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from idp_gateway.errors import Conflict, InvalidInput, NotFound, PolicyNameTaken, QuotaExceeded
-from idp_gateway.records import PolicyChangeKind, PolicyRecord, PolicyVersionRecord, SocketRecord
+from idp_gateway.policy_records import PolicyChangeKind, PolicyRecord, PolicyVersionRecord
+from idp_gateway.records import SocketRecord
 from idp_gateway.store.base import StorePart, columns_for, find_all, find_one, in_parts, values_of
 from idp_gateway.store.rules import (
     ATTACHMENTS,

@@ -5,7 +5,7 @@ from dataclasses import replace
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
 
 from idp_gateway.errors import Conflict, NotFound, PrefixListInUse, QuotaExceeded
-from idp_gateway.records import PolicyRecord, PrefixListRecord
+from idp_gateway.policy_records import PolicyRecord, PrefixListRecord
 from idp_gateway.store.base import StorePart, find_all, find_one, values_of
 from idp_gateway.store.policies import STALE
 from idp_gateway.store.rules import LISTS, POLICIES, sockets_borne_on, touch

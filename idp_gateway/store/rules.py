@@ -11,7 +11,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select, update
 
-from idp_gateway.records import ChangeKind, PolicyRecord, PrefixListRecord, SocketRecord
+from idp_gateway.policy_records import PolicyRecord, PrefixListRecord
+from idp_gateway.records import ChangeKind, SocketRecord
 from idp_gateway.store.base import StorePart, find_all, in_parts, note_change
 from idp_gateway.tables import (
     AccessPolicy,

@@ -7,7 +7,8 @@ import pytest
 
 from idp_gateway import rules
 from idp_gateway.composition import Gateway
-from idp_gateway.records import PolicyRecord, SocketRecord
+from idp_gateway.policy_records import PolicyRecord
+from idp_gateway.records import SocketRecord
 from idp_gateway.rules import Rules
 from idp_gateway.store.policies import Author
 from policy.addresses import EmailAddress

@@ -17,8 +17,9 @@ from idp_gateway.composition import Gateway
 from idp_gateway.inviting import claim
 from idp_gateway.origins import Origin
 from idp_gateway.policy_questions import reconstruct
+from idp_gateway.policy_records import PolicyRecord
 from idp_gateway.providers.local import local_identity
-from idp_gateway.records import AccountRecord, DecisionRecord, PolicyRecord
+from idp_gateway.records import AccountRecord, DecisionRecord
 from idp_gateway.store.policies import Author
 from idp_gateway.temporary_policies import TemporaryAccess
 from idp_gateway.tokens import API_TOKEN_LIFE

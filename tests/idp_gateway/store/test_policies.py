@@ -14,14 +14,8 @@ from idp_gateway.errors import (
     PrefixListInUse,
     QuotaExceeded,
 )
-from idp_gateway.records import (
-    AccountRecord,
-    ChangeKind,
-    PolicyChangeKind,
-    PolicyRecord,
-    PrefixListRecord,
-    SocketRecord,
-)
+from idp_gateway.policy_records import PolicyChangeKind, PolicyRecord, PrefixListRecord
+from idp_gateway.records import AccountRecord, ChangeKind, SocketRecord
 from idp_gateway.store import Store
 from idp_gateway.store.policies import STALE, Author
 from tests.support import rows
