@@ -182,6 +182,7 @@ def grant(
         source_ip=request.source_ip,
         sources=decision.sources,
         source_ids=decision.source_ids,
+        place_counts=decision.place_counts,
         policy_ids=decision.policy_ids,
     )
 

@@ -21,7 +21,8 @@ def session_address(grant: Grant) -> str | None:
     """Where a session is good from, as Envoy writes its client's address, up to the colon before
     the port; ``None`` if from anywhere.
     """
-    return None if grant.sources is None else _as_envoy_writes(grant.source_ip)
+    bound = grant.sources is not None or grant.place_counts
+    return _as_envoy_writes(grant.source_ip) if bound else None
 
 
 def source_ids(grant: Grant) -> tuple[str, ...] | None:
@@ -47,10 +48,11 @@ def source_addresses(grant: Grant, tunnel_ends: Iterable[str]) -> tuple[IPNetwor
     ``tunnel_ends``: networks from which the tunnel's own end connects to sshd. Behind a tunnel that
     is all sshd sees, and the edge has looked at the person's address.
     """
-    if grant.sources is None:
+    if grant.sources is None and not grant.place_counts:
         return None
     networks = grant.sources
-    if len(networks) > MAX_NETWORKS:
+    # Nobody can list the addresses of a country.
+    if networks is None or grant.place_counts or len(networks) > MAX_NETWORKS:
         networks = (_alone(grant.source_ip),)
     return (*networks, *map(ip_network, tunnel_ends))
 

@@ -53,6 +53,7 @@ def evaluate(policies: PolicySet, request: AccessRequest) -> Decision:
         sources=reach.sources,
         source_ids=reach.source_ids,
         sources_until=_finite(reach.until),
+        place_counts=policies.place_counts,
     )
 
 

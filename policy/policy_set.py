@@ -1,12 +1,12 @@
 """The policies that bear on one socket, made ready to be decided on many times."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Self
 
 from policy.index import PolicyIndex
-from policy.types import IPNetwork, Policy
+from policy.types import IPNetwork, Policy, Where
 
 NO_LISTS: Mapping[str, tuple[IPNetwork, ...]] = MappingProxyType({})
 
@@ -18,10 +18,14 @@ class PolicySet:
     policies: tuple[Policy, ...]
     prefix_lists: Mapping[str, tuple[IPNetwork, ...]]
     index: PolicyIndex = field(init=False, repr=False, compare=False)
+    place_counts: bool = field(init=False, repr=False, compare=False)
+    """Whether any of them looks at countries or networks."""
 
     def __post_init__(self) -> None:
         index = PolicyIndex.build(self.policies, self.prefix_lists)
         object.__setattr__(self, "index", index)
+        places = (where for policy in self.policies for where in _places(policy))
+        object.__setattr__(self, "place_counts", any(map(_looks_at_place, places)))
 
     @classmethod
     def build(
@@ -33,3 +37,14 @@ class PolicySet:
         meets no condition, and in a deny rule it counts as a match (unknown is deny).
         """
         return cls(tuple(sorted(policies, key=lambda p: p.policy_id)), prefix_lists)
+
+
+def _places(policy: Policy) -> Iterator[Where]:
+    yield policy.where
+    for deny in policy.denies:
+        if deny.where is not None:
+            yield deny.where
+
+
+def _looks_at_place(where: Where) -> bool:
+    return bool(where.countries or where.countries_not or where.asns or where.asns_not)

@@ -256,6 +256,9 @@ class Decision:
     sources_until: datetime | None = None
     """Up to when ``sources`` holds at least; ``None`` if for as long as the decision does. A grant
     that is to be used from other addresses than this one's must not outlive it."""
+    place_counts: bool = False
+    """Whether the country or network of the address counts on this socket, so that the same request
+    from another address may be decided on otherwise."""
 
     @property
     def allowed(self) -> bool:
@@ -282,4 +285,6 @@ class Grant:
     sources: tuple[IPNetwork, ...] | None = None
     """Where the grant may be used from; ``None`` if from anywhere. See ``Decision.sources``."""
     source_ids: tuple[str, ...] = ()
+    place_counts: bool = False
+    """Whether another address may be in a country or network that is refused."""
     policy_ids: tuple[str, ...] = field(default=())
