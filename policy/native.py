@@ -42,5 +42,7 @@ def source_sets(policies: PolicySet) -> Mapping[str, tuple[IPNetwork, ...]]:
     """Every set of addresses a ``Decision.source_ids`` may name, by its id: the address conditions
     of allowing policies without what deny rules take away. None of them is empty or everywhere.
     """
-    found = {reach.source_id: reach.networks for reach in policies.index.reaches.sources()}
+    found = {
+        source_id(reach.networks): reach.networks for reach in policies.index.reaches.sources()
+    }
     return dict(sorted(found.items()))

@@ -6,9 +6,7 @@ away only where the rest of it matches; each has a reach of its own beside it.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Self
+from typing import NamedTuple, Self
 
 from policy.address_sets import EVERYWHERE, AddressSet, source_id, union
 from policy.types import IPNetwork
@@ -18,19 +16,11 @@ MAX_CUTS_APART = 16
 _REMEMBERED = 1024
 
 
-@dataclass(frozen=True)
-class Reach:
-    """Some addresses with their canonical networks and id."""
+class Reach(NamedTuple):
+    """Some addresses, and the fewest networks that hold them."""
 
     addresses: AddressSet
-
-    @cached_property
-    def networks(self) -> tuple[IPNetwork, ...]:
-        return self.addresses.networks()
-
-    @cached_property
-    def source_id(self) -> str:
-        return source_id(self.networks)
+    networks: tuple[IPNetwork, ...]
 
 
 _Key = tuple[frozenset[AddressSet], frozenset[AddressSet]]
@@ -51,6 +41,8 @@ class Reaches:
         self._all_cuts = union(sorted(cuts, key=_order))
         self._known: dict[_Key, Reach] = {}
         self._decided: dict[_Key, tuple[Reach, tuple[str, ...]]] = {}
+        for one in () if self.unbounded else allowed:
+            self.decided([one], frozenset())  # so that no decision has to wait for it
 
     @classmethod
     def of(
@@ -75,7 +67,8 @@ class Reaches:
         if known is None:
             wanted = EVERYWHERE if EVERYWHERE in key[0] else union(key[0])
             taken = union([self.denied, *key[1]])
-            known = Reach(wanted - taken if taken else wanted)
+            left = wanted - taken if taken else wanted
+            known = Reach(left, left.networks())
             if len(self._known) >= _REMEMBERED + len(self.allowed):
                 self._known.clear()
             self._known[key] = known
@@ -102,7 +95,7 @@ class Reaches:
         conditions = frozenset({EVERYWHERE}) if EVERYWHERE in conditions else conditions
         taken = cuts if self._apart(cuts) else frozenset({self._all_cuts})
         reaches = [self.together([one], taken) for one in conditions]
-        return tuple(sorted({reach.source_id for reach in reaches if reach.addresses}))
+        return tuple(sorted({source_id(reach.networks) for reach in reaches if reach.networks}))
 
     def sources(self) -> Iterator[Reach]:
         """Everything an id may stand for."""
