@@ -10,6 +10,7 @@ being noticed by whoever compares.
 import contextlib
 import hashlib
 import json
+import time
 from pathlib import Path
 from typing import Literal
 
@@ -41,6 +42,12 @@ def _name(base: str, roots: str | None) -> str:
         with contextlib.suppress(OSError):
             told_by.update(b"\n" + Path(roots).read_bytes())
     return f"log-{told_by.hexdigest()[:16]}.json"
+
+
+_PASSING = frozenset({429, 502, 503, 504})
+"""What an overloaded gateway answers, or who stands before one that is away."""
+_UNCHECKED_SECONDS = 86_400
+_MOST_DIGITS = 12
 
 
 class LogTrust:
@@ -86,7 +93,10 @@ class LogTrust:
         document = answer.get("log_proof") if isinstance(answer, dict) else None
         if document is None:
             if self._required or self._note is not None:
-                raise LogProofMissing("the gateway did not prove that the certificate is logged")
+                raise LogProofMissing(
+                    "the gateway did not prove that the certificate is logged"
+                    + ("" if self._required else self._way_out("keeps no log any more"))
+                )
             return
         self.verify(document, kind=kind, certificate=certificate, must=self._required)
 
@@ -103,14 +113,16 @@ class LogTrust:
         Raises:
             LogNotTrusted: one of them does not hold.
             GatewayUnreachable, GatewayRefused: with ``must``, what shows that the log only grew
-                cannot be had; without, that is left for the next time.
+                cannot be had now; without, that is left for the next time, for a day.
         """
         try:
             proof = InclusionProof.from_json(document)
             entry = LogEntry(kind=kind, issued_at_ms=proof.issued_at_ms, certificate=certificate)
             checkpoint = proof.verify(entry, self.key)
         except FormatError as error:
-            raise LogNotTrusted(f"the log's proof does not hold: {error}{self._way_out}") from error
+            raise LogNotTrusted(
+                f"the log's proof does not hold: {error}{self._with_another_key}"
+            ) from error
         self._go_on(proof.checkpoint, checkpoint, must=must)
         return proof, checkpoint
 
@@ -140,25 +152,40 @@ class LogTrust:
         try:
             return self.key.open(note)
         except FormatError as error:
-            raise LogNotTrusted(f"the log's checkpoint: {error}{self._way_out}") from error
+            raise LogNotTrusted(f"the log's checkpoint: {error}{self._with_another_key}") from error
 
     def _go_on(self, note: str, now: Checkpoint, *, must: bool) -> None:
-        """Keep a checkpoint once it is known to follow from the last; without ``must`` an
-        unreachable gateway leaves that for the next time.
+        """Keep a checkpoint once it is known to follow from the last; without ``must`` a gateway
+        that is away or overloaded leaves that for the next time.
         """
         while True:
             before = self.seen()
             if before is not None:
                 try:
                     self._compare(*sorted((before, now), key=lambda one: one.size))
-                except (GatewayUnreachable, GatewayRefused):
+                except (GatewayUnreachable, GatewayRefused) as error:
+                    self._bear(error, before, now)
                     if must:
                         raise
+                    self._note_unchecked()
                     return
                 if now.size <= before.size:
                     return
             if self._replace(note):
                 return
+
+    def _bear(
+        self, error: GatewayUnreachable | GatewayRefused, before: Checkpoint, now: Checkpoint
+    ) -> None:
+        """Raises LogNotTrusted if that is no trouble that passes: a gateway that has the log it
+        showed before can always show this.
+        """
+        if isinstance(error, GatewayUnreachable) or error.status in _PASSING:
+            return
+        raise LogNotTrusted(
+            f"the gateway does not show that its log only grew, from {before.size} entries seen "
+            f"before, now {now.size} ({error.reason})" + self._way_out("was restored from a backup")
+        ) from error
 
     def _compare(self, old: Checkpoint, new: Checkpoint) -> None:
         """Raises LogNotTrusted if the larger tree does not begin with the smaller."""
@@ -196,8 +223,23 @@ class LogTrust:
                 self._note = kept.get("checkpoint")
                 return False
             self._note = note
+            kept.pop("unchecked_since", None)
             self._write(kept)
             return True
+
+    def _note_unchecked(self) -> None:
+        """Raises LogNotTrusted if the log's growth could not be checked for too long."""
+        with self._alone():
+            kept = _read(self.path)
+            since = kept.get("unchecked_since", "")
+            if not (since.isdecimal() and len(since) <= _MOST_DIGITS):
+                since = str(int(time.time()))
+                self._write(kept | {"unchecked_since": since})
+        if int(since) + _UNCHECKED_SECONDS < time.time():
+            raise LogNotTrusted(
+                "the gateway has not shown for more than a day that its log only grew; "
+                "when it is well again, run: mysocketctl ca log consistency"
+            )
 
     def _write(self, kept: dict[str, str]) -> None:
         kept = kept | {"gateway": self._api.base, "key": str(self.key)}
@@ -209,12 +251,15 @@ class LogTrust:
         """One process at a time reads and writes the kept file. Raises InvalidInput."""
         return locked(self.path.with_suffix(".lock"))
 
+    def _way_out(self, what: str) -> str:
+        """What to do where the operator has done that, and said so."""
+        return f" (if its operator says that it {what}, remove {self.path})"
+
     @property
-    def _way_out(self) -> str:
-        """What to do where the operator has begun a new log, and said so."""
+    def _with_another_key(self) -> str:
         if self._given is not None:
             return " (MYSOCKET_LOG_KEY names the log's key)"
-        return f" (if its operator says that the log is a new one, remove {self.path})"
+        return self._way_out("has begun a new log")
 
 
 def _read(path: Path) -> dict[str, str]:

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,10 +15,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bench.issuance_gateway import EMAIL, IssuingGateway
 from ca.formats.checkpoint import Checkpoint, LogKey
-from ca.formats.log_proof import InclusionProof
+from ca.formats.log_proof import InclusionProof, LogEntry
 from clients.mysocketctl.api import GatewayApi
 from clients.mysocketctl.errors import (
     GatewayRefused,
+    GatewayUnreachable,
     InvalidInput,
     LogNotTrusted,
     LogProofMissing,
@@ -188,18 +190,93 @@ def test_a_log_never_shrinks(settings: Settings, changing: Gateway, issue: Issue
     assert kept_size(settings, changing) == size
 
 
-def test_a_log_that_does_not_show_its_growth_is_not_verified(
+REFUSED = [
+    GatewayRefused("the log has no such sizes", status=404, reason="log-size-unknown"),
+    GatewayRefused("Not Found", status=404),
+    GatewayRefused("no", status=403),
+    GatewayRefused("oops", status=500),
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSED, ids=str)
+def test_a_log_that_does_not_show_its_growth_is_not_trusted(
+    settings: Settings, changing: Gateway, issue: Issue, refusal: GatewayRefused
+) -> None:
+    answer, certificate = issue()
+    LogTrust(settings, changing).check(answer, kind="ssh", certificate=certificate.blob)
+    size = kept_size(settings, changing)
+    later, certificate = issue()
+    changing.answers["/ca/log/consistency"] = refusal
+    trust = LogTrust(settings, changing)
+    with pytest.raises(LogNotTrusted, match=f"backup, remove {re.escape(str(trust.path))}"):
+        trust.verify(later["log_proof"], kind="ssh", certificate=certificate.blob)
+    with pytest.raises(LogNotTrusted, match=refusal.reason):
+        LogTrust(settings, changing).check(later, kind="ssh", certificate=certificate.blob)
+    assert kept_size(settings, changing) == size
+
+
+def test_a_log_that_was_rolled_back_or_forked_is_not_trusted(
+    settings: Settings, changing: Gateway, issue: Issue, issuing: IssuingGateway
+) -> None:
+    """Whoever has the log's key shows a smaller tree with a certificate nobody else sees."""
+    for _ in range(3):
+        answer, certificate = issue()
+        LogTrust(settings, changing).check(answer, kind="ssh", certificate=certificate.blob)
+    trust = LogTrust(settings, changing)
+    size = kept_size(settings, changing)
+    changing.answers["/ca/log/consistency"] = REFUSED[0]
+    hidden = LogEntry(kind="ssh", issued_at_ms=1, certificate=b"hidden")
+    fork = Checkpoint(origin=trust.key.origin, size=1, root=hidden.leaf_hash())
+    with closing(build_gateway(issuing.settings)) as gateway:
+        note = fork.sign(gateway.log._private)
+    proof = InclusionProof(index=0, issued_at_ms=1, hashes=(), checkpoint=note).to_json()
+    for _ in range(2):
+        with pytest.raises(LogNotTrusted):
+            LogTrust(settings, changing).check(
+                {"log_proof": proof}, kind="ssh", certificate=hidden.certificate
+            )
+    assert kept_size(settings, changing) == size
+    # What the message says to do, once the operator has said why.
+    trust.path.unlink()
+    LogTrust(settings, changing).check(
+        {"log_proof": proof}, kind="ssh", certificate=hidden.certificate
+    )
+
+
+def test_a_gateway_that_is_overloaded_is_borne_with_for_a_day(
     settings: Settings, changing: Gateway, issue: Issue
 ) -> None:
     answer, certificate = issue()
     LogTrust(settings, changing).check(answer, kind="ssh", certificate=certificate.blob)
+    size = kept_size(settings, changing)
     later, certificate = issue()
-    changing.answers["/ca/log/consistency"] = GatewayRefused("no", status=404)
-    with pytest.raises(GatewayRefused):
-        LogTrust(settings, changing).verify(
-            later["log_proof"], kind="ssh", certificate=certificate.blob
-        )
-    LogTrust(settings, changing).check(later, kind="ssh", certificate=certificate.blob)
+
+    def check() -> None:
+        LogTrust(settings, changing).check(later, kind="ssh", certificate=certificate.blob)
+
+    for away in (
+        GatewayUnreachable("no answer"),
+        GatewayRefused("later", status=429),
+        GatewayRefused("later", status=503),
+    ):
+        changing.answers["/ca/log/consistency"] = away
+        check()
+        with pytest.raises(type(away)):
+            LogTrust(settings, changing).verify(
+                later["log_proof"], kind="ssh", certificate=certificate.blob
+            )
+        assert kept_size(settings, changing) == size
+    path = LogTrust(settings, changing).path
+    kept = json.loads(path.read_text())
+    path.write_text(json.dumps(kept | {"unchecked_since": str(int(time.time()) - 86_500)}))
+    with pytest.raises(LogNotTrusted, match="more than a day"):
+        check()
+    changing.answers.clear()
+    check()
+    assert "unchecked_since" not in json.loads(path.read_text())
+    changing.answers["/ca/log/consistency"] = GatewayUnreachable("no answer")
+    later, certificate = issue()
+    check()
 
 
 def test_a_gateway_that_proved_once_has_to_go_on(
