@@ -11,6 +11,7 @@ import atheris
 INSTRUMENTED = [
     "ca",
     "clients.mysocketctl.sightings",
+    "clients.mysocketctl.sshd_lines",
     "proxy.tunnels.ssh.login",
     "cryptography.hazmat.primitives.serialization.ssh",
     "sshpubkeys",
