@@ -85,6 +85,9 @@ def show_socket(socket: dict[str, Json]) -> None:
         click.echo(printable(str(socket["ssh_ca"]), 4000))
         if socket.get("ssh_key_proof_required"):
             click.echo("It certifies a key only for who proves to have it.")
+        if isinstance(places := socket.get("ssh_source_addresses"), list):
+            named = ", ".join(printable(str(one), 64) for one in places)
+            click.echo(f"Where a policy names addresses, sshd has to see people come from: {named}")
 
 
 TUNNEL_COLUMNS = ["socket_id", "tunnel_id", "tunnel_server", "relay_port", "connected"]

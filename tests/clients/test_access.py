@@ -11,6 +11,9 @@ from tests.support.wire_gateway import WireGateway
 ID = "7e7a52b6-6f57-4a4e-a7f8-19d2a6a6a001"
 
 
+_RULES = {"socket_id": None, "asking": True, "two_person": True, "approvers": ["b@example.com"]}
+
+
 @pytest.fixture
 def asked(ctl: Ctl, gateway: WireGateway) -> list[tuple[str, str, Any]]:
     """Somebody logged in with one socket; what the gateway is asked from now on."""
@@ -20,13 +23,18 @@ def asked(ctl: Ctl, gateway: WireGateway) -> list[tuple[str, str, Any]]:
     gateway.more |= {
         ("POST", "/access-requests"): lambda *_: (201, one),
         ("GET", "/access-requests"): lambda *_: (200, [one]),
-        ("POST", "/access-requests/([^/]+)/(approve|deny|cancel)"): lambda _g, _b, _t, _id, verb: (
+        (
+            "POST",
+            "/access-requests/([^/]+)/(approve|deny|revoke|cancel)",
+        ): lambda _g, _b, _t, _id, verb: (
             200,
             one | {"state": verb},
         ),
         ("POST", "/guests"): lambda *_: (201, invited),
         ("GET", "/guests"): lambda *_: (200, [invited]),
         ("DELETE", f"/guests/{ID}"): lambda *_: (204, None),
+        ("GET", "/approval-rules"): lambda *_: (200, _RULES),
+        ("PUT", "/approval-rules"): lambda _g, body, *_: (200, body),
     }
     assert ctl.run("socket", "create", "--name", "wiki").returncode == 0
     gateway.requests.clear()
@@ -60,6 +68,7 @@ def test_requests_are_listed_by_socket_or_as_ones_own(ctl: Ctl, asked: list[Any]
         (("approve", "--minutes", "15", "--note", "fine"), {"minutes": 15, "note": "fine"}),
         (("approve",), {}),
         (("deny", "--note", "no"), {"note": "no"}),
+        (("revoke", "--note", "enough"), {"note": "enough"}),
         (("cancel",), {}),
     ],
 )
@@ -87,8 +96,26 @@ def test_a_guest_gets_a_window_and_a_link(ctl: Ctl, asked: list[Any]) -> None:
         "ends_at": "2026-12-01T09:30:00+00:00",
         "note": "auditor",
     }
+    ctl.run("guest", "create", "--socket", "wiki", "--email", "g@example.com", "--minutes", "1")
+    assert "starts_at" not in asked[-1][2]
     assert b"g@example.com" in ctl.run("guest", "ls", "--socket", DNS_NAME).stdout
     assert ctl.run("guest", "revoke", ID).stdout == f"Guest {ID} revoked\n".encode()
+
+
+def test_of_the_rules_what_is_not_given_stays(ctl: Ctl, asked: list[Any]) -> None:
+    kept = {name: _RULES[name] for name in ("asking", "two_person", "approvers")}
+    for words, changed in (
+        (["--no-asking"], {"asking": False}),
+        (["--one-person", "--why", "x"], {"two_person": False, "why": "x"}),
+        (
+            ["--approver", "C@d.test", "--approver", "e@d.test"],
+            {"approvers": ["c@d.test", "e@d.test"]},
+        ),
+        (["--no-approvers"], {"approvers": []}),
+    ):
+        done = ctl.run("access", "rules", "set", "--socket", "wiki", *words)
+        assert done.returncode == 0, done
+        assert asked[-1] == ("PUT", "/approval-rules", kept | changed)
 
 
 _GUEST = ("guest", "create", "--socket", "wiki", "--email", "g@example.com")
@@ -102,7 +129,12 @@ _GUEST = ("guest", "create", "--socket", "wiki", "--email", "g@example.com")
         (("access", "request", DNS_NAME, "--reason", "a\x1bb"), "printable"),
         (("access", "request", DNS_NAME, "--reason", "x", "--minutes", "0"), "range"),
         (("access", "ls", "--mine", "--socket", "wiki"), "--mine"),
+        (("access", "ls", "--state", "open"), "open"),
         (("access", "approve", "../user"), "not an id"),
+        (("access", "rules", "set", "--socket", "wiki"), "nothing to change"),
+        (("access", "rules", "set", "--why", "x"), "nothing to change"),
+        (("access", "rules", "set", "--approver", "bob"), "@"),
+        (("access", "rules", "set", "--approver", "a@b.test", "--no-approvers"), "one of"),
         (("guest", "create", "--socket", "wiki", "--email", "a@b@c.d", "--minutes", "1"), "one @"),
         (_GUEST, "--ends"),
         ((*_GUEST, "--minutes", "1", "--ends", "2026-12-01T09:00:00Z"), "--ends"),

@@ -3,11 +3,13 @@
 import json
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from bench.issuance_gateway import IssuingGateway, issuing_gateway
+from idp_gateway.composition import build_gateway
 from tests.support.documentation import ROOT, shell_blocks
 from tests.support.gateway_owner import logged_in_home
 from tests.support.product import BIN
@@ -37,9 +39,13 @@ def terminal(issuing: IssuingGateway, tmp_path: Path) -> Iterator[Terminal]:
 def test_the_page_can_be_typed_as_it_stands(
     issuing: IssuingGateway, terminal: Terminal, tmp_path: Path
 ) -> None:
+    with closing(build_gateway(issuing.settings)) as gateway:
+        socket = gateway.store.find_socket_by_dns_name(issuing.dns_name)
+        assert socket is not None
+        socket_id = socket.socket_id
     said = []
     for block in shell_blocks(PAGE):
-        commands = block.replace("SOCKET", issuing.dns_name)
+        commands = block.replace("SOCKET_ID", socket_id).replace("SOCKET", issuing.dns_name)
         # A block stops at the first command that fails.
         said.append(terminal.type(f"set -e\n{commands}\nset +e\n"))
     assert "3 cases, all as expected" in said[0]
@@ -53,5 +59,7 @@ def test_the_page_can_be_typed_as_it_stands(
     assert "ticket 12" in history
     assert "Office hours" not in rolled_back.partition("version: v2")[0]
     assert "office deleted" in said[6]
-    assert "/24" in said[-1]
-    assert "192.0.2.0/24" in said[-1]
+    assert "192.0.2.0/24" in said[7]
+    assert "10.8.0.1/32, 127.0.0.1/32" in said[8]
+    assert "asking" in said[9]
+    assert "invited" in said[9].rpartition("/guest?code=")[2]

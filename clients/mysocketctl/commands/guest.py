@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from clients.mysocketctl.api import object_list, segment
+from clients.mysocketctl.api import segment
 from clients.mysocketctl.commands.options import (
     IDENTIFIER,
     json_option,
@@ -14,11 +14,12 @@ from clients.mysocketctl.commands.options import (
 )
 from clients.mysocketctl.commands.typed import EMAIL, MOMENT, NAME, WHY
 from clients.mysocketctl.errors import InvalidInput
-from clients.mysocketctl.named import find_socket
+from clients.mysocketctl.named import all_pages, find_socket
 from clients.mysocketctl.tables import show_json, show_pairs, show_table
 
 _COLUMNS = ["guest_id", "email", "starts_at", "ends_at", "state", "note"]
 _MOST_MINUTES = 90 * 24 * 60
+"""What no gateway allows more of; each has a limit of its own below it."""
 _SOCKET = click.option("--socket", "wanted", required=True, type=NAME, help="Its id or name.")
 
 
@@ -38,13 +39,15 @@ def guest() -> None:
 @click.pass_context
 def create(context: click.Context, /, *, wanted: str, as_json: bool, **given: Any) -> None:
     """Invite somebody; the link it prints is for them alone."""
-    starts_at = given["starts"] or datetime.now(UTC)
+    starts: datetime | None = given["starts"]
+    ends = _end(starts or datetime.now(UTC), given["ends"], given["minutes"])
     body = {
         "email": given["email"],
-        "starts_at": starts_at.isoformat(timespec="seconds"),
-        "ends_at": _end(starts_at, given["ends"], given["minutes"]).isoformat(timespec="seconds"),
+        "ends_at": ends.isoformat(timespec="seconds"),
         "note": given["note"] or "",
     }
+    if starts is not None:  # else from now on, by the gateway's clock
+        body["starts_at"] = starts.isoformat(timespec="seconds")
     with logged_in(context) as api:
         socket_id = find_socket(api, wanted).get("socket_id")
         made = api.post("/guests", {"socket_id": socket_id} | body)
@@ -78,7 +81,7 @@ def ls(context: click.Context, wanted: str, *, as_json: bool) -> None:
     """List the guests of a socket."""
     with logged_in(context) as api:
         socket_id = segment(str(find_socket(api, wanted).get("socket_id")))
-        found = object_list(api.get(f"/guests?socket_id={socket_id}"))
+        found = list(all_pages(api, f"/guests?socket_id={socket_id}"))
     if as_json:
         show_json(found)
     else:

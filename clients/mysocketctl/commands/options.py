@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from ipaddress import ip_network
 from typing import Any, TypeVar, cast
 
 import click
@@ -59,6 +60,25 @@ class WordListType(click.ParamType[Any]):
             ):
                 kind = "an email address" if self._must_hold_at else "a domain"
                 self.fail(f"not {kind}: {printable(word)!r}", param, ctx)
+        return words
+
+
+class NetworkListType(click.ParamType[Any]):
+    """Comma-separated networks and single addresses."""
+
+    name = "list"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[str]:
+        if isinstance(value, list):
+            return value
+        words = [word.strip() for word in str(value).split(",") if word.strip()]
+        for word in words:
+            try:
+                ip_network(word)
+            except ValueError as error:
+                self.fail(printable(str(error), 200), param, ctx)
         return words
 
 
@@ -134,6 +154,12 @@ def socket_options(command: _Command) -> _Command:
             help="Certify an SSH key only for who proves to have it.",
         ),
         click.option(
+            "--ssh-source-addresses",
+            type=NetworkListType(),
+            help="Comma-separated networks that sshd sees people come from: the tunnel's own end; "
+            "loopback if not said.",
+        ),
+        click.option(
             "--upstream_http_hostname",
             "--upstream-http-hostname",
             help="Host header for the origin, if not the socket's name.",
@@ -153,6 +179,7 @@ _SOCKET_FIELDS = {
     "allowed_email_addresses": "cloud_authentication_email_allowed_addressses",
     "allowed_email_domains": "cloud_authentication_email_allowed_domains",
     "ssh_key_proof": "ssh_key_proof_required",
+    "ssh_source_addresses": "ssh_source_addresses",
     "upstream_http_hostname": "upstream_http_hostname",
     "type": "socket_type",
 }
