@@ -18,6 +18,7 @@ from idp_gateway.schemas.audit import (
     ExplainedDecisionReply,
     OwnDecisionReply,
 )
+from idp_gateway.schemas.text import Identifier
 from policy.explain import safe_reason
 from policy.types import Decision, Reason
 
@@ -105,9 +106,7 @@ def list_access_events(
     gateway: GatewayDep,
     caller: CallerDep,
     socket_id: SocketId | None = None,
-    concerns: Annotated[
-        str | None, Query(max_length=64, description="One request or guest.")
-    ] = None,
+    concerns: Annotated[Identifier | None, Query(description="One request or guest.")] = None,
     page: Page = 1,
     page_size: PageSize = 100,
 ) -> list[AccessEventReply]:

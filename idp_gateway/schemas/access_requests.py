@@ -3,9 +3,9 @@
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, StrictBool
 
-from idp_gateway.schemas.text import Email, EmailList, LongText, not_blank
+from idp_gateway.schemas.text import Email, EmailList, Identifier, LongText, Moment, not_blank
 from policy.types import Action
 
 MAX_APPROVERS = 50
@@ -21,8 +21,8 @@ class AccessRequestForm(BaseModel):
     action: Action | None = Field(
         default=None, description="`http`, `tls` or `ssh`; else what the socket's type suggests."
     )
-    decision_id: str | None = Field(
-        default=None, max_length=64, description="The denial you were shown; else decided anew."
+    decision_id: Identifier | None = Field(
+        default=None, description="The denial you were shown; else decided anew."
     )
     reason: Words = Field(description="For who answers, in your words.")
     minutes: Minutes = Field(default=60, description="For how long.")
@@ -87,10 +87,10 @@ class AccessRequestReply(BaseModel):
 class GuestForm(BaseModel):
     """Whom to let in, to which socket, and when."""
 
-    socket_id: str = Field(min_length=1, max_length=64)
+    socket_id: Identifier
     email: Email
-    starts_at: AwareDatetime | None = Field(default=None, description="From now on if not said.")
-    ends_at: AwareDatetime
+    starts_at: Moment | None = Field(default=None, description="From now on if not said.")
+    ends_at: Moment
     note: LongText = ""
 
 
@@ -119,8 +119,8 @@ class GuestReply(BaseModel):
 class ApprovalRulesForm(BaseModel):
     """Who may ask, and who approves."""
 
-    asking: bool = Field(default=True, description="Whether people may ask at all.")
-    two_person: bool = Field(
+    asking: StrictBool = Field(default=True, description="Whether people may ask at all.")
+    two_person: StrictBool = Field(
         default=False, description="Whether two different people must approve."
     )
     approvers: Annotated[EmailList, Field(max_length=MAX_APPROVERS)] = Field(

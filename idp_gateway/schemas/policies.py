@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from idp_gateway.schemas.text import LongText, Name, ShortText
+from idp_gateway.schemas.text import Identifier, LongText, Moment, Name, ShortText
 
 MAX_DOCUMENT_LENGTH = 128 * 1024
 """Characters of a policy document."""
@@ -17,7 +17,6 @@ MAX_ACTIONS = 1_000
 _ListName = Annotated[
     str, Field(max_length=64, pattern=r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$")
 ]
-_Id = Annotated[str, Field(min_length=1, max_length=64)]
 _Text = Annotated[str, Field(max_length=MAX_DOCUMENT_LENGTH)]
 _Version = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
@@ -93,7 +92,7 @@ class AttachAction(_Form):
     """One socket, or one policy, to be attached or detached."""
 
     action: Literal["add", "remove"]
-    id: _Id
+    id: Identifier
 
 
 class AttachForm(_Form):
@@ -111,7 +110,7 @@ class ExplainForm(_Form):
     socket: Annotated[str, Field(max_length=253)] = Field(description="Id or name of a socket.")
     as_email: Annotated[str, Field(max_length=254)] | None = Field(default=None, alias="as")
     from_address: Annotated[str, Field(max_length=64)] | None = Field(default=None, alias="from")
-    at: Annotated[datetime, Field(strict=False)] | None = None
+    at: Annotated[Moment, Field(strict=False)] | None = None
     action: Literal["http", "tls", "ssh"] | None = None
     provider: ShortText | None = None
     subject: ShortText | None = None
@@ -127,8 +126,8 @@ class ExplainForm(_Form):
 class DiffForm(_WholeDocumentForm):
     """What ``POST /policies/diff`` takes: a policy as it might become."""
 
-    policy_id: _Id | None = None
-    socket_ids: Annotated[list[_Id], Field(max_length=MAX_ACTIONS)] | None = None
+    policy_id: Identifier | None = None
+    socket_ids: Annotated[list[Identifier], Field(max_length=MAX_ACTIONS)] | None = None
     org_wide: bool | None = None
     days: Annotated[float, Field(gt=0, le=3660)] = 30
 

@@ -3,13 +3,14 @@
 Every refusal is a ``PydanticCustomError`` whose type is the stable reason of the problem.
 """
 
+import re
 import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime
 from ipaddress import IPv6Network, ip_network
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from idp_gateway.serials import as_kept
@@ -29,6 +30,7 @@ MAX_PASSWORD_LENGTH = 1_024
 
 _REFUSED_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _MAPPED = IPv6Network("::ffff:0:0/96")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d[Tt ]", re.ASCII)
 _JOINERS = "\u200c\u200d"
 
 
@@ -58,7 +60,14 @@ def _in_utc(moment: datetime) -> datetime:
         raise PydanticCustomError("time-invalid", "must be in the years 1 to 9999") from error
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+def _as_text(moment: object) -> object:
+    """Numbers are times to some programs, in seconds or milliseconds; here they are nonsense."""
+    if isinstance(moment, datetime) or (isinstance(moment, str) and _DATE.match(moment)):
+        return moment
+    raise PydanticCustomError("time-invalid", "must be a time as RFC 3339 writes it")
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc), BeforeValidator(_as_text)]
 """A time with its zone, turned into UTC: just inside the calendar there may be none."""
 
 
@@ -137,6 +146,8 @@ def _each_once(texts: list[str]) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
+Identifier = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(printable)]
+"""The id of something, in a body or a query."""
 ShortText = Annotated[str, Field(max_length=255), AfterValidator(printable)]
 LongText = Annotated[str, Field(max_length=1_024), AfterValidator(printable)]
 Name = Annotated[

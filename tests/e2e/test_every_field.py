@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -14,16 +15,19 @@ from tests.support.row_counts import row_counts
 OVERSIZE, CONTROL = "x" * 20_000, "a\x1b[2Jb"
 ANY_TEXT = {"password"}
 """Is hashed and never shown, so that it may hold anything."""
-NAMES_ITS_FIELD = ("key-", "csr-")
+NAMES_ITS_FIELD = ("key-", "csr-", "policy-document-")
 """Reasons that speak of the one thing the call takes."""
 WRONG = {
     "string": [7, 1.5, True, [], {}, OVERSIZE, CONTROL],
     "boolean": ["true", 1, 0, "", [], {}],
+    "number": ["seven", -1, True, [], {}],
     "integer": ["seven", 1.5, -1, 10**30, [], {}],
     "array": ["x", 7, True, {}, [7], [CONTROL], [OVERSIZE], ["x@example.com"] * 5_000],
     "object": ["x", 7, True, [], {"a": 7}, {"a": OVERSIZE}, {"a": CONTROL}, {"": "x"}],
 }
 SPECIFICATION = application().openapi()
+DOCUMENT = {"version": "v1", "action": ["http"], "condition": {"who": {"email": ["a@b.test"]}}}
+NOBODYS = "00000000-0000-4000-8000-000000000000"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,12 +87,16 @@ def product_environment() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def target(owner: Person) -> dict[str, Any]:
-    return owner.create_socket(
+    made = owner.create_socket(
         name="target",
         socket_type="tls",
         cloud_authentication_enabled=True,
         cloud_authentication_email_allowed_addressses=[owner.email],
     )
+    with owner.api as api:
+        policy = api.post("/policies", json={"name": "target", "policy_data": DOCUMENT})
+    assert policy.status_code == 200, policy.text
+    return made | {"policy_id": policy.json()["id"]}
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +129,19 @@ def sensible(target: dict[str, Any]) -> dict[str, Any]:
             "signature": "x",
         },
         "/revocation": {"scope": "person", "value": "probe@example.com"},
+        "/policies": {"name": "probe", "policy_data": DOCUMENT},
+        "/policies/explain": {"socket": target["dnsname"], "as": "probe@example.com"},
+        "/policies/diff": {"policy_data": DOCUMENT, "socket_ids": [target["socket_id"]]},
+        "/rollback": {"version": 1},
+        "/policy/{policy_id}/socket": {"actions": []},
+        "/socket/{socket_id}/policy": {"actions": []},
+        "/prefix-lists/{name}": {"prefixes": ["192.0.2.0/24"]},
+        "/access-requests": {"socket": target["dnsname"], "reason": "because"},
+        "/guests": {
+            "socket_id": target["socket_id"],
+            "email": "probe@example.com",
+            "ends_at": (datetime.now(UTC) + timedelta(days=1)).isoformat(),
+        },
         "/internal/report": {"edge_id": "probe", "ssh_host_key": key, "tunnels": []},
         "/internal/feed/ack": {"edge_id": "probe", "revision": 1},
     }
@@ -139,13 +160,21 @@ def send(
         socket_id=target["socket_id"],
         tunnel_id=target["tunnels"][0]["tunnel_id"],
         dns_name=target["dnsname"],
+        policy_id=target["policy_id"],
+        request_id=NOBODYS,
+        guest_id=NOBODYS,
+        decision_id=NOBODYS,
+        name="probe",
+        number=1,
     )
     short = field.path.removeprefix("/api/v1")
     body = next((v for k, v in sensible.items() if short == k), {}) or next(
         (v for k, v in sensible.items() if short.endswith(k)), {}
     )
     if field.place == "json":
-        content = json.dumps(body | {field.name: value})
+        instead = {"policy_text": "policy_data", "text": "prefixes"}.get(field.name)
+        rest = {name: one for name, one in body.items() if name != instead}
+        content = json.dumps(rest | {field.name: value})
         headers = {"content-type": "application/json"}
         return client.request(field.method, path, content=content, headers=headers)
     if field.place == "form":
