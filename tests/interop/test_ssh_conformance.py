@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 from datetime import UTC, datetime
 from hashlib import sha256
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -90,11 +91,14 @@ def issue(certificate: Certificate, now: datetime) -> bytes:
     }
     if certificate.kind == "host":
         return ssh.issue_host_certificate(signer, HostCertSpec(**common)).blob
-    options = {
-        "critical_options": {name.decode(): value.decode() for name, value in certificate.critical},
+    options = {name.decode(): value.decode() for name, value in certificate.critical}
+    named = options.pop("source-address", None)
+    stated = {
+        "critical_options": options,
+        "source_addresses": named and tuple(map(ip_network, named.split(","))),
         "extensions": {name.decode(): value.decode() for name, value in certificate.extensions},
     }
-    return ssh.issue_user_certificate(signer, UserCertSpec(**common, **options)).blob
+    return ssh.issue_user_certificate(signer, UserCertSpec(**common, **stated)).blob
 
 
 def made(case: Case) -> bytes:
