@@ -69,6 +69,13 @@ def test_socket_life(ctl: Ctl, gateway: WireGateway) -> None:
     assert "TrustedUserCAKeys" in shown
     ctl.run("socket", "update", "--socket-id", socket_id, "--name", "other")
     assert gateway.requests[-1][2] == {"name": "other"}
+    places = ("--ssh-source-addresses", "10.8.0.1, 2001:db8::/32")
+    shown = ctl.run("socket", "update", "--socket-id", socket_id, *places).stdout.decode()
+    assert gateway.requests[-1][2] == {"ssh_source_addresses": ["10.8.0.1", "2001:db8::/32"]}
+    assert "10.8.0.1, 2001:db8::/32" in shown
+    for wrong in ("10.8.0.1/8", "sshd.example.com", "10.8.0.1;10.8.0.2"):
+        refused = ctl.run("socket", "update", "--socket-id", socket_id, f"{places[0]}={wrong}")
+        assert (refused.returncode, refused.stderr.count(b"\n")) == (2, 1)
     assert b"other" in ctl.run("socket", "ls").stdout
     assert ctl.run("socket", "delete", "--socket_id", socket_id).returncode == 0
     gone = ctl.run("socket", "show", "--socket_id", socket_id)

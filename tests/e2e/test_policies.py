@@ -240,6 +240,8 @@ def test_ssh_follows_the_policy_at_the_edge_and_at_the_server(
         assert "not from a permitted source address" in sshd.log()
         places = ("--ssh-source-addresses", "127.0.0.2,127.0.0.1")
         owner.ctl("socket", "update", "--socket_id", created["socket_id"], *places)
+        # The one she keeps is as it was made.
+        (alice.home / ".ssh" / f"{dns_name}-cert.pub").unlink()
         alice.ctl("client", "ssh-keysign", "--host", dns_name)
         done = ssh(alice, direct, f"{sshd.login}@direct", "echo open")
         assert done.stdout == "open\n", done.stderr + sshd.log()
