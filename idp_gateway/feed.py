@@ -19,7 +19,10 @@ from idp_gateway.address_rules import AddressRules
 from idp_gateway.clock import Clock
 from idp_gateway.feed_state import FeedState, canonical, heartbeat
 from idp_gateway.records import ChangeKind, ChangeRecord, SocketRecord
+from idp_gateway.rules import apart
 from idp_gateway.store import Store
+from policy.address_sets import EVERYWHERE
+from policy.native import SourceRule
 
 POLL_SECONDS = 0.5
 HEARTBEAT_SECONDS = 5.0
@@ -29,6 +32,10 @@ EDGE_SILENT = timedelta(seconds=90)
 """An edge not heard for longer is not alive; edges report every 30 s."""
 EDGE_GONE = timedelta(hours=24)
 """An edge not heard for longer is taken for removed."""
+
+CLOSED = AddressRules(rule=SourceRule(allow=(), deny=EVERYWHERE.networks()))
+"""For a socket whose rules cannot be told: nothing of it is open, whether it asks who is there or
+not."""
 
 _REMEMBERED_CHANGES = 5000
 _FRESH_SECONDS = 3600.0
@@ -245,7 +252,8 @@ class Feed:
         # A look that fails half-way leaves something no look may build on: begin anew then.
         self._refreshed_at = -math.inf
         self._state.trust = trust
-        self._state.apply(rows, self._address_rules(rows.sockets))
+        rules = apart(self._address_rules, rows.sockets, lambda _socket: CLOSED)
+        self._state.apply(rows, rules)
         self._digest = self._state.digest()
         self._lines.clear()
         self._refreshed_at = now

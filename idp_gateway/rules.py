@@ -4,20 +4,31 @@ They are its own lists, the policies attached to it, those of its whole account,
 somebody in for a while (an approval, a guest's link). Whatever changes one of them counts up a
 number in the socket's row in the same transaction, and every decision begins with that row: what is
 remembered here is used only as long as the numbers are the same, in every gateway process.
+
+What cannot be read (a later version wrote it, or it is damaged) closes the sockets it bears on and
+no others: it may have been what keeps somebody out.
 """
 
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from ipaddress import ip_network
+from typing import TypeVar
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from idp_gateway.conversions import decided_socket, own_lists
 from idp_gateway.policy_documents import networks_in, policy_in
+from idp_gateway.policy_records import PolicyRecord
 from idp_gateway.records import SocketRecord
 from idp_gateway.store import Store
 from idp_gateway.store.rules import AccountRules
 from policy.policy_set import PolicySet
-from policy.types import Policy, Socket
+from policy.types import DenyRule, Policy, Socket, Where
+
+log = logging.getLogger(__name__)
 
 MAX_REMEMBERED = 16_384
 """Sockets whose rules are kept ready."""
@@ -62,11 +73,7 @@ class Rules:
         missing = [socket for socket in sockets if found[socket.socket_id] is None]
         made = self._make(missing) if missing else {}
         return [
-            GuardedSocket(
-                socket=decided_socket(socket),
-                policies=found[socket.socket_id] or made[socket.socket_id],
-            )
-            for socket in sockets
+            _door(socket, found[socket.socket_id] or made[socket.socket_id]) for socket in sockets
         ]
 
     def temporary(self, sockets: Sequence[SocketRecord]) -> Mapping[str, Sequence[Policy]]:
@@ -79,6 +86,16 @@ class Rules:
         return policies if key == _key(socket) else None
 
     def _make(self, sockets: Sequence[SocketRecord]) -> dict[str, PolicySet]:
+        made = apart(self._build, sockets, _closed_set)
+        with self._lock:
+            for socket in sockets:
+                self._known[socket.socket_id] = (_key(socket), made[socket.socket_id])
+                self._known.move_to_end(socket.socket_id)
+            while len(self._known) > MAX_REMEMBERED:
+                self._known.popitem(last=False)
+        return made
+
+    def _build(self, sockets: Sequence[SocketRecord]) -> dict[str, PolicySet]:
         by_account = self._store.rules_of(sockets)
         temporary = self._temporary(sockets)
         # By identity: comparing thousands of policies would cost more than is saved.
@@ -91,21 +108,71 @@ class Rules:
             if shared not in alike:
                 alike[shared] = policy_set(policies, rules)
             made[socket.socket_id] = alike[shared]
-        with self._lock:
-            for socket in sockets:
-                self._known[socket.socket_id] = (_key(socket), made[socket.socket_id])
-                self._known.move_to_end(socket.socket_id)
-            while len(self._known) > MAX_REMEMBERED:
-                self._known.popitem(last=False)
         return made
+
+
+Found = TypeVar("Found")
+
+
+def apart(
+    read: Callable[[Sequence[SocketRecord]], Mapping[str, Found]],
+    sockets: Sequence[SocketRecord],
+    instead: Callable[[SocketRecord], Found],
+) -> dict[str, Found]:
+    """What ``read`` finds of sockets, by id. One of which it cannot be found has ``instead``, and
+    that is logged; the others, of other accounts, must not suffer from it.
+
+    Raises:
+        SQLAlchemyError: the database cannot be asked, which says nothing of any socket.
+    """
+    try:
+        return dict(read(sockets))
+    except SQLAlchemyError:
+        raise
+    except Exception:
+        if len(sockets) > 1:
+            halves = (sockets[: len(sockets) // 2], sockets[len(sockets) // 2 :])
+            return apart(read, halves[0], instead) | apart(read, halves[1], instead)
+        log.exception("socket %s cannot be read and is closed", sockets[0].socket_id)
+        return {sockets[0].socket_id: instead(sockets[0])}
 
 
 def effective(
     socket: SocketRecord, rules: AccountRules, temporary: Sequence[Policy] = ()
 ) -> tuple[Policy, ...]:
-    """Every policy that bears on a socket."""
-    named = (policy_in(record) for record in rules.of_socket(socket.socket_id))
+    """Every policy that bears on a socket; one that cannot be read keeps everybody out."""
+    named = (_readable(record) for record in rules.of_socket(socket.socket_id))
     return (*own_lists(socket), *named, *temporary)
+
+
+def _readable(record: PolicyRecord) -> Policy:
+    try:
+        return policy_in(record)
+    except Exception:
+        log.exception("policy %s cannot be read and closes its sockets", record.policy_id)
+        return _closing(record.policy_id, record.name)
+
+
+_EVERYWHERE = Where(prefixes=frozenset(map(ip_network, ("0.0.0.0/0", "::/0"))))
+
+
+def _closing(policy_id: str, name: str) -> Policy:
+    """In the place of something that cannot be read. It says addresses, so that edges hold it."""
+    deny = DenyRule(name="this policy cannot be read", where=_EVERYWHERE)
+    return Policy(policy_id=policy_id, name=name, denies=(deny,))
+
+
+def _closed_set(socket: SocketRecord) -> PolicySet:
+    return PolicySet.build([_closing(socket.socket_id, socket.name)])
+
+
+def _door(socket: SocketRecord, policies: PolicySet) -> GuardedSocket:
+    try:
+        return GuardedSocket(socket=decided_socket(socket), policies=policies)
+    except Exception:
+        log.exception("socket %s cannot be read and is closed", socket.socket_id)
+        nobody = decided_socket(replace(socket, blocked_emails=()))
+        return GuardedSocket(socket=nobody, policies=_closed_set(socket))
 
 
 def policy_set(policies: Iterable[Policy], rules: AccountRules) -> PolicySet:

@@ -1,7 +1,7 @@
 """The gateway's own feed, read by the edge: what one writes the other takes, to the digest."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_network
@@ -11,10 +11,13 @@ import pytest
 
 from idp_gateway.address_rules import AddressRules
 from idp_gateway.composition import Gateway, build_gateway
+from idp_gateway.feed import Feed
 from idp_gateway.feed_state import FeedState, canonical
+from idp_gateway.policy_records import PolicyRecord
 from idp_gateway.records import AccountRecord, SocketRecord
 from idp_gateway.settings import Settings
 from idp_gateway.store.edges import FeedRows
+from idp_gateway.store.policies import Author
 from policy.addresses import EmailAddress
 from policy.policy_set import PolicySet
 from policy.types import DenyRule, Policy, SocketType, Where, Who
@@ -147,3 +150,50 @@ def test_policies_that_name_nobody_close_only_what_asks_who_is_there() -> None:
     assert fed(nobody, SocketType.TLS, identity=True).source_rule.allow == ()
     rule = fed(nobody, SocketType.TLS, identity=False).source_rule
     assert (rule.allow, rule.deny) == (None, (ip_network("192.0.2.128/25"),))
+
+
+async def test_what_cannot_be_read_is_closed_at_the_edge_and_nothing_else_is(
+    gateway: Gateway,
+) -> None:
+    owner, closed = add(gateway, "bad", SocketType.TCP)
+    _, served = add(gateway, "good", SocketType.TLS)
+    at = datetime.now(UTC)
+    damaged = PolicyRecord(
+        policy_id="damaged",
+        account_id=owner.account_id,
+        name="damaged",
+        description="",
+        document='{"version":"v3"}',
+        org_wide=True,
+        created_at=at,
+        updated_at=at,
+    )
+    gateway.store.add_policy(damaged, Author(email=owner.email, at=at))
+    edge = FollowingEdge(gateway.feed.stream(0, "e1"))
+    state = await edge.reach(gateway.store.revision())
+    kept_out = {ip_network("0.0.0.0/0"), ip_network("::/0")}
+    assert set(state.sockets[closed.socket_id].source_rule.deny) == kept_out
+    assert state.sockets[served.socket_id].source_rule == SourceRule()
+
+
+async def test_rules_that_cannot_be_made_close_one_socket_at_the_edge(tmp_path: Path) -> None:
+    def rules(sockets: Sequence[SocketRecord]) -> Mapping[str, AddressRules]:
+        if any(socket.name == "bad" for socket in sockets):
+            raise ValueError("no such rules")
+        return {}
+
+    gateway = build_gateway(Settings(state_dir=tmp_path / "state"), clock=lambda: datetime.now(UTC))
+    feed = Feed(
+        store=gateway.store,
+        trust=gateway.trust,
+        http_ports=(80,),
+        clock=gateway.clock,
+        address_rules=rules,
+    )
+    _, bad = add(gateway, "bad", SocketType.TCP)
+    _, good = add(gateway, "good", SocketType.TLS)
+    edge = FollowingEdge(feed.stream(0, "e1"))
+    told = (await edge.reach(gateway.store.revision())).sockets
+    assert told[good.socket_id].source_rule == SourceRule()
+    assert told[bad.socket_id].source_rule.deny == (ip_network("0.0.0.0/0"), ip_network("::/0"))
+    gateway.close()

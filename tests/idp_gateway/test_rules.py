@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from idp_gateway import rules
 from idp_gateway.composition import Gateway
@@ -12,10 +13,12 @@ from idp_gateway.records import SocketRecord
 from idp_gateway.rules import Rules
 from idp_gateway.store.policies import Author
 from policy.addresses import EmailAddress
-from policy.types import Policy, Who
-from tests.support import rows
+from policy.evaluate import evaluate
+from policy.types import Policy, Reason, Who
+from tests.support import policies, rows
 from tests.support.rows import NOW, PORTS
 
+DAMAGED = '{"version":"v3"}'
 BY = Author(email="owner@corp.test", at=NOW)
 
 
@@ -91,3 +94,57 @@ def test_own_lists_count_beside_policies(gateway: Gateway) -> None:
     listed = replace(fresh(gateway, socket), emails=("ann@other.test",))
     ids = {policy.policy_id for policy in gateway.rules.guarded(listed).policies.policies}
     assert ids == {"everybody", socket.socket_id}
+
+
+def test_a_policy_that_cannot_be_read_closes_its_sockets_and_no_others(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    (bad,), (good,) = sockets_of_an_owner(gateway, 1), sockets_of_an_owner(gateway, 1)
+    gateway.store.add_policy(wide(good.account_id, "good"), BY)
+    gateway.store.add_policy(wide(bad.account_id, "fine"), BY)
+    gateway.store.add_policy(replace(wide(bad.account_id, "bad"), document=DAMAGED), BY)
+    closed, served = gateway.rules.guarded_all([fresh(gateway, bad), fresh(gateway, good)])
+    asked = policies.request("ann@corp.test")
+    decision = evaluate(closed.policies, asked)
+    assert (decision.reasons, decision.policy_ids) == ((Reason.DENIED_BY_RULE,), ("bad",))
+    assert evaluate(served.policies, asked).allowed
+    assert "policy bad cannot be read" in caplog.text
+
+
+@pytest.mark.parametrize("column", ["emails", "domains", "blocked_emails"])
+def test_a_socket_that_cannot_be_read_is_closed_and_no_other(gateway: Gateway, column: str) -> None:
+    first, second, third = sockets_of_an_owner(gateway, 3)
+    gateway.store.add_policy(wide(first.account_id), BY)
+    sockets = [fresh(gateway, first), fresh(gateway, second), fresh(gateway, third)]
+    damaged = replace(sockets[1], **{column: ("not an address",)})
+    doors = gateway.rules.guarded_all([sockets[0], damaged, sockets[2]])
+    asked = policies.request("ann@corp.test")
+    assert [evaluate(door.policies, asked).allowed for door in doors] == [True, False, True]
+
+
+def test_what_lets_somebody_in_for_a_while_and_cannot_be_read_closes_one_socket(
+    gateway: Gateway,
+) -> None:
+    here, there = sockets_of_an_owner(gateway, 2)
+    gateway.store.add_policy(wide(here.account_id), BY)
+
+    def damaged(sockets: Sequence[SocketRecord]) -> Mapping[str, Sequence[Policy]]:
+        if any(socket.socket_id == here.socket_id for socket in sockets):
+            raise ValueError("a damaged row")
+        return {}
+
+    doors = Rules(gateway.store, damaged).guarded_all([fresh(gateway, here), fresh(gateway, there)])
+    asked = policies.request("ann@corp.test")
+    assert [evaluate(door.policies, asked).allowed for door in doors] == [False, True]
+
+
+def test_a_database_that_cannot_be_asked_closes_nothing(
+    gateway: Gateway,
+) -> None:
+    (socket,) = sockets_of_an_owner(gateway, 1)
+
+    def gone(_sockets: Sequence[SocketRecord]) -> Mapping[str, Sequence[Policy]]:
+        raise OperationalError("SELECT", None, OSError())
+
+    with pytest.raises(OperationalError):
+        Rules(gateway.store, gone).guarded(socket)
