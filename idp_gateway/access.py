@@ -162,8 +162,10 @@ def grant(
     ends = [at + life, session.expires_at]
     if decision.expires_at is not None:
         ends.append(decision.expires_at)
-    # A session is good from the very address that was decided on, a certificate from others too.
-    if decision.sources_until is not None and request.action is not Action.HTTP:
+    # A session that rests on the address is good from that one only, and a certificate from others
+    # too; what rests on none is good wherever it is taken, and may not outlive that.
+    held = request.action is Action.HTTP and _rests_on_address(decision)
+    if decision.sources_until is not None and not held:
         ends.append(decision.sources_until)
     if min(ends) <= at:
         raise _denied(verdict, Reason.SESSION_EXPIRED)
@@ -185,6 +187,11 @@ def grant(
         place_counts=decision.place_counts,
         policy_ids=decision.policy_ids,
     )
+
+
+def _rests_on_address(decision: Decision) -> bool:
+    """Whether another address might be decided on otherwise, so that a session is held to one."""
+    return decision.sources is not None or decision.place_counts
 
 
 def identity_of(session: LoginSessionRecord) -> Identity:

@@ -24,6 +24,7 @@ from tests.idp_gateway.conftest import FixedClock
 ROOT = Path(access.__file__).parents[1]
 PACKAGES = ("idp_gateway", "ca", "policy", "proxy", "clients", "templates")
 ADDRESS = ip_address("192.0.2.7")
+PLACE: dict[str, Any] = {"place_counts": True}
 
 
 def socket() -> Socket:
@@ -113,6 +114,21 @@ def test_a_grant_ends_with_the_policys_window(
     over = replace(verdict, decision=replace(verdict.decision, expires_at=gateway.clock()))
     with pytest.raises(AccessDenied):
         access.grant(over, session=session)
+
+
+@pytest.mark.parametrize("action", list(Action))
+@pytest.mark.parametrize("held", [{}, {"sources": (ip_network("192.0.2.0/24"),)}, PLACE])
+def test_what_may_be_used_elsewhere_ends_when_other_addresses_might(
+    gateway: Gateway, session: LoginSessionRecord, action: Action, held: dict[str, Any]
+) -> None:
+    verdict = judge(gateway, session, "alice@lab.test")
+    soon = gateway.clock() + timedelta(seconds=30)
+    decision = replace(verdict.decision, sources_until=soon, **held)
+    asked = replace(verdict.request, action=action)
+    granted = access.grant(replace(verdict, request=asked, decision=decision), session=session)
+    # Only a session can be held to one address; and it is, if the decision rests on that.
+    stays = action is Action.HTTP and held != {}
+    assert (granted.not_after == soon) is not stays
 
 
 def test_a_deny_becomes_nothing_but_an_error_with_its_decision(
