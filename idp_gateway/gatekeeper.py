@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from starlette.responses import Response
 
-from idp_gateway.access import Asked, Verdict, authorize, grant, identity_of
+from idp_gateway.access import Asked, Verdict, authorize, grant, identity_of, told_reason
 from idp_gateway.composition import Gateway
 from idp_gateway.cookies import SESSION, clear_cookie, set_cookie
 from idp_gateway.edge_requests import EdgeRequest
@@ -115,7 +115,7 @@ def _denied(gateway: Gateway, verdict: Verdict, request: EdgeRequest) -> Respons
     if not request.navigation:
         return problem(
             403,
-            str(verdict.decision.reasons[0]),
+            str(told_reason(verdict.decision.reasons[0])),
             "you are known here, but the rules of this service do not admit you",
             decision_id=verdict.decision_id,
         )
