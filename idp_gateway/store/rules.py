@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, or_, select, update
 
 from idp_gateway.policy_records import PolicyRecord, PrefixListRecord
 from idp_gateway.records import ChangeKind, SocketRecord
@@ -21,11 +21,13 @@ from idp_gateway.tables import (
     PublishedSocket,
     table_of,
 )
+from policy.types import SocketType
 
 POLICIES = table_of(AccessPolicy)
 ATTACHMENTS = table_of(PolicyAttachment)
 LISTS = table_of(PrefixList)
 SOCKETS = table_of(PublishedSocket)
+_OWN_PORT = tuple(kind for kind in SocketType if kind.has_own_port)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,8 +129,9 @@ def sockets_borne_on(
 def touch(connection: Connection, socket_ids: Iterable[str], now: datetime) -> None:
     """The rules of these sockets have changed: end the grants of those that have any.
 
-    A socket that asks for no identity has no grants, so its epoch stays and its edges hear nothing;
-    but what is remembered of its rules is void. Call only inside ``Database.changing``.
+    A socket that asks for no identity has no grants, so its epoch stays; but what is remembered of
+    its rules is void, and if it has a port of its own, edges hold it to rules about addresses and
+    hear of it. Call only inside ``Database.changing``.
     """
     for part in in_parts(socket_ids):
         among = SOCKETS.c.socket_id.in_(part)
@@ -137,7 +140,8 @@ def touch(connection: Connection, socket_ids: Iterable[str], now: datetime) -> N
             update(SOCKETS).where(among).values(rules_version=SOCKETS.c.rules_version + 1)
         )
         connection.execute(update(SOCKETS).where(among, asks).values(epoch=SOCKETS.c.epoch + 1))
-        query = select(SOCKETS.c.socket_id).where(among, asks).order_by(SOCKETS.c.socket_id)
+        told = or_(asks, SOCKETS.c.socket_type.in_(_OWN_PORT))
+        query = select(SOCKETS.c.socket_id).where(among, told).order_by(SOCKETS.c.socket_id)
         note_change(connection, ChangeKind.SOCKET, connection.execute(query).scalars(), now)
 
 

@@ -18,6 +18,7 @@ from idp_gateway.policy_records import PolicyChangeKind, PolicyRecord, PrefixLis
 from idp_gateway.records import AccountRecord, ChangeKind, SocketRecord
 from idp_gateway.store import Store
 from idp_gateway.store.policies import STALE, Author
+from policy.types import SocketType
 from tests.support import rows
 from tests.support.rows import NOW, PORTS
 
@@ -59,13 +60,16 @@ class Sockets:
         self.names: dict[str, str] = {}
         for owner in (self.owner, self.other):
             store.add_account(owner)
-        for name, owner, asks in (
-            ("a", self.owner, True),
-            ("b", self.owner, True),
-            ("open", self.owner, False),
-            ("other's", self.other, True),
+        for name, owner, asks, kind in (
+            ("a", self.owner, True, SocketType.HTTP),
+            ("b", self.owner, True, SocketType.HTTP),
+            ("open", self.owner, False, SocketType.HTTP),
+            ("tcp", self.owner, False, SocketType.TCP),
+            ("other's", self.other, True, SocketType.HTTP),
         ):
-            socket = rows.socket(owner, cloud_authentication_enabled=asks)
+            socket = replace(
+                rows.socket(owner, cloud_authentication_enabled=asks), socket_type=kind
+            )
             self.names[store.add_socket(socket, ports=PORTS).socket_id] = name
 
     def id_of(self, name: str) -> str:
@@ -78,7 +82,8 @@ class Sockets:
     def touched(self, change: Callable[[], Any]) -> tuple[set[str], set[str]]:
         """Names of the sockets whose grants a change ended, and of those whose rules it changed.
 
-        An edge is told of exactly the first, and no epoch goes up by more than one.
+        An edge is told of exactly the first, and of a port of its own whose rules about addresses
+        it holds; no epoch goes up by more than one.
         """
         before, revision = self.now(), self.store.revision()
         change()
@@ -92,7 +97,9 @@ class Sockets:
             (change.kind, self.names[change.entity_id])
             for change in self.store.read_feed(revision).changes
         ]
-        assert sorted(told) == sorted((ChangeKind.SOCKET, name) for name in bumped)
+        assert sorted(told) == sorted(
+            (ChangeKind.SOCKET, name) for name in bumped | (changed & {"tcp"})
+        )
         return bumped, changed
 
     def attach(self, found: PolicyRecord, *names: str, there: bool = True) -> None:
@@ -150,7 +157,7 @@ def test_another_meaning_touches_the_sockets_it_is_attached_to(sockets: Sockets)
 
 
 def test_an_organisation_wide_policy_touches_all_sockets_of_its_account(sockets: Sockets) -> None:
-    everyone, mine = {"a", "b"}, {"a", "b", "open"}
+    everyone, mine = {"a", "b"}, {"a", "b", "open", "tcp"}
     wide = policy(sockets.owner, org_wide=True)
     assert sockets.touched(lambda: sockets.store.add_policy(wide, BY)) == (everyone, mine)
     other = change(sockets, wide, document='{"version":"v2"}')
@@ -160,9 +167,9 @@ def test_an_organisation_wide_policy_touches_all_sockets_of_its_account(sockets:
     # It bears on the socket already, and goes on doing so.
     assert sockets.touched(lambda: sockets.attach(wide, "a")) == (set(), set())
     narrowed = change(sockets, wide, means_the_same=True, org_wide=False)
-    assert sockets.touched(narrowed) == ({"b"}, {"b", "open"})
+    assert sockets.touched(narrowed) == ({"b"}, {"b", "open", "tcp"})
     widened = change(sockets, wide, means_the_same=True, org_wide=True)
-    assert sockets.touched(widened) == ({"b"}, {"b", "open"})
+    assert sockets.touched(widened) == ({"b"}, {"b", "open", "tcp"})
     gone = sockets.touched(lambda: sockets.store.delete_policy(wide.account_id, wide.policy_id, BY))
     assert gone == (everyone, mine)
 
