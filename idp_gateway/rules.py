@@ -17,13 +17,12 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from typing import TypeVar
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from idp_gateway.conversions import decided_socket, own_lists
 from idp_gateway.policy_documents import networks_in, policy_in
 from idp_gateway.policy_records import PolicyRecord
 from idp_gateway.records import SocketRecord
 from idp_gateway.store import Store
+from idp_gateway.store.database import DatabaseFailure
 from idp_gateway.store.rules import AccountRules
 from policy.policy_set import PolicySet
 from policy.types import DenyRule, Policy, Socket, Where
@@ -123,11 +122,11 @@ def apart(
     that is logged; the others, of other accounts, must not suffer from it.
 
     Raises:
-        SQLAlchemyError: the database cannot be asked, which says nothing of any socket.
+        DatabaseFailure: the database cannot be asked, which says nothing of any socket.
     """
     try:
         return dict(read(sockets))
-    except SQLAlchemyError:
+    except DatabaseFailure:
         raise
     except Exception:
         if len(sockets) > 1:

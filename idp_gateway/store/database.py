@@ -13,12 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 _WRITE_OPTION = "mysocket_write"
 _CHANGE_LOCK = 0x6D79736F636B  # any fixed number of ours: "mysock"
 _BUSY_MILLISECONDS = 10_000
 _WAL_PAUSE_SECONDS = 0.01
+
+
+DatabaseFailure = SQLAlchemyError
+"""What asking the database raises when it is the database that fails."""
 
 
 class Database:
