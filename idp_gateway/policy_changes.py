@@ -15,7 +15,7 @@ from idp_gateway.policy_documents import (
     read_stored,
     stored_form,
 )
-from idp_gateway.policy_records import PolicyChangeKind, PolicyRecord
+from idp_gateway.policy_records import PolicyChangeKind, PolicyRecord, PrefixListRecord
 from idp_gateway.schemas.policies import (
     MAX_DOCUMENT_LENGTH,
     NewPolicyForm,
@@ -26,9 +26,11 @@ from idp_gateway.store.policies import STALE, Author
 from policy.document import PolicyDocument, read_document
 from policy.errors import DocumentError
 from policy.expectations import Failure, failures
+from policy.index import PrefixLists
 from policy.types import Effect
 
 _TRIES = 8
+CASE_FAILED = "policy-case-failed"
 
 
 def author_of(gateway: Gateway, caller: Caller, why: str | None) -> Author:
@@ -79,7 +81,40 @@ def check_cases(gateway: Gateway, account_id: str, document: PolicyDocument) -> 
     failed = failures(document, lists)
     if failed:
         cases = tuple(map(_failed_case, failed))
-        raise PolicyRefused(str(failed[0]), reason="policy-case-failed", cases=cases)
+        raise PolicyRefused(str(failed[0]), reason=CASE_FAILED, cases=cases)
+
+
+def check_cases_on(gateway: Gateway, given: PrefixListRecord) -> None:
+    """Try the cases of every policy that names a list, as it would be with this one in its place.
+
+    Raises:
+        PolicyRefused: one came out otherwise than its policy says; every such policy is named.
+    """
+    lists = {one.name: one for one in gateway.store.prefix_lists_of(given.account_id)}
+    lists[given.name] = given
+    networks = {name: networks_in(one) for name, one in lists.items()}
+    failed = [
+        (policy.name, failure)
+        for policy in gateway.store.policies_page(given.account_id)
+        if given.name in policy.prefix_lists
+        for failure in _failures_of(policy, networks)
+    ]
+    if not failed:
+        return
+    names = ", ".join(dict.fromkeys(name for name, _ in failed))
+    raise PolicyRefused(
+        f"with these addresses policies decide otherwise than their own cases say: {names}",
+        reason=CASE_FAILED,
+        cases=tuple({"policy": name, **_failed_case(failure)} for name, failure in failed),
+    )
+
+
+def _failures_of(policy: PolicyRecord, lists: PrefixLists) -> tuple[Failure, ...]:
+    try:
+        document = read_stored(policy.document)
+    except (DocumentError, ValueError):
+        return ()  # it admits nobody, and this must not keep its owner from tightening the list
+    return failures(document, lists) if document.expect else ()
 
 
 def _failed_case(failure: Failure) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from idp_gateway.conversions import decided_socket
 from idp_gateway.errors import InvalidInput, NotFound
 from idp_gateway.origins import Origin
 from idp_gateway.policy_changes import check_cases, read_given
-from idp_gateway.policy_documents import lists_named, stored_form
+from idp_gateway.policy_documents import lists_named, read_stored, stored_form
 from idp_gateway.policy_records import PolicyChangeKind, PolicyRecord, PolicyVersionRecord
 from idp_gateway.records import DecisionRecord, SocketRecord
 from idp_gateway.replay import Trial
@@ -21,7 +21,7 @@ from idp_gateway.rules import effective, policy_set
 from idp_gateway.schemas.policies import DiffForm, ExplainForm, ExplainReply
 from idp_gateway.store.rules import AccountRules
 from policy.addresses import EmailAddress
-from policy.errors import AddressError
+from policy.errors import AddressError, DocumentError
 from policy.explain import Explanation, explain
 from policy.names import GroupName
 from policy.types import (
@@ -256,7 +256,7 @@ def reconstruct(gateway: Gateway, socket: SocketRecord, record: DecisionRecord) 
     rules = rules_at(gateway, socket, record.at)
     then = policy_set(effective(socket, rules), rules)
     found = explain(then, request)
-    # The socket's own lists and the prefix lists are those of now: only the same outcome will do.
+    # The socket's own lists are those of now: only the same outcome will do.
     if _outcome(found.decision) != (record.effect, record.reasons, record.policy_ids):
         return Reconstruction(rules="recorded", explanation=None)
     return Reconstruction(rules="then", explanation=found)
@@ -267,7 +267,7 @@ def _outcome(decision: Decision) -> tuple[Any, ...]:
 
 
 def rules_at(gateway: Gateway, socket: SocketRecord, at: datetime) -> AccountRules:
-    """The policies that bore on a socket at a moment, and the prefix lists of now."""
+    """The policies that bore on a socket at a moment, and their prefix lists as they were then."""
     entries: dict[str, PolicyVersionRecord] = {}
     attached: set[str] = set()
     for entry in gateway.store.policy_changes_until(socket.account_id, at):
@@ -280,11 +280,13 @@ def rules_at(gateway: Gateway, socket: SocketRecord, at: datetime) -> AccountRul
             attached -= {entry.policy_id} if socket.socket_id in entry.socket_ids else set()
         else:
             entries[entry.policy_id] = entry
-    lists = {found.name: found for found in gateway.store.prefix_lists_of(socket.account_id)}
+    policies = {policy_id: _as_then(entry) for policy_id, entry in entries.items()}
+    names = {name for policy in policies.values() for name in policy.prefix_lists}
+    lists = gateway.store.prefix_lists_at(socket.account_id, names, at)
     return AccountRules(
-        policies={policy_id: _as_then(entry) for policy_id, entry in entries.items()},
+        policies=policies,
         attached={socket.socket_id: frozenset(attached)},
-        prefix_lists=lists,
+        prefix_lists={found.name: found for found in lists},
     )
 
 
@@ -295,11 +297,19 @@ def _as_then(entry: PolicyVersionRecord) -> PolicyRecord:
         name=entry.name,
         description=entry.description,
         document=entry.document or "{}",
+        prefix_lists=_lists_in(entry.document),
         org_wide=entry.org_wide,
         version=entry.version,
         created_at=entry.at,
         updated_at=entry.at,
     )
+
+
+def _lists_in(document: str | None) -> tuple[str, ...]:
+    try:
+        return lists_named(read_stored(document or "{}"))
+    except (DocumentError, ValueError):
+        return ()
 
 
 def _request(record: DecisionRecord, socket: SocketRecord) -> AccessRequest | None:

@@ -23,6 +23,14 @@ class PolicyChangeKind(StrEnum):
     DELETED = "deleted"
 
 
+class PrefixListChangeKind(StrEnum):
+    """What happened to a list of addresses."""
+
+    CREATED = "created"
+    CHANGED = "changed"
+    DELETED = "deleted"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyRecord:
     """A policy as it is in force."""
@@ -78,5 +86,23 @@ class PrefixListRecord:
     source: str
     """What was imported: a kind of published file, or ``list``."""
     updated_at: datetime
+    changed_by: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrefixListVersionRecord:
+    """One entry of a list's history; outlives the list."""
+
+    account_id: str
+    name: str
+    version: int
+    """Goes on counting if a list is made anew; a deletion has that of the list that went."""
+    change: PrefixListChangeKind
+    prefixes: tuple[str, ...]
+    """What it held from then on; of a deletion nothing."""
+    summary: Mapping[str, Any]
+    source: str
+    at: datetime
     changed_by: str
     why: str

@@ -4,11 +4,17 @@ from collections.abc import Mapping, Sequence
 
 from idp_gateway.composition import Gateway
 from idp_gateway.policy_documents import stored_json
-from idp_gateway.policy_records import PolicyRecord, PolicyVersionRecord, PrefixListRecord
+from idp_gateway.policy_records import (
+    PolicyRecord,
+    PolicyVersionRecord,
+    PrefixListRecord,
+    PrefixListVersionRecord,
+)
 from idp_gateway.schemas.policies import (
     PolicyReply,
     PolicyVersionReply,
     PrefixListReply,
+    PrefixListVersionReply,
     WholePrefixListReply,
 )
 
@@ -74,3 +80,17 @@ def list_reply(found: PrefixListRecord) -> PrefixListReply:
 def whole_list_reply(found: PrefixListRecord) -> WholePrefixListReply:
     """A list with its addresses."""
     return WholePrefixListReply(**list_reply(found).model_dump(), prefixes=list(found.prefixes))
+
+
+def list_version_reply(entry: PrefixListVersionRecord) -> PrefixListVersionReply:
+    """One entry of a list's history."""
+    return PrefixListVersionReply(
+        version=entry.version,
+        change=str(entry.change),
+        at=entry.at,
+        by=entry.changed_by,
+        why=entry.why,
+        source=entry.source,
+        summary=dict(entry.summary),
+        prefixes=list(entry.prefixes),
+    )

@@ -2,21 +2,25 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from idp_gateway.callers import CallerDep
 from idp_gateway.dependencies import GatewayDep
-from idp_gateway.errors import InvalidInput, QuotaExceeded
+from idp_gateway.errors import InvalidInput, NotFound, QuotaExceeded
 from idp_gateway.in_force import ChangeRoute
+from idp_gateway.policy_changes import author_of, check_cases_on
 from idp_gateway.policy_records import PrefixListRecord
-from idp_gateway.policy_replies import list_reply, whole_list_reply
+from idp_gateway.policy_replies import list_reply, list_version_reply, whole_list_reply
 from idp_gateway.routes.documented import problems
+from idp_gateway.routes.policies import Page
 from idp_gateway.schemas.policies import (
     ListName,
     PrefixListForm,
     PrefixListReply,
+    PrefixListVersionReply,
     WholePrefixListReply,
 )
+from idp_gateway.schemas.text import LongText
 from policy.errors import PolicyError
 from policy.prefix_files import PrefixList, read_prefixes
 
@@ -46,6 +50,7 @@ def put_prefix_list(
     """Make or replace a list, from a published file or from addresses.
 
     The sockets whose policies name it end their grants, if it holds other addresses than before.
+    Refused if it makes a case fail that one of these policies has.
     """
     read = _read(form)
     most = gateway.settings.prefixes_per_list
@@ -61,16 +66,40 @@ def put_prefix_list(
         changed_by=caller.account.email,
         why=form.why or "",
     )
+    check_cases_on(gateway, record)
     kept = gateway.store.put_prefix_list(
         record, based_on=form.version, limit=gateway.settings.prefix_lists_per_account
     )
     return whole_list_reply(kept)
 
 
+@router.get("/{name}/history", responses=problems(400, 401, 404))
+def list_prefix_list_history(
+    gateway: GatewayDep,
+    caller: CallerDep,
+    name: NamedList,
+    page: Page = 1,
+    page_size: Annotated[int, Query(ge=1, le=20)] = 20,
+) -> list[PrefixListVersionReply]:
+    """What happened to a list, newest first; also to a deleted one."""
+    account_id = caller.account.account_id
+    offset = (page - 1) * page_size
+    found = gateway.store.prefix_list_history(account_id, name, offset=offset, limit=page_size)
+    if not found and page == 1:
+        raise NotFound("no such prefix list", reason="prefix-list-unknown")
+    return [list_version_reply(entry) for entry in found]
+
+
 @router.delete("/{name}", status_code=204, responses=problems(400, 401, 404, 409))
-def delete_prefix_list(gateway: GatewayDep, caller: CallerDep, name: NamedList) -> Response:
-    """Delete a list that no policy names."""
-    gateway.store.delete_prefix_list(caller.account.account_id, name)
+def delete_prefix_list(
+    gateway: GatewayDep,
+    caller: CallerDep,
+    name: NamedList,
+    why: Annotated[LongText | None, Query()] = None,
+) -> Response:
+    """Delete a list that no policy names; its history stays."""
+    author = author_of(gateway, caller, why)
+    gateway.store.delete_prefix_list(caller.account.account_id, name, author)
     return Response(status_code=204)
 
 

@@ -214,3 +214,16 @@ class WholePrefixListReply(PrefixListReply):
     """A list with its addresses."""
 
     prefixes: list[str]
+
+
+class PrefixListVersionReply(BaseModel):
+    """One entry of a list's history."""
+
+    version: int
+    change: str = Field(examples=["created", "changed", "deleted"])
+    at: datetime
+    by: str
+    why: str
+    source: str
+    summary: dict[str, Any]
+    prefixes: list[str] = Field(description="What the list held from then on.")

@@ -1,18 +1,31 @@
-"""Named lists of addresses. A change of one bears on the sockets whose policies name it."""
+"""Named lists of addresses and their history. A change of one bears on the sockets whose policies
+name it.
+"""
 
+from collections.abc import Iterable
 from dataclasses import replace
+from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
 
 from idp_gateway.errors import Conflict, NotFound, PrefixListInUse, QuotaExceeded
-from idp_gateway.policy_records import PolicyRecord, PrefixListRecord
-from idp_gateway.store.base import StorePart, find_all, find_one, values_of
-from idp_gateway.store.policies import STALE
+from idp_gateway.policy_records import (
+    PolicyRecord,
+    PrefixListChangeKind,
+    PrefixListRecord,
+    PrefixListVersionRecord,
+)
+from idp_gateway.store.base import StorePart, columns_for, find_all, find_one, in_parts, values_of
+from idp_gateway.store.policies import STALE, Author
 from idp_gateway.store.rules import LISTS, POLICIES, sockets_borne_on, touch
+from idp_gateway.tables import table_of
+from idp_gateway.tables_of_lists import PrefixListVersion
+
+VERSIONS = table_of(PrefixListVersion)
 
 
 class PrefixListStore(StorePart):
-    """Table ``prefix_lists``."""
+    """Tables ``prefix_lists`` and ``prefix_list_versions``."""
 
     def put_prefix_list(
         self,
@@ -34,27 +47,32 @@ class PrefixListStore(StorePart):
                 raise Conflict(f"version {version} is in force by now", reason=STALE)
             if before is None:
                 _keep_below(connection, given.account_id, limit)
-                connection.execute(insert(LISTS).values(values_of(replace(given, version=1))))
-                return replace(given, version=1)
+                newest = _newest_version(connection, given.account_id, given.name)
+                made = replace(given, version=newest + 1)
+                connection.execute(insert(LISTS).values(values_of(made)))
+                _note(connection, made, PrefixListChangeKind.CREATED)
+                return made
             if before.prefixes == given.prefixes:
                 return before
             after = replace(given, version=version + 1)
             where = _is(given.account_id, given.name)
             connection.execute(update(LISTS).where(where).values(values_of(after)))
+            _note(connection, after, PrefixListChangeKind.CHANGED)
             naming = _naming(connection, given.account_id, given.name)
             borne_on = sockets_borne_on(connection, given.account_id, naming)
             touch(connection, borne_on, given.updated_at)
         return after
 
-    def delete_prefix_list(self, account_id: str, name: str) -> None:
-        """Remove a list.
+    def delete_prefix_list(self, account_id: str, name: str, author: Author) -> None:
+        """Remove a list; its history stays.
 
         Raises:
             NotFound: the account has no such list.
             PrefixListInUse: a policy names it.
         """
         with self.database.changing() as connection:
-            if _find(connection, account_id, name) is None:
+            found = _find(connection, account_id, name)
+            if found is None:
                 raise NotFound("no such prefix list", reason="prefix-list-unknown")
             naming = _naming(connection, account_id, name)
             if naming:
@@ -62,6 +80,15 @@ class PrefixListStore(StorePart):
                     "policies name this list", policies=tuple(policy.name for policy in naming)
                 )
             connection.execute(delete(LISTS).where(_is(account_id, name)))
+            gone = replace(
+                found,
+                prefixes=(),
+                summary={},
+                updated_at=author.at,
+                changed_by=author.email,
+                why=author.why,
+            )
+            _note(connection, gone, PrefixListChangeKind.DELETED)
 
     def get_prefix_list(self, account_id: str, name: str) -> PrefixListRecord:
         """One of the account's lists.
@@ -85,6 +112,80 @@ class PrefixListStore(StorePart):
                 LISTS.c.account_id == account_id,
                 order_by=[LISTS.c.name],
             )
+
+    def prefix_list_history(
+        self, account_id: str, name: str, *, offset: int, limit: int
+    ) -> tuple[PrefixListVersionRecord, ...]:
+        """What happened to a list, newest first; also to one that is deleted."""
+        query = (
+            select(*columns_for(PrefixListVersionRecord, VERSIONS))
+            .where(VERSIONS.c.account_id == account_id, VERSIONS.c.name == name)
+            .order_by(VERSIONS.c.entry_id.desc())
+            .offset(offset)
+            .limit(limit)
+        )
+        with self.database.reading() as connection:
+            rows = connection.execute(query).mappings()
+            return tuple(PrefixListVersionRecord(**row) for row in rows)
+
+    def prefix_lists_at(
+        self, account_id: str, names: Iterable[str], at: datetime
+    ) -> tuple[PrefixListRecord, ...]:
+        """Those of the account's lists that were there at a moment, as they were then."""
+        found: list[PrefixListVersionRecord] = []
+        with self.database.reading() as connection:
+            for part in in_parts(names):
+                newest = (
+                    select(func.max(VERSIONS.c.entry_id))
+                    .where(VERSIONS.c.account_id == account_id, VERSIONS.c.name.in_(part))
+                    .where(VERSIONS.c.at <= at)
+                    .group_by(VERSIONS.c.name)
+                )
+                found += find_all(
+                    connection,
+                    PrefixListVersionRecord,
+                    VERSIONS,
+                    VERSIONS.c.entry_id.in_(newest),
+                    order_by=[VERSIONS.c.name],
+                )
+        return tuple(_as_then(one) for one in found if one.change != PrefixListChangeKind.DELETED)
+
+
+def _as_then(entry: PrefixListVersionRecord) -> PrefixListRecord:
+    return PrefixListRecord(
+        account_id=entry.account_id,
+        name=entry.name,
+        version=entry.version,
+        prefixes=entry.prefixes,
+        summary=entry.summary,
+        source=entry.source,
+        updated_at=entry.at,
+        changed_by=entry.changed_by,
+        why=entry.why,
+    )
+
+
+def _newest_version(connection: Connection, account_id: str, name: str) -> int:
+    query = select(func.max(VERSIONS.c.version)).where(
+        VERSIONS.c.account_id == account_id, VERSIONS.c.name == name
+    )
+    return connection.execute(query).scalar_one() or 0
+
+
+def _note(connection: Connection, found: PrefixListRecord, change: PrefixListChangeKind) -> None:
+    entry = PrefixListVersionRecord(
+        account_id=found.account_id,
+        name=found.name,
+        version=found.version,
+        change=change,
+        prefixes=found.prefixes,
+        summary=found.summary,
+        source=found.source,
+        at=found.updated_at,
+        changed_by=found.changed_by,
+        why=found.why,
+    )
+    connection.execute(insert(VERSIONS).values(values_of(entry)))
 
 
 def _is(account_id: str, name: str) -> ColumnElement[bool]:

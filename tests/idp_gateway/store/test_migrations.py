@@ -6,6 +6,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect
 from sqlmodel import SQLModel
 
+from idp_gateway.policy_records import PrefixListRecord
 from idp_gateway.store import Database, Store
 from idp_gateway.store.migrate import alembic_config, upgrade
 from tests.support.rows import NOW, owner_with_socket, race
@@ -38,6 +39,26 @@ def test_tunnels_outlive_the_migrations(store: Store) -> None:
     with store.database.writing() as connection:
         upgrade(connection)
     assert store.tunnels_of(socket.socket_id) == (tunnel,)
+
+
+def test_the_history_of_a_list_that_is_there_begins_with_it(store: Store) -> None:
+    owner, _ = owner_with_socket(store)
+    office = PrefixListRecord(
+        account_id=owner.account_id,
+        name="office",
+        prefixes=("192.0.2.0/24",),
+        summary={"count": 1},
+        source="list",
+        updated_at=NOW,
+        changed_by=owner.email,
+        why="we moved",
+    )
+    store.put_prefix_list(office)
+    with store.database.writing() as connection:
+        command.downgrade(alembic_config(connection), "0006")
+    with store.database.writing() as connection:
+        upgrade(connection)
+    assert store.prefix_lists_at(owner.account_id, ["office"], NOW) == (office,)
 
 
 def test_undoing_leaves_nothing_behind(store: Store) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -213,7 +214,7 @@ def test_another_accounts_policies_are_not_there(sockets: Sockets) -> None:
         lambda: store.get_policy_version(stranger, staff.policy_id, 1),
         lambda: store.attach(stranger, {staff.policy_id: {}}, BY, limit=2),
         lambda: store.get_prefix_list(stranger, "secret"),
-        lambda: store.delete_prefix_list(stranger, "secret"),
+        lambda: store.delete_prefix_list(stranger, "secret", BY),
         change(sockets, replace(staff, account_id=stranger)),
         # Neither somebody else's policy on one's socket, nor one's policy on somebody else's.
         lambda: store.attach(
@@ -316,10 +317,10 @@ def test_a_list_that_a_policy_names_stays(sockets: Sockets) -> None:
     store.put_prefix_list(prefix_list(owner))
     looks = store.add_policy(policy(owner, prefix_lists=("office",)), BY)
     with pytest.raises(PrefixListInUse) as caught:
-        store.delete_prefix_list(owner.account_id, "office")
+        store.delete_prefix_list(owner.account_id, "office", BY)
     assert caught.value.policies == ("staff",)
     store.delete_policy(owner.account_id, looks.policy_id, BY)
-    store.delete_prefix_list(owner.account_id, "office")
+    store.delete_prefix_list(owner.account_id, "office", BY)
     assert store.prefix_lists_of(owner.account_id) == ()
 
 
@@ -330,3 +331,33 @@ def test_a_socket_that_goes_takes_its_attachments_with_it(sockets: Sockets) -> N
     assert sockets.store.attached_sockets(staff.account_id, [staff.policy_id]) == {
         staff.policy_id: (sockets.id_of("b"),)
     }
+
+
+def test_a_list_has_a_history_that_outlives_it(sockets: Sockets) -> None:
+    store, owner = sockets.store, sockets.owner
+    account_id = owner.account_id
+    for minutes, prefix, why in ((0, "192.0.2.0/24", "one"), (2, "0.0.0.0/0", "two")):
+        at = NOW + timedelta(minutes=minutes)
+        store.put_prefix_list(replace(prefix_list(owner, prefix), updated_at=at, why=why))
+    last = NOW + timedelta(minutes=4)
+    store.delete_prefix_list(account_id, "office", replace(BY, at=last, why="three"))
+    history = store.prefix_list_history(account_id, "office", offset=0, limit=10)
+    assert [(one.version, one.change, one.prefixes, one.why) for one in history] == [
+        (2, "deleted", (), "three"),
+        (2, "changed", ("0.0.0.0/0",), "two"),
+        (1, "created", ("192.0.2.0/24",), "one"),
+    ]
+    assert {one.changed_by for one in history} == {owner.email, BY.email}
+    assert store.prefix_list_history(account_id, "office", offset=1, limit=1) == history[1:2]
+    assert store.prefix_list_history(sockets.other.account_id, "office", offset=0, limit=9) == ()
+    then = {
+        minutes: [
+            one.prefixes
+            for one in store.prefix_lists_at(
+                account_id, ["office", "none"], NOW + timedelta(minutes=minutes)
+            )
+        ]
+        for minutes in (-1, 1, 3, 5)
+    }
+    assert then == {-1: [], 1: [("192.0.2.0/24",)], 3: [("0.0.0.0/0",)], 5: []}
+    assert store.put_prefix_list(prefix_list(owner)).version == 3

@@ -1,0 +1,69 @@
+"""Lists of addresses through the API: the cases of policies hold them, and they have a history."""
+
+from typing import Any
+
+from idp_gateway.composition import Gateway
+from tests.idp_gateway.api.conftest import ClientTokenMaker, Person, both_databases
+from tests.idp_gateway.api.test_policy_questions import ask_for_ssh
+from tests.idp_gateway.conftest import FixedClock
+from tests.support.policy_api import attach, identity_socket, make, second_version
+
+
+def put(person: Person, *prefixes: str, why: str = "") -> Any:
+    body = {"prefixes": list(prefixes), "why": why}
+    return person.call("PUT", "/prefix-lists/office", json=body)
+
+
+def test_a_list_may_not_break_the_cases_of_policies(owner: Person) -> None:
+    put(owner, "198.51.100.0/24")
+    case = {"as": {"email": "alice@lab.test"}, "from": "203.0.113.9", "allow": False}
+    document = second_version("alice@lab.test", prefix_list=["office"]) | {"expect": [case]}
+    make(owner, "careful", policy_data=document)
+    make(owner, "careless", policy_data=second_version("bob@lab.test", prefix_list=["office"]))
+    refused = put(owner, "0.0.0.0/0")
+    assert (refused.status_code, refused.json()["reason"]) == (400, "policy-case-failed")
+    assert "careful" in refused.text
+    assert "careless" not in refused.text
+    assert [one["policy"] for one in refused.json()["cases"]] == ["careful"]
+    assert owner.call("GET", "/prefix-lists/office").json()["prefixes"] == ["198.51.100.0/24"]
+    assert put(owner, "198.51.100.0/25").status_code == 200
+
+
+@both_databases
+def test_who_changed_a_list_when_and_why(
+    owner: Person, stranger: Person, clock: FixedClock
+) -> None:
+    put(owner, "198.51.100.0/24", why="one")
+    clock.advance(minutes=1)
+    put(owner, "0.0.0.0/0", why="two")
+    assert owner.call("DELETE", "/prefix-lists/office?why=three").status_code == 204
+    shown = owner.call("GET", "/prefix-lists/office/history").json()
+    assert [(one["change"], one["why"], one["prefixes"]) for one in shown] == [
+        ("deleted", "three", []),
+        ("changed", "two", ["0.0.0.0/0"]),
+        ("created", "one", ["198.51.100.0/24"]),
+    ]
+    assert {one["by"] for one in shown} == {owner.account.email}
+    assert shown[1]["at"] > shown[2]["at"]
+    assert shown[1]["summary"]["count"] == 1
+    assert stranger.call("GET", "/prefix-lists/office/history").status_code == 404
+    assert len(owner.call("GET", "/prefix-lists/office/history?page=2&page_size=2").json()) == 1
+
+
+def test_a_decision_is_explained_by_the_list_as_it_was(
+    gateway: Gateway,
+    owner: Person,
+    clock: FixedClock,
+    client_token: ClientTokenMaker,
+    ssh_key: str,
+) -> None:
+    put(owner, "198.51.100.0/24")
+    socket = identity_socket(owner)
+    document = second_version("alice@lab.test", prefix_list=["office"])
+    attach(owner, socket, make(owner, policy_data=document))
+    token = client_token(socket["dnsname"])
+    decision_id = ask_for_ssh(owner, socket, token, ssh_key).json()["decision_id"]
+    clock.advance(seconds=1)
+    put(owner, "0.0.0.0/0", "::/0")
+    shown = owner.call("GET", f"/audit/decisions/{decision_id}").json()
+    assert (shown["rules"], shown["reasons"]) == ("then", ["address-not-allowed"])
