@@ -4,7 +4,7 @@ An approver is the socket's owner or one of the addresses the owner named. Nobod
 themselves, and two people are two only if neither identity nor address tells that they are one.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -100,6 +100,13 @@ class ApprovalRules:
         """Whether somebody is one of those who answer, whatever the request."""
         owns = person.account_id is not None and person.account_id == self.account_id
         return owns or (person.email is not None and person.email in self.approvers)
+
+    def counts(self, approval: ApprovalRecord, owners: Collection[tuple[str, str]]) -> bool:
+        """Whether who gave it is still one of those who answer; ``owners`` are the identities
+        (issuer, subject) that the owner's account has.
+        """
+        named = self.approvers | {self.owner_email}
+        return approval.email in named or (approval.issuer, approval.subject) in owners
 
     def answerers(self, request: AccessRequestRecord) -> int:
         """How many different people could approve a request."""

@@ -24,6 +24,7 @@ from idp_gateway.request_records import (
     RequestState,
 )
 from idp_gateway.store.access_events import forget_events, note_request
+from idp_gateway.store.accounts import IDENTITIES
 from idp_gateway.store.approval_rules import rules_in_force
 from idp_gateway.store.base import StorePart, columns_for, find_all, find_one, in_parts, values_of
 from idp_gateway.store.guests import forget_guests
@@ -88,7 +89,8 @@ class AccessRequestStore(StorePart):
     ) -> AccessRequestRecord:
         """One person's yes; with the last that it needs, it lets in from now on.
 
-        ``minutes`` is at most what was asked for; of several approvers the least counts.
+        ``minutes`` is at most what was asked for; of several approvers the least counts. Whoever
+        is no approver any more does not count, even if they were when they approved.
 
         Raises:
             NotFound: no such request, or none this person may answer.
@@ -111,7 +113,7 @@ class AccessRequestStore(StorePart):
                 at=now,
             )
             connection.execute(insert(APPROVALS).values(values_of(approval)))
-            together = [*earlier, approval]
+            together = [*_counting(connection, rules, earlier), approval]
             if len(together) < max(request.needed, rules.needed):
                 return _kept(connection, request, person, AccessEventKind.SECONDED, approval)
             ends_at = now + timedelta(minutes=min(one.minutes for one in together))
@@ -304,6 +306,17 @@ def _check_pending(request: AccessRequestRecord, now: datetime) -> None:
 
 def _approvals(connection: Connection, request_id: str) -> tuple[ApprovalRecord, ...]:
     return find_all(connection, ApprovalRecord, APPROVALS, APPROVALS.c.request_id == request_id)
+
+
+def _counting(
+    connection: Connection, rules: ApprovalRules, earlier: Iterable[ApprovalRecord]
+) -> list[ApprovalRecord]:
+    """Approvals of those who may still answer."""
+    query = select(IDENTITIES.c.issuer, IDENTITIES.c.subject).where(
+        IDENTITIES.c.account_id == rules.account_id
+    )
+    owners = {(issuer, subject) for issuer, subject in connection.execute(query)}
+    return [approval for approval in earlier if rules.counts(approval, owners)]
 
 
 def _closed(

@@ -1,5 +1,6 @@
 """Requests for access on both databases: who may do what, how much, and in any order at once."""
 
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -149,6 +150,37 @@ def test_a_rule_that_cannot_be_met_is_refused_and_said(store: Store) -> None:
     with pytest.raises(Conflict) as refused:
         store.approve_access_request(made, owner_person(owner), minutes=None, note="", now=SOON)
     assert refused.value.reason == "two-person-impossible"
+
+
+def test_who_was_taken_off_the_list_counts_no_longer(store: Store) -> None:
+    owner, wiki = owner_with_socket(store)
+    rule(store, owner, "bea@corp.test", "cat@corp.test", two_person=True)
+    made = ask(store, ANN, wiki).request_id
+    yes = partial(store.approve_access_request, made, minutes=None, note="", now=SOON)
+    yes(person=BEA)
+    rule(store, owner, "cat@corp.test", two_person=True)
+
+    assert yes(person=CAT).state is RequestState.PENDING
+    assert store.approved_on([wiki.socket_id], SOON) == ()
+    assert yes(person=owner_person(owner)).state is RequestState.APPROVED
+
+
+def test_an_owner_counts_by_whatever_identity_they_have(store: Store) -> None:
+    owner, wiki = owner_with_socket(store)
+    rule(store, owner, "bea@corp.test", two_person=True)
+    made = ask(store, ANN, wiki).request_id
+    elsewhere = replace(person("other"), account_id=owner.account_id)
+    store.upsert_identity(
+        issuer=elsewhere.issuer,
+        subject=elsewhere.subject,
+        email=elsewhere.email,
+        name="",
+        account_id=owner.account_id,
+        now=NOW,
+    )
+    yes = partial(store.approve_access_request, made, minutes=None, note="", now=SOON)
+    yes(person=elsewhere)
+    assert yes(person=BEA).state is RequestState.APPROVED
 
 
 def test_relaxing_the_rule_does_not_relax_what_was_asked_before(store: Store) -> None:
