@@ -76,5 +76,8 @@ def _forget_revocations(gateway: Gateway) -> None:
 def _forget_audit(gateway: Gateway) -> None:
     days = gateway.settings.audit_days
     if days:
-        gateway.store.forget_audit(gateway.clock() - timedelta(days=days))
-        gateway.store.forget_access_requests(gateway.clock() - timedelta(days=days))
+        before = gateway.clock() - timedelta(days=days)
+        gateway.store.forget_audit(before)
+        gateway.store.forget_access_requests(before)
+        gateway.store.forget_policy_versions(before)
+        gateway.store.forget_prefix_list_versions(before)

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
 from idp_gateway.errors import Conflict, InvalidInput, NotFound, PolicyNameTaken, QuotaExceeded
 from idp_gateway.policy_records import PolicyChangeKind, PolicyRecord, PolicyVersionRecord
 from idp_gateway.records import SocketRecord
 from idp_gateway.store.base import StorePart, columns_for, find_all, find_one, in_parts, values_of
+from idp_gateway.store.policy_limits import VERSIONS, check_history, forget_versions
 from idp_gateway.store.rules import (
     ATTACHMENTS,
     POLICIES,
@@ -22,9 +23,6 @@ from idp_gateway.store.rules import (
     sockets_borne_on,
     touch,
 )
-from idp_gateway.tables import PolicyVersion, table_of
-
-VERSIONS = table_of(PolicyVersion)
 
 STALE = "policy-version-old"
 """Reason of the conflict that a change based on another version than the newest is."""
@@ -53,7 +51,7 @@ class PolicyStore(StorePart):
 
         Raises:
             PolicyNameTaken: the account has one of this name.
-            QuotaExceeded: the account has ``limit`` policies already.
+            QuotaExceeded: the account has ``limit`` policies already, or too much history.
             InvalidInput: it names a list the account does not have.
         """
         with self.database.changing() as connection:
@@ -81,6 +79,7 @@ class PolicyStore(StorePart):
             NotFound: the account has no such policy.
             Conflict: there is a newer version than ``policy.version``.
             PolicyNameTaken, InvalidInput: as ``add_policy``.
+            QuotaExceeded: the history is full.
         """
         with self.database.changing() as connection:
             before = owned_policy(connection, policy.account_id, policy.policy_id)
@@ -225,16 +224,33 @@ class PolicyStore(StorePart):
     def policy_changes_until(
         self, account_id: str, at: datetime
     ) -> tuple[PolicyVersionRecord, ...]:
-        """Everything that happened to the account's policies up to a moment, oldest first."""
+        """What the account's policies were at a moment, oldest first: of each that was there its
+        newest version, and everything that happened to it beside.
+        """
+        until = (VERSIONS.c.account_id == account_id, VERSIONS.c.at <= at)
+        gone = select(VERSIONS.c.policy_id).where(
+            *until, VERSIONS.c.change == PolicyChangeKind.DELETED
+        )
+        newest = (
+            select(func.max(VERSIONS.c.entry_id))
+            .where(*until, VERSIONS.c.document.is_not(None))
+            .group_by(VERSIONS.c.policy_id)
+        )
         with self.database.reading() as connection:
             return find_all(
                 connection,
                 PolicyVersionRecord,
                 VERSIONS,
-                VERSIONS.c.account_id == account_id,
-                VERSIONS.c.at <= at,
+                *until,
+                VERSIONS.c.policy_id.not_in(gone),
+                or_(VERSIONS.c.document.is_(None), VERSIONS.c.entry_id.in_(newest)),
                 order_by=[VERSIONS.c.entry_id],
             )
+
+    def forget_policy_versions(self, before: datetime) -> None:
+        """Remove versions superseded before a moment; what was in force then stays."""
+        with self.database.writing() as connection:
+            forget_versions(connection, before)
 
 
 def owned_policy(connection: Connection, account_id: str, policy_id: str) -> PolicyRecord:
@@ -358,6 +374,8 @@ def _note(
     *,
     socket_ids: tuple[str, ...] = (),
 ) -> None:
+    if change not in {PolicyChangeKind.DETACHED, PolicyChangeKind.DELETED}:
+        check_history(connection, policy)
     without_document = {
         PolicyChangeKind.ATTACHED,
         PolicyChangeKind.DETACHED,

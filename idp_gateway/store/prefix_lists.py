@@ -23,6 +23,9 @@ from idp_gateway.tables_of_lists import PrefixListVersion
 
 VERSIONS = table_of(PrefixListVersion)
 
+MAX_ENTRIES = 1_000
+"""Entries that the history of an account's lists has, within the audit's age."""
+
 
 class PrefixListStore(StorePart):
     """Tables ``prefix_lists`` and ``prefix_list_versions``."""
@@ -38,6 +41,7 @@ class PrefixListStore(StorePart):
 
         Raises:
             QuotaExceeded: it is new, and the account has ``limit`` lists already.
+            QuotaExceeded: the history of the account's lists is full.
             Conflict: ``based_on`` is not the version in force (0 for none yet).
         """
         with self.database.changing() as connection:
@@ -150,6 +154,19 @@ class PrefixListStore(StorePart):
                 )
         return tuple(_as_then(one) for one in found if one.change != PrefixListChangeKind.DELETED)
 
+    def forget_prefix_list_versions(self, before: datetime) -> None:
+        """Remove versions superseded before a moment; what lists held then stays."""
+        old = VERSIONS.c.at < before
+        held_then = (
+            select(func.max(VERSIONS.c.entry_id))
+            .where(old)
+            .group_by(VERSIONS.c.account_id, VERSIONS.c.name)
+        )
+        gone = VERSIONS.c.change == PrefixListChangeKind.DELETED
+        with self.database.writing() as connection:
+            connection.execute(delete(VERSIONS).where(old, VERSIONS.c.entry_id.not_in(held_then)))
+            connection.execute(delete(VERSIONS).where(old, gone))
+
 
 def _as_then(entry: PrefixListVersionRecord) -> PrefixListRecord:
     return PrefixListRecord(
@@ -172,7 +189,18 @@ def _newest_version(connection: Connection, account_id: str, name: str) -> int:
     return connection.execute(query).scalar_one() or 0
 
 
+def _check_history(connection: Connection, account_id: str) -> None:
+    query = select(func.count()).where(VERSIONS.c.account_id == account_id)
+    if connection.execute(query).scalar_one() >= MAX_ENTRIES:
+        raise QuotaExceeded(
+            f"the history has {MAX_ENTRIES} entries, and no more are allowed before old ones are"
+            " forgotten"
+        )
+
+
 def _note(connection: Connection, found: PrefixListRecord, change: PrefixListChangeKind) -> None:
+    if change is not PrefixListChangeKind.DELETED:
+        _check_history(connection, found.account_id)
     entry = PrefixListVersionRecord(
         account_id=found.account_id,
         name=found.name,

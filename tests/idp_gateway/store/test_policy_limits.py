@@ -1,0 +1,102 @@
+"""Policies are bounded: how long their history may grow, and what of it is read and forgotten."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from idp_gateway.errors import QuotaExceeded
+from idp_gateway.policy_records import PolicyChangeKind, PolicyRecord
+from idp_gateway.store import Store, policy_limits, prefix_lists
+from tests.idp_gateway.store.test_policies import BY, Sockets, policy, prefix_list
+from tests.support.rows import NOW
+
+
+@pytest.fixture
+def sockets(store: Store) -> Sockets:
+    return Sockets(store)
+
+
+def edit(sockets: Sockets, found: PolicyRecord, minutes: int) -> PolicyRecord:
+    current = sockets.store.get_policy(found.account_id, found.policy_id)
+    return sockets.store.change_policy(
+        replace(current, description=f"after {minutes}"),
+        PolicyChangeKind.CHANGED,
+        replace(BY, at=NOW + timedelta(minutes=minutes)),
+        means_the_same=True,
+    )
+
+
+def test_a_history_is_not_pushed_out_and_stops_nobody_from_taking_away(
+    sockets: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy_limits, "MAX_VERSIONS", 3)
+    store = sockets.store
+    staff = store.add_policy(policy(sockets.owner), BY)
+    sockets.attach(staff, "a")
+    for minutes in (1, 2):
+        edit(sockets, staff, minutes)
+    with pytest.raises(QuotaExceeded):
+        edit(sockets, staff, 3)
+    store.forget_policy_versions(NOW + timedelta(minutes=2, seconds=30))
+    edit(sockets, staff, 4)
+    sockets.attach(staff, "a", there=False)
+    store.delete_policy(staff.account_id, staff.policy_id, BY)
+
+
+@pytest.mark.parametrize("limit", ["MAX_ENTRIES", "MAX_VERSIONS_OF_ACCOUNT"])
+def test_all_entries_count_and_all_of_an_account(
+    sockets: Sockets, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(policy_limits, limit, 1)
+    first = sockets.store.add_policy(policy(sockets.owner), BY)
+    sockets.store.add_policy(policy(sockets.other), BY)
+    with pytest.raises(QuotaExceeded):
+        edit(sockets, first, 1)
+
+
+def test_what_was_in_force_is_found_without_what_came_before_it(sockets: Sockets) -> None:
+    store = sockets.store
+    staff = store.add_policy(policy(sockets.owner), BY)
+    spare = store.add_policy(policy(sockets.owner, "spare"), BY)
+    sockets.attach(staff, "a")
+    for minutes in (2, 4):
+        edit(sockets, staff, minutes)
+    store.delete_policy(
+        spare.account_id, spare.policy_id, replace(BY, at=NOW + timedelta(minutes=4))
+    )
+
+    def found(minutes: int) -> list[tuple[str, str, int]]:
+        entries = store.policy_changes_until(staff.account_id, NOW + timedelta(minutes=minutes))
+        return [(one.name, one.change.value, one.version) for one in entries]
+
+    attached = ("staff", "attached", 1)
+    assert found(1) == [("staff", "created", 1), ("spare", "created", 1), attached]
+    assert found(3) == [("spare", "created", 1), attached, ("staff", "changed", 2)]
+    assert found(5) == [attached, ("staff", "changed", 3)]
+    store.forget_policy_versions(NOW + timedelta(minutes=3))
+    assert found(3) == [("spare", "created", 1), attached, ("staff", "changed", 2)]
+    assert "created" not in [change for name, change, _ in found(1) if name == "staff"]
+    store.forget_policy_versions(NOW + timedelta(minutes=5))
+    assert store.policy_history(spare.account_id, spare.policy_id, offset=0, limit=9) == ()
+    assert found(5) == [attached, ("staff", "changed", 3)]
+
+
+def test_the_history_of_lists_is_bounded_too(
+    sockets: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefix_lists, "MAX_ENTRIES", 2)
+    store, owner = sockets.store, sockets.owner
+    store.put_prefix_list(prefix_list(owner))
+    later = NOW + timedelta(minutes=2)
+    changed = replace(prefix_list(owner, "10.0.0.0/8"), updated_at=later)
+    store.put_prefix_list(changed)
+    with pytest.raises(QuotaExceeded):
+        store.put_prefix_list(prefix_list(owner, "192.168.0.0/16"))
+    store.forget_prefix_list_versions(later + timedelta(minutes=1))
+    (kept,) = store.prefix_list_history(owner.account_id, "office", offset=0, limit=9)
+    assert kept.prefixes == ("10.0.0.0/8",)
+    store.put_prefix_list(replace(changed, prefixes=("192.168.0.0/16",)))
+    store.delete_prefix_list(owner.account_id, "office", BY)
+    store.forget_prefix_list_versions(later + timedelta(minutes=1))
+    assert store.prefix_list_history(owner.account_id, "office", offset=0, limit=9) == ()
