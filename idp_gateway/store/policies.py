@@ -14,7 +14,13 @@ from idp_gateway.errors import Conflict, InvalidInput, NotFound, PolicyNameTaken
 from idp_gateway.policy_records import PolicyChangeKind, PolicyRecord, PolicyVersionRecord
 from idp_gateway.records import SocketRecord
 from idp_gateway.store.base import StorePart, columns_for, find_all, find_one, in_parts, values_of
-from idp_gateway.store.policy_limits import VERSIONS, check_history, forget_versions
+from idp_gateway.store.policy_limits import (
+    VERSIONS,
+    adds_deny_rules,
+    check_effective,
+    check_history,
+    forget_versions,
+)
 from idp_gateway.store.rules import (
     ATTACHMENTS,
     POLICIES,
@@ -51,7 +57,8 @@ class PolicyStore(StorePart):
 
         Raises:
             PolicyNameTaken: the account has one of this name.
-            QuotaExceeded: the account has ``limit`` policies already, or too much history.
+            QuotaExceeded: the account has ``limit`` policies already, too much history, or more
+                deny rules than may bear on a socket.
             InvalidInput: it names a list the account does not have.
         """
         with self.database.changing() as connection:
@@ -60,7 +67,10 @@ class PolicyStore(StorePart):
             _check_lists(connection, policy)
             connection.execute(insert(POLICIES).values(values_of(policy)))
             _note(connection, policy, PolicyChangeKind.CREATED, author)
-            touch(connection, sockets_borne_on(connection, policy.account_id, [policy]), author.at)
+            borne_on = sockets_borne_on(connection, policy.account_id, [policy])
+            if policy.org_wide:
+                check_effective(connection, policy.account_id, borne_on)
+            touch(connection, borne_on, author.at)
         return policy
 
     def change_policy(
@@ -79,7 +89,7 @@ class PolicyStore(StorePart):
             NotFound: the account has no such policy.
             Conflict: there is a newer version than ``policy.version``.
             PolicyNameTaken, InvalidInput: as ``add_policy``.
-            QuotaExceeded: the history is full.
+            QuotaExceeded: the history is full, or too many deny rules would bear on a socket.
         """
         with self.database.changing() as connection:
             before = owned_policy(connection, policy.account_id, policy.policy_id)
@@ -96,6 +106,8 @@ class PolicyStore(StorePart):
             _note(connection, after, change, author)
             borne_on = sockets_borne_on(connection, after.account_id, [before])
             borne_on_now = sockets_borne_on(connection, after.account_id, [after])
+            if adds_deny_rules(before, after):
+                check_effective(connection, after.account_id, borne_on_now)
             affected = borne_on ^ borne_on_now if means_the_same else borne_on | borne_on_now
             touch(connection, affected, author.at)
         return after
@@ -172,7 +184,7 @@ class PolicyStore(StorePart):
         Raises:
             NotFound: a socket or policy the account does not have.
             InvalidInput: a policy is to be attached to a socket that asks for no identity.
-            QuotaExceeded: a socket would have more than ``limit`` policies.
+            QuotaExceeded: a socket would have more than ``limit`` policies, or too many deny rules.
         """
         with self.database.changing() as connection:
             named = {socket_id for wanted in attaching.values() for socket_id in wanted}
@@ -182,6 +194,9 @@ class PolicyStore(StorePart):
                 policy = owned_policy(connection, account_id, policy_id)
                 affected |= _attach_one(connection, policy, sockets, wanted, author)
             _check_number(connection, sockets, limit)
+            given = {one for wanted in attaching.values() for one, there in wanted.items() if there}
+            if affected & given:
+                check_effective(connection, account_id, affected & given)
             touch(connection, affected, author.at)
 
     def policy_history(

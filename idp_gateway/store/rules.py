@@ -61,12 +61,15 @@ class RulesStore(StorePart):
             by_account[socket.account_id].append(socket.socket_id)
         with self.database.reading() as connection:
             return {
-                account_id: _rules(connection, account_id, socket_ids)
+                account_id: rules_in(connection, account_id, socket_ids)
                 for account_id, socket_ids in by_account.items()
             }
 
 
-def _rules(connection: Connection, account_id: str, socket_ids: Iterable[str]) -> AccountRules:
+def rules_in(connection: Connection, account_id: str, socket_ids: Iterable[str]) -> AccountRules:
+    """What bears on these sockets of an account, and on all of its sockets, in a transaction under
+    way.
+    """
     policies = find_all(
         connection,
         PolicyRecord,

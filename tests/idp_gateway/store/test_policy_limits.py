@@ -1,7 +1,10 @@
 """Policies are bounded: how long their history may grow, and what of it is read and forgotten."""
 
+import json
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -100,3 +103,54 @@ def test_the_history_of_lists_is_bounded_too(
     store.delete_prefix_list(owner.account_id, "office", BY)
     store.forget_prefix_list_versions(later + timedelta(minutes=1))
     assert store.prefix_list_history(owner.account_id, "office", offset=0, limit=9) == ()
+
+
+def denying(sockets: Sockets, name: str, rules: int, **parts: Any) -> PolicyRecord:
+    document = json.dumps({"version": "v2", "deny": [{"name": str(at)} for at in range(rules)]})
+    return policy(sockets.owner, name, document=document, **parts)
+
+
+def test_few_deny_rules_bear_on_a_socket_however_they_come_to(
+    sockets: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy_limits, "MAX_DENY_RULES", 5)
+    store = sockets.store
+    two = store.add_policy(denying(sockets, "two", 2), BY)
+    three = store.add_policy(denying(sockets, "three", 3), BY)
+    one = store.add_policy(denying(sockets, "one", 1), BY)
+    sockets.attach(two, "a")
+    sockets.attach(three, "a")
+    sockets.attach(one, "b")
+    widened = partial(
+        store.change_policy,
+        replace(one, org_wide=True),
+        PolicyChangeKind.ORG_WIDE,
+        BY,
+        means_the_same=True,
+    )
+    longer = partial(
+        store.change_policy,
+        replace(two, document=denying(sockets, "two", 3).document),
+        PolicyChangeKind.CHANGED,
+        BY,
+        means_the_same=False,
+    )
+    new = partial(store.add_policy, denying(sockets, "new", 1, org_wide=True), BY)
+    alone = partial(store.add_policy, denying(sockets, "alone", 6, org_wide=True), BY)
+    attached = partial(store.attach, one.account_id, {one.policy_id: {sockets.id_of("a"): True}})
+    for too_much in (widened, longer, new, alone, partial(attached, BY, limit=9)):
+        with pytest.raises(QuotaExceeded):
+            too_much()
+    sockets.attach(three, "a", there=False)
+    assert new().org_wide
+    assert longer().version == 2
+
+
+def test_few_policies_bear_on_a_whole_account(
+    sockets: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy_limits, "MAX_ORG_WIDE", 1)
+    sockets.store.add_policy(policy(sockets.owner, "first", org_wide=True), BY)
+    with pytest.raises(QuotaExceeded):
+        sockets.store.add_policy(policy(sockets.owner, "second", org_wide=True), BY)
+    sockets.store.add_policy(policy(sockets.other, "third", org_wide=True), BY)
