@@ -32,6 +32,13 @@ class Cursor:
         self.faults.found.append(Fault(self.path, line, message))
 
     @property
+    def says_nothing(self) -> bool:
+        """Whether it is an empty list, or a mapping of which every member is null."""
+        if isinstance(self.value, dict):
+            return all(member is None for member in self.value.values())
+        return isinstance(self.value, list) and not self.value
+
+    @property
     def line(self) -> int | None:
         """The line it begins on, or that of what it should be in."""
         path = self.path

@@ -60,9 +60,13 @@ class PolicyDocument:
     def _read(cls, value: Any, lines: Mapping[str, int]) -> Self:
         faults = Faults(lines)
         parts = _parts(Cursor(value, "", faults))
+        stored = value
+        if not faults.found:
+            stored = _without_empty(value)
+            _check_stored(stored, value, parts, faults)
         if faults.found:
             raise DocumentError(tuple(sorted(set(faults.found), key=_place)))
-        return cls(stored=MappingProxyType(_without_empty(value)), **parts)
+        return cls(stored=MappingProxyType(stored), **parts)
 
     @property
     def version(self) -> str:
@@ -136,6 +140,16 @@ def _parts(place: Cursor) -> dict[str, Any]:
         "expect": tuple(expect),
         **condition,
     }
+
+
+def _check_stored(stored: Any, value: Any, parts: dict[str, Any], faults: Faults) -> None:
+    """Refuse what would not be read again as it was: a decision must never meet such a document."""
+    if stored == value:
+        return
+    again = Faults()
+    if _parts(Cursor(stored, "", again)) != parts or again.found:
+        said = "; ".join(map(str, again.found[:1])) or "it means something else"
+        Cursor(value, "", faults).fault(f"cannot be kept without its empty members: {said}")
 
 
 def _place(fault: Fault) -> tuple[int, str]:

@@ -361,6 +361,22 @@ def test_an_unknown_key_is_refused_wherever_it_stands(value: dict[str, Any]) -> 
         assert not schema_takes(changed)
 
 
+@pytest.mark.parametrize(
+    ("part", "path"),
+    [
+        ({"deny": [{"name": "x", "where": {"country": None}}]}, "deny[0].where"),
+        ({"deny": [{"name": "x", "when": {"after": None}}]}, "deny[0].when"),
+        ({"deny": [{"name": "x", "who": {"email": None}}]}, "deny[0].who"),
+        ({"expect": [{"as": {"groups": []}, "allow": False}]}, "expect[0].as"),
+        ({"expect": [{"as": {"groups": [], "email": None}, "allow": False}]}, "expect[0].as"),
+    ],
+)
+def test_what_says_nothing_is_refused_before_it_is_kept(part: dict[str, Any], path: str) -> None:
+    with pytest.raises(DocumentError) as refused:
+        PolicyDocument.from_json({"version": "v2", "action": ["http"], **part})
+    assert path in [fault.path for fault in refused.value.faults]
+
+
 def test_json_that_is_too_much_is_refused_without_being_walked_into() -> None:
     deep: Any = []
     for _ in range(100_000):
