@@ -88,9 +88,8 @@ class PolicyIndex:
         rules: dict[DenyRule, list[str]] = defaultdict(list)
         windows: dict[When, Window | None] = {}
         for policy in policies:
-            if policy.when not in windows:
-                windows[policy.when] = Window.of(policy.when)
-            ready = ReadyPolicy(policy, sets.allowed(policy.where), windows[policy.when])
+            window = _window(policy.when, windows)
+            ready = ReadyPolicy(policy, sets.allowed(policy.where), window)
             for entry in entries(policy.who):
                 allows[entry].append(ready)
             for rule in policy.denies:
@@ -98,7 +97,9 @@ class PolicyIndex:
                     policy.policy_id
                 )
         ready_denies = [
-            ReadyDeny(rule, sets.denied(rule.where), _deny_window(rule), tuple(sorted(set(ids))))
+            ReadyDeny(
+                rule, sets.denied(rule.where), _deny_window(rule, windows), tuple(sorted(set(ids)))
+            )
             for rule, ids in rules.items()
         ]
         by_address = [deny for deny in ready_denies if says_only_addresses(deny)]
@@ -159,9 +160,16 @@ def says_only_addresses(deny: ReadyDeny) -> bool:
     )
 
 
-def _deny_window(rule: DenyRule) -> Window | None:
-    window = None if rule.when is None else Window.of(rule.when)
+def _deny_window(rule: DenyRule, made: dict[When, Window | None]) -> Window | None:
+    window = None if rule.when is None else _window(rule.when, made)
     return window if window is None or window.readable else None
+
+
+def _window(when: When, made: dict[When, Window | None]) -> Window | None:
+    """Equal ones are one window, which remembers for all of them."""
+    if when not in made:
+        made[when] = Window.of(when)
+    return made[when]
 
 
 class _AddressSets:
