@@ -110,11 +110,12 @@ def source_id(networks: tuple[IPNetwork, ...]) -> str:
 
 def _joined(intervals: list[Interval]) -> tuple[Interval, ...]:
     joined: list[Interval] = []
-    for first, last in sorted(intervals):
+    for interval in sorted(intervals):
+        first, last = interval
         if joined and first <= joined[-1][1] + 1:
             joined[-1] = (joined[-1][0], max(joined[-1][1], last))
         else:
-            joined.append((first, last))
+            joined.append(interval)  # the very one, which other sets may have as well
     return tuple(joined)
 
 

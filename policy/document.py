@@ -25,6 +25,11 @@ V2_KEYS = (*V1_KEYS, "deny", "prefix_lists", "expect")
 V1_CONDITION = ("who", "where", "when")
 V2_CONDITION = (*V1_CONDITION, "assurance", "client_proof", "max_session")
 DENY_KEYS = ("name", "who", "where", "when")
+MAX_PLACED = 20_000
+"""Networks of a document's rules; its own lists count in every rule that adds addresses to them."""
+
+_Named = tuple[frozenset[IPNetwork], frozenset[str]]
+"""Networks of a rule, and names of the document's own lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,30 +83,32 @@ class PolicyDocument:
 
     def policy(self, policy_id: str, name: str = "") -> Policy:
         """The policy it says, with its own prefix lists put in their places."""
+        # Rules that name the same lists share one set: a list may be long, and rules be many.
+        made: dict[_Named, frozenset[IPNetwork]] = {}
         return Policy(
             policy_id=policy_id,
             name=name,
             actions=self.actions,
             who=self.who,
-            where=self._placed(self.where),
+            where=self._placed(self.where, made),
             when=self.when,
             min_assurance=self.min_assurance,
             client_proof=self.client_proof,
             max_session=self.max_session,
             denies=tuple(
-                replace(rule, where=self._placed(rule.where)) if rule.where else rule
+                replace(rule, where=self._placed(rule.where, made)) if rule.where else rule
                 for rule in self.denies
             ),
         )
 
-    def _placed(self, where: Where) -> Where:
-        own = where.prefix_lists & self.prefix_lists.keys()
-        listed = [network for name in own for network in self.prefix_lists[name]]
-        return replace(
-            where,
-            prefixes=where.prefixes | frozenset(listed),
-            prefix_lists=where.prefix_lists - own,
-        )
+    def _placed(self, where: Where, made: dict[_Named, frozenset[IPNetwork]]) -> Where:
+        own = where.prefix_lists.intersection(self.prefix_lists)
+        if not own:
+            return where
+        named = where.prefixes, own
+        if named not in made:
+            made[named] = where.prefixes.union(*(self.prefix_lists[name] for name in own))
+        return replace(where, prefixes=made[named], prefix_lists=where.prefix_lists - own)
 
 
 def read_document(text: str) -> PolicyDocument:
@@ -133,6 +140,8 @@ def _parts(place: Cursor) -> dict[str, Any]:
     ]
     empty = Cursor({}, "condition", place.faults)
     condition = _condition(found.get("condition", empty), v1=v1)
+    wheres = [condition["where"], *(rule.where for rule in denies if rule.where is not None)]
+    _check_placed(place, wheres, prefix_lists)
     return {
         "actions": actions,
         "denies": tuple(denies),
@@ -140,6 +149,18 @@ def _parts(place: Cursor) -> dict[str, Any]:
         "expect": tuple(expect),
         **condition,
     }
+
+
+def _check_placed(
+    place: Cursor, wheres: list[Where], prefix_lists: Mapping[str, tuple[IPNetwork, ...]]
+) -> None:
+    named = {(where.prefixes, where.prefix_lists.intersection(prefix_lists)) for where in wheres}
+    placed = sum(len(own) + sum(len(prefix_lists[name]) for name in names) for own, names in named)
+    if placed > MAX_PLACED:
+        place.fault(
+            f"its rules come to {placed} networks, of {MAX_PLACED} at most: "
+            "name a list by itself, without further addresses beside it"
+        )
 
 
 def _check_stored(stored: Any, value: Any, parts: dict[str, Any], faults: Faults) -> None:

@@ -431,3 +431,29 @@ def test_the_faults_in_the_documentation_are_what_is_said() -> None:
     with pytest.raises(DocumentError) as caught:
         read_document(value)
     assert "\n".join(map(str, caught.value.faults)) in page
+
+
+def many_rules(names: int) -> dict[str, Any]:
+    """A document with a long list, and rules that all name it."""
+    listed = [f"10.{number >> 8}.{number & 255}.0/24" for number in range(2000)]
+    rules = [
+        {"who": {"email": [f"x{number}@b.test"]}, "where": {"prefix_list": ["long"]}}
+        for number in range(names)
+    ]
+    return {"version": "v2", "deny": rules, "prefix_lists": {"long": listed}}
+
+
+def test_rules_that_name_a_list_share_its_addresses() -> None:
+    rules = PolicyDocument.from_json(many_rules(90)).policy("p").denies
+    assert len(rules) == 90
+    assert len({id(rule.where.prefixes) for rule in rules if rule.where is not None}) == 1
+
+
+def test_rules_that_would_each_copy_a_list_are_refused() -> None:
+    value = many_rules(30)
+    for number, rule in enumerate(value["deny"]):
+        rule["where"]["allowed_ip"] = [f"192.0.2.{number}"]
+    with pytest.raises(DocumentError, match="come to 60030 networks, of 20000 at most"):
+        PolicyDocument.from_json(value)
+    value["deny"] = value["deny"][:9]
+    assert len(PolicyDocument.from_json(value).denies) == 9
