@@ -11,7 +11,15 @@ from ipaddress import IPv4Network
 from typing import Self
 
 from policy.address_sets import EVERYWHERE, AddressSet, unmapped
-from policy.conditions import Facts, WhoKey, admitted_as, entries, kept_out_as, placed_in
+from policy.conditions import (
+    Facts,
+    WhoKey,
+    address,
+    admitted_as,
+    entries,
+    kept_out_as,
+    placed_in,
+)
 from policy.names import SubjectName
 from policy.reach import Reaches
 from policy.types import DenyRule, Identity, IPAddress, IPNetwork, Policy, Reason, When, Where
@@ -77,6 +85,8 @@ class PolicyIndex:
     """Deny rules that say something else than addresses, of anybody."""
     subjects: bool
     """Whether any rule names somebody beside a provider: such names are dear to make."""
+    by_address: tuple[ReadyDeny, ...]
+    """Deny rules that say nothing but addresses."""
     denied_at: "PrefixTable"
     """Which policies have deny rules that say nothing but addresses."""
     reaches: Reaches
@@ -113,6 +123,7 @@ class PolicyIndex:
             denies={entry: tuple(found) for entry, found in denies.items()},
             denies_anybody=tuple(deny for deny in others if deny.rule.who is None),
             subjects=any(isinstance(entry, SubjectName) for entry in (*allows, *denies)),
+            by_address=tuple(by_address),
             denied_at=PrefixTable.of(by_address),
             reaches=Reaches.of(
                 (one.addresses for found in allows.values() for one in found if one.policy.actions),
@@ -143,6 +154,14 @@ class PolicyIndex:
         for deny in self.denies_anybody:
             if placed_in(deny.rule.where or _ANY, facts):
                 yield deny
+
+    def matching(self, facts: Facts) -> set[DenyRule]:
+        """The deny rules that match, without their names. Looks at each, so not for hot paths."""
+        return {
+            deny.rule
+            for deny in (*self.by_address, *self.denying(facts))
+            if deny.open_at(facts.at) and address(deny.addresses, facts) is None
+        }
 
 
 _ANY = Where()
