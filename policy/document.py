@@ -25,6 +25,8 @@ V2_KEYS = (*V1_KEYS, "deny", "prefix_lists", "expect")
 V1_CONDITION = ("who", "where", "when")
 V2_CONDITION = (*V1_CONDITION, "assurance", "client_proof", "max_session")
 DENY_KEYS = ("name", "who", "where", "when")
+MAX_DENIES = 100
+"""Deny rules of one document; every decision looks at those that name the caller or anybody."""
 MAX_PLACED = 20_000
 """Networks of a document's rules; its own lists count in every rule that adds addresses to them."""
 
@@ -132,7 +134,7 @@ def _parts(place: Cursor) -> dict[str, Any]:
     found = place.members(V1_KEYS if v1 else V2_KEYS)
     actions = _actions(place, found)
     prefix_lists = _prefix_lists(found["prefix_lists"]) if "prefix_lists" in found else {}
-    denies = [_deny(item) for item in found["deny"].items()] if "deny" in found else []
+    denies = _denies(found["deny"]) if "deny" in found else []
     expect = [
         case
         for item in (found["expect"].items() if "expect" in found else ())
@@ -202,6 +204,13 @@ def _condition(place: Cursor, *, v1: bool) -> dict[str, Any]:
     if "max_session" in found:
         read["max_session"] = next(iter(found["max_session"].text(texts.span)), None)
     return read
+
+
+def _denies(place: Cursor) -> list[DenyRule]:
+    items = list(place.items())
+    if len(items) > MAX_DENIES:
+        place.fault(f"{len(items)} deny rules, of {MAX_DENIES} at most")
+    return [_deny(item) for item in items[:MAX_DENIES]]
 
 
 def _deny(place: Cursor) -> DenyRule:

@@ -457,3 +457,20 @@ def test_rules_that_would_each_copy_a_list_are_refused() -> None:
         PolicyDocument.from_json(value)
     value["deny"] = value["deny"][:9]
     assert len(PolicyDocument.from_json(value).denies) == 9
+
+
+def test_a_document_has_a_hundred_deny_rules_at_most() -> None:
+    rules = [{"who": {"email": [f"x{number}@b.test"]}} for number in range(101)]
+    value = {"version": "v2", "deny": rules}
+    with pytest.raises(DocumentError, match="101 deny rules, of 100 at most"):
+        PolicyDocument.from_json(value)
+    assert not schema_takes(value)
+    assert len(PolicyDocument.from_json({**value, "deny": rules[:100]}).denies) == 100
+    assert schema_takes({**value, "deny": rules[:100]})
+
+
+def test_a_text_has_64_kibibytes_at_most() -> None:
+    text = "version: v2\naction: [http]\n#"
+    assert read_document(text + "x" * (65_536 - len(text))).actions
+    with pytest.raises(DocumentError, match="larger than 64 KiB"):
+        read_document(text + "x" * (65_537 - len(text)))
