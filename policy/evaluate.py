@@ -86,7 +86,7 @@ class _Reach(NamedTuple):
 def _reach(policies: PolicySet, naming: list[Standing], denials: Denials, facts: Facts) -> _Reach:
     """From where else the request would be allowed now, and up to when that holds at least."""
     reaches = policies.index.reaches
-    if reaches.unbounded:
+    if reaches.unbounded or reaches.too_large:
         return _Reach(None, (), FOREVER)
     at_times = [one for one in naming if not one.lasting]
     open_now = [(one, one.until) for one in at_times if not isinstance(one.until, Reason)]

@@ -18,6 +18,7 @@ from idp_gateway.store.edges import FeedRows
 from policy.addresses import EmailAddress
 from policy.policy_set import PolicySet
 from policy.types import DenyRule, Policy, SocketType, Where, Who
+from proxy.envoy.source_chains import parts_of
 from proxy.feed import CanonicalTexts, Delta, Heartbeat, Snapshot, apply, parse_message
 from proxy.state import EdgeSocket, EdgeState, SourceRule
 from tests.support import rows
@@ -147,3 +148,20 @@ def test_policies_that_name_nobody_close_only_what_asks_who_is_there() -> None:
     assert fed(nobody, SocketType.TLS, identity=True).source_rule.allow == ()
     rule = fed(nobody, SocketType.TLS, identity=False).source_rule
     assert (rule.allow, rule.deny) == (None, (ip_network("192.0.2.128/25"),))
+
+
+@pytest.mark.parametrize("identity", [True, False])
+@pytest.mark.parametrize("socket_type", [SocketType.TCP, SocketType.TLS])
+def test_a_socket_whose_certificates_could_not_be_held_to_addresses_is_closed(
+    socket_type: SocketType, *, identity: bool
+) -> None:
+    """Where no certificate is asked for, the rule itself is told, and holds."""
+    scattered = frozenset(ip_network((number << 79 | 1, 128)) for number in range(1, 400))
+    rules = rules_of(Where(), denies=(DenyRule(where=Where(prefixes=scattered)),))
+    socket = fed(rules, socket_type, identity=identity)
+    closed = identity and socket_type is SocketType.TLS
+    assert socket.source_rules_too_large == closed
+    assert len(socket.source_rule.deny) == (0 if closed else len(scattered))
+    assert not socket.source_sets
+    if closed:
+        assert parts_of(socket) is None
