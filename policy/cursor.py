@@ -48,7 +48,7 @@ class Cursor:
 
     def members(self, known: Iterable[str]) -> dict[str, "Cursor"]:
         """The members that are not null; a key that is not ``known`` is a fault."""
-        names = tuple(known)
+        names = dict.fromkeys(known)  # in order; a document's own lists may be thousands
         if not isinstance(self.value, dict):
             self.fault(f"not a mapping: {shown(self.value)}")
             return {}
