@@ -31,19 +31,23 @@ class AddressRules:
         """As members of the feed's SOCKET; one that says nothing is left out.
 
         An edge sees connections to TCP and TLS sockets only: HTTP sessions carry their address.
-        Sets are for those that ask for certificates.
+        Sets are for those that ask for certificates; where they are too large, an edge could not
+        hold a certificate to its addresses, and is told to close the socket.
         """
         if not SocketType(socket.socket_type).has_own_port:
             return {}
+        asks = socket.cloud_authentication_enabled
+        if self.rule.too_large and asks and socket.socket_type is SocketType.TLS:
+            return {"source_rules_too_large": True}
         found: dict[str, Any] = {}
         allow, deny = self.rule.allow, self.rule.deny
-        if not (allow or socket.cloud_authentication_enabled):
+        if not (allow or asks):
             # Policies that name nobody close what asks who is there, and leave open what does not.
             allow = None
         if allow is not None or deny:
             texts = None if allow is None else list(map(str, allow))
             found["source_rule"] = {"allow": texts, "deny": list(map(str, deny))}
-        if self.sets and socket.cloud_authentication_enabled:
+        if self.sets and asks:
             found["source_sets"] = {
                 key: list(map(str, networks)) for key, networks in self.sets.items()
             }

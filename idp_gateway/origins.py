@@ -15,6 +15,7 @@ from typing import Any
 
 import maxminddb
 
+from policy.address_sets import unmapped
 from policy.types import IPAddress
 
 LOOK_SECONDS = 5.0
@@ -93,11 +94,12 @@ class Origins:
         self._asn = None if asn_file is None else _RangeFile(asn_file).find
 
     def of(self, address: IPAddress) -> Origin:
-        """Where a request from this address comes from."""
+        """Where a request from this address comes from; IPv4 written as IPv6 is IPv4."""
+        plain = unmapped(address)
         return Origin(
             address=address,
-            country=_country(_found(self._country, address)),
-            asn=_asn(_found(self._asn, address)),
+            country=_country(_found(self._country, plain)),
+            asn=_asn(_found(self._asn, plain)),
         )
 
 

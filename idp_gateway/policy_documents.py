@@ -1,18 +1,54 @@
 """Documents as they are stored, read once into what is decided on."""
 
 import json
-from collections.abc import Mapping
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
-from functools import lru_cache
 from ipaddress import ip_network
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from idp_gateway.policy_records import PolicyRecord, PrefixListRecord
 from policy.document import PolicyDocument
 from policy.types import DenyRule, IPNetwork, Policy
 
-_REMEMBERED_POLICIES = 16_384
-_REMEMBERED_LISTS = 256
+_MOST_REMEMBERED = 64 << 20
+"""Weight of what either memory keeps: a character of a document is one, a network is sixty-four."""
+_NETWORK_WEIGHT = 64
+_OWN_WEIGHT = 1024
+
+V = TypeVar("V")
+
+
+class Remembered(Generic[V]):
+    """What was made last, up to a weight in all; safe in any thread. Thousands of small documents
+    are kept, and few large ones.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most, self._weight = most, 0
+        self._lock = threading.Lock()
+        self._known: OrderedDict[Hashable, tuple[V, int]] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], tuple[V, int]]) -> V:
+        """What is kept under ``key``; else what ``make`` makes, which tells its weight too."""
+        with self._lock:
+            known = self._known.get(key)
+            if known is not None:
+                self._known.move_to_end(key)
+                return known[0]
+        made = make()
+        with self._lock:
+            before = self._known.pop(key, None)
+            self._weight += made[1] - (0 if before is None else before[1])
+            self._known[key] = made if before is None else (before[0], made[1])
+            while self._weight > self._most and len(self._known) > 1:
+                self._weight -= self._known.popitem(last=False)[1][1]
+        return made[0] if before is None else before[0]
+
+
+_policies: Remembered[Policy] = Remembered(_MOST_REMEMBERED)
+_lists: Remembered[tuple[IPNetwork, ...]] = Remembered(_MOST_REMEMBERED)
 
 
 def stored_form(document: PolicyDocument) -> str:
@@ -28,12 +64,21 @@ def stored_json(text: str) -> Mapping[str, Any]:
 
 def policy_in(record: PolicyRecord) -> Policy:
     """What a policy in force is decided by."""
-    return _policy(record.policy_id, record.name, record.document)
+    key = record.policy_id, record.name, record.document
+
+    def make() -> tuple[Policy, int]:
+        policy = read_stored(record.document).policy(record.policy_id, record.name)
+        return policy, _OWN_WEIGHT + len(record.document) + _NETWORK_WEIGHT * _networks_of(policy)
+
+    return _policies.get(key, make)
 
 
-@lru_cache(_REMEMBERED_POLICIES)
-def _policy(policy_id: str, name: str, document: str) -> Policy:
-    return read_stored(document).policy(policy_id, name)
+def _networks_of(policy: Policy) -> int:
+    """Networks it holds in memory; rules that share a set hold it once."""
+    wheres = [policy.where, *(rule.where for rule in policy.denies if rule.where is not None)]
+    return sum(
+        len(one) for one in {id(where.prefixes): where.prefixes for where in wheres}.values()
+    )
 
 
 def read_stored(document: str) -> PolicyDocument:
@@ -61,9 +106,9 @@ def lists_named(document: PolicyDocument) -> tuple[str, ...]:
 
 def networks_in(record: PrefixListRecord) -> tuple[IPNetwork, ...]:
     """The addresses of a list."""
-    return _networks(record.prefixes)
 
+    def make() -> tuple[tuple[IPNetwork, ...], int]:
+        networks = tuple(map(ip_network, record.prefixes))
+        return networks, _OWN_WEIGHT + 2 * _NETWORK_WEIGHT * len(networks)
 
-@lru_cache(_REMEMBERED_LISTS)
-def _networks(prefixes: tuple[str, ...]) -> tuple[IPNetwork, ...]:
-    return tuple(map(ip_network, prefixes))
+    return _lists.get(record.prefixes, make)

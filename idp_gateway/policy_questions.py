@@ -115,8 +115,15 @@ def _imagined(form: ExplainForm, at: datetime) -> Identity:
         assurance=Assurance(form.assurance) if form.assurance else usual,
         groups=groups,
         service_account=form.service_account,
-        authenticated_at=at - timedelta(minutes=form.session_minutes),
+        authenticated_at=_logged_in(form, at),
     )
+
+
+def _logged_in(form: ExplainForm, at: datetime) -> datetime:
+    try:
+        return at - timedelta(minutes=form.session_minutes)
+    except OverflowError as error:
+        raise InvalidInput("nobody can have logged in so early", field="at") from error
 
 
 def _origin(gateway: Gateway, form: ExplainForm, here: IPAddress) -> Origin:

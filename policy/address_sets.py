@@ -15,6 +15,8 @@ from policy.types import IPAddress, IPNetwork
 
 Interval = tuple[int, int]
 """First and last address, both included."""
+_Block = tuple[int, int]
+"""First address of an aligned power of two, and which power."""
 
 _MAPPED = int(IPv6Address("::ffff:0:0"))
 _TOP = 1 << 128
@@ -100,6 +102,28 @@ def union(sets: Iterable[AddressSet]) -> AddressSet:
     return AddressSet(_joined(v4), _joined(v6))
 
 
+def most_between(sets: Iterable[AddressSet]) -> int:
+    """The most networks that can be left of all addresses when some of ``sets`` are taken away:
+    each branch of the tree of prefixes that leads to one of them leaves one, or none. Counted, not
+    made, for there may be a hundred for a single address.
+    """
+    v4, v6 = set[_Block](), set[_Block]()
+    for one in sets:
+        v4.update(_blocks(one.v4))
+        v6.update(_blocks(one.v6))
+    return _branches(v4, 32) + _branches(v6, 128)
+
+
+def _branches(blocks: set[_Block], width: int) -> int:
+    count, before, reached = 0, 0, 0
+    for first, bits in sorted(blocks, key=lambda block: (block[0], -block[1])):
+        depth = width - bits
+        shared = min(width - (first ^ before).bit_length(), reached, depth)
+        count += depth - shared
+        before, reached = first, depth
+    return count
+
+
 def source_id(networks: tuple[IPNetwork, ...]) -> str:
     """The name by which an edge knows exactly these addresses: 16 hex digits of SHA-256 over the
     networks of ``AddressSet.networks`` as text, joined by commas.
@@ -110,21 +134,21 @@ def source_id(networks: tuple[IPNetwork, ...]) -> str:
 
 def _joined(intervals: list[Interval]) -> tuple[Interval, ...]:
     joined: list[Interval] = []
-    for first, last in sorted(intervals):
+    for interval in sorted(intervals):
+        first, last = interval
         if joined and first <= joined[-1][1] + 1:
             joined[-1] = (joined[-1][0], max(joined[-1][1], last))
         else:
-            joined.append((first, last))
+            joined.append(interval)  # the very one, which other sets may have as well
     return tuple(joined)
 
 
 def _without(kept: tuple[Interval, ...], removed: tuple[Interval, ...]) -> Iterator[Interval]:
-    place = 0
     for start, last in kept:
         first = start
-        while place < len(removed) and removed[place][1] < first:
-            place += 1
-        ahead = place
+        ahead = max(bisect_right(removed, (first, _TOP)) - 1, 0)
+        if ahead < len(removed) and removed[ahead][1] < first:
+            ahead += 1
         while ahead < len(removed) and removed[ahead][0] <= last:
             if first < removed[ahead][0]:
                 yield first, removed[ahead][0] - 1
@@ -134,8 +158,8 @@ def _without(kept: tuple[Interval, ...], removed: tuple[Interval, ...]) -> Itera
             yield first, last
 
 
-def _blocks(intervals: tuple[Interval, ...]) -> Iterator[tuple[int, int]]:
-    """The aligned powers of two that make up ``intervals``: (first address, bits)."""
+def _blocks(intervals: tuple[Interval, ...]) -> Iterator[_Block]:
+    """The aligned powers of two that make up ``intervals``."""
     for start, last in intervals:
         first = start
         while first <= last:

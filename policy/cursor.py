@@ -32,6 +32,13 @@ class Cursor:
         self.faults.found.append(Fault(self.path, line, message))
 
     @property
+    def says_nothing(self) -> bool:
+        """Whether it is an empty list, or a mapping of which every member is null."""
+        if isinstance(self.value, dict):
+            return all(member is None for member in self.value.values())
+        return isinstance(self.value, list) and not self.value
+
+    @property
     def line(self) -> int | None:
         """The line it begins on, or that of what it should be in."""
         path = self.path
@@ -41,7 +48,7 @@ class Cursor:
 
     def members(self, known: Iterable[str]) -> dict[str, "Cursor"]:
         """The members that are not null; a key that is not ``known`` is a fault."""
-        names = tuple(known)
+        names = dict.fromkeys(known)  # in order; a document's own lists may be thousands
         if not isinstance(self.value, dict):
             self.fault(f"not a mapping: {shown(self.value)}")
             return {}

@@ -25,6 +25,13 @@ V2_KEYS = (*V1_KEYS, "deny", "prefix_lists", "expect")
 V1_CONDITION = ("who", "where", "when")
 V2_CONDITION = (*V1_CONDITION, "assurance", "client_proof", "max_session")
 DENY_KEYS = ("name", "who", "where", "when")
+MAX_DENIES = 100
+"""Deny rules of one document; every decision looks at those that name the caller or anybody."""
+MAX_PLACED = 20_000
+"""Networks of a document's rules; its own lists count in every rule that adds addresses to them."""
+
+_Named = tuple[frozenset[IPNetwork], frozenset[str]]
+"""Networks of a rule, and names of the document's own lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +67,13 @@ class PolicyDocument:
     def _read(cls, value: Any, lines: Mapping[str, int]) -> Self:
         faults = Faults(lines)
         parts = _parts(Cursor(value, "", faults))
+        stored = value
+        if not faults.found:
+            stored = _without_empty(value)
+            _check_stored(stored, value, parts, faults)
         if faults.found:
             raise DocumentError(tuple(sorted(set(faults.found), key=_place)))
-        return cls(stored=MappingProxyType(_without_empty(value)), **parts)
+        return cls(stored=MappingProxyType(stored), **parts)
 
     @property
     def version(self) -> str:
@@ -74,30 +85,32 @@ class PolicyDocument:
 
     def policy(self, policy_id: str, name: str = "") -> Policy:
         """The policy it says, with its own prefix lists put in their places."""
+        # Rules that name the same lists share one set: a list may be long, and rules be many.
+        made: dict[_Named, frozenset[IPNetwork]] = {}
         return Policy(
             policy_id=policy_id,
             name=name,
             actions=self.actions,
             who=self.who,
-            where=self._placed(self.where),
+            where=self._placed(self.where, made),
             when=self.when,
             min_assurance=self.min_assurance,
             client_proof=self.client_proof,
             max_session=self.max_session,
             denies=tuple(
-                replace(rule, where=self._placed(rule.where)) if rule.where else rule
+                replace(rule, where=self._placed(rule.where, made)) if rule.where else rule
                 for rule in self.denies
             ),
         )
 
-    def _placed(self, where: Where) -> Where:
-        own = where.prefix_lists & self.prefix_lists.keys()
-        listed = [network for name in own for network in self.prefix_lists[name]]
-        return replace(
-            where,
-            prefixes=where.prefixes | frozenset(listed),
-            prefix_lists=where.prefix_lists - own,
-        )
+    def _placed(self, where: Where, made: dict[_Named, frozenset[IPNetwork]]) -> Where:
+        own = where.prefix_lists.intersection(self.prefix_lists)
+        if not own:
+            return where
+        named = where.prefixes, own
+        if named not in made:
+            made[named] = where.prefixes.union(*(self.prefix_lists[name] for name in own))
+        return replace(where, prefixes=made[named], prefix_lists=where.prefix_lists - own)
 
 
 def read_document(text: str) -> PolicyDocument:
@@ -121,7 +134,7 @@ def _parts(place: Cursor) -> dict[str, Any]:
     found = place.members(V1_KEYS if v1 else V2_KEYS)
     actions = _actions(place, found)
     prefix_lists = _prefix_lists(found["prefix_lists"]) if "prefix_lists" in found else {}
-    denies = [_deny(item) for item in found["deny"].items()] if "deny" in found else []
+    denies = _denies(found["deny"]) if "deny" in found else []
     expect = [
         case
         for item in (found["expect"].items() if "expect" in found else ())
@@ -129,6 +142,8 @@ def _parts(place: Cursor) -> dict[str, Any]:
     ]
     empty = Cursor({}, "condition", place.faults)
     condition = _condition(found.get("condition", empty), v1=v1)
+    wheres = [condition["where"], *(rule.where for rule in denies if rule.where is not None)]
+    _check_placed(place, wheres, prefix_lists)
     return {
         "actions": actions,
         "denies": tuple(denies),
@@ -136,6 +151,28 @@ def _parts(place: Cursor) -> dict[str, Any]:
         "expect": tuple(expect),
         **condition,
     }
+
+
+def _check_placed(
+    place: Cursor, wheres: list[Where], prefix_lists: Mapping[str, tuple[IPNetwork, ...]]
+) -> None:
+    named = {(where.prefixes, where.prefix_lists.intersection(prefix_lists)) for where in wheres}
+    placed = sum(len(own) + sum(len(prefix_lists[name]) for name in names) for own, names in named)
+    if placed > MAX_PLACED:
+        place.fault(
+            f"its rules come to {placed} networks, of {MAX_PLACED} at most: "
+            "name a list by itself, without further addresses beside it"
+        )
+
+
+def _check_stored(stored: Any, value: Any, parts: dict[str, Any], faults: Faults) -> None:
+    """Refuse what would not be read again as it was: a decision must never meet such a document."""
+    if stored == value:
+        return
+    again = Faults()
+    if _parts(Cursor(stored, "", again)) != parts or again.found:
+        said = "; ".join(map(str, again.found[:1])) or "it means something else"
+        Cursor(value, "", faults).fault(f"cannot be kept without its empty members: {said}")
 
 
 def _place(fault: Fault) -> tuple[int, str]:
@@ -167,6 +204,13 @@ def _condition(place: Cursor, *, v1: bool) -> dict[str, Any]:
     if "max_session" in found:
         read["max_session"] = next(iter(found["max_session"].text(texts.span)), None)
     return read
+
+
+def _denies(place: Cursor) -> list[DenyRule]:
+    items = list(place.items())
+    if len(items) > MAX_DENIES:
+        place.fault(f"{len(items)} deny rules, of {MAX_DENIES} at most")
+    return [_deny(item) for item in items[:MAX_DENIES]]
 
 
 def _deny(place: Cursor) -> DenyRule:

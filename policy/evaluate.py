@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-from policy.address_sets import EVERYWHERE
+from policy.address_sets import EVERYWHERE, AddressSet
 from policy.conditions import Facts, offers
 from policy.policy_set import PolicySet
 from policy.standing import Denials, Standing
@@ -44,15 +44,17 @@ def evaluate(policies: PolicySet, request: AccessRequest) -> Decision:
     allowing = [standing for standing in naming if not standing.unmet]
     if not allowing:
         return _deny(*_nearest(naming))
-    reach = _reach(policies, naming, denials)
+    reach = _reach(policies, naming, denials, facts)
+    here = [standing for standing in naming if not standing.lasting and standing.address is None]
+    end = _end(here, denials.begin(facts), facts)
     return Decision(
         effect=Effect.ALLOW,
         reasons=_in_order(reason for standing in allowing for reason in standing.named_as),
         policy_ids=_ids(allowing),
-        expires_at=_finite(_end(naming, denials, facts)),
+        expires_at=_finite(end),
         sources=reach.sources,
         source_ids=reach.source_ids,
-        sources_until=_finite(reach.until),
+        sources_until=_finite(reach.until) if reach.until < end else None,
         place_counts=policies.place_counts,
     )
 
@@ -81,35 +83,42 @@ class _Reach(NamedTuple):
     until: datetime
 
 
-def _reach(policies: PolicySet, naming: list[Standing], denials: Denials) -> _Reach:
+def _reach(policies: PolicySet, naming: list[Standing], denials: Denials, facts: Facts) -> _Reach:
     """From where else the request would be allowed now, and up to when that holds at least."""
     reaches = policies.index.reaches
-    if reaches.unbounded:
+    if reaches.unbounded or reaches.too_large:
         return _Reach(None, (), FOREVER)
-    conditions, ends = set(), [denials.begin()]
-    for standing in naming:
-        if not standing.lasting and not isinstance(standing.until, Reason):
-            addresses = standing.ready.addresses
-            conditions.add(EVERYWHERE if addresses is None else addresses)
-            ends.append(standing.until)
+    at_times = [one for one in naming if not one.lasting]
+    open_now = [(one, one.until) for one in at_times if not isinstance(one.until, Reason)]
+    conditions = {_addresses(one) for one, _ in open_now}
     cuts = frozenset(deny.addresses for deny in denials.cuts if deny.addresses is not None)
     together, ids = reaches.decided(conditions, cuts)
+    limit = denials.begin()
+    if EVERYWHERE in conditions:
+        # Those that ask for no address hold everywhere, whenever the others end.
+        until = _end([one for one in at_times if _addresses(one) == EVERYWHERE], limit, facts)
+    else:
+        until = min(limit, *(until for _, until in open_now))
     if together.networks == _ALL:
-        partial = any(deny.addresses is not None for deny, _ in denials.dormant)
-        return _Reach(None, (), min(ends) if partial else FOREVER)
-    return _Reach(together.networks, ids, min(ends))
+        return _Reach(None, (), until)
+    return _Reach(together.networks, ids, until)
 
 
-def _end(naming: list[Standing], denials: Denials, facts: Facts) -> datetime:
-    """The first moment after which, from the same address, no policy allows or a rule denies."""
-    here = [standing for standing in naming if not standing.lasting and standing.address is None]
-    limit = denials.begin(facts)
-    end = max(one.until for one in here if not isinstance(one.until, Reason))
+def _addresses(standing: Standing) -> AddressSet:
+    found = standing.ready.addresses
+    return EVERYWHERE if found is None else found
+
+
+def _end(standings: list[Standing], limit: datetime, facts: Facts) -> datetime:
+    """The first moment at which none of ``standings`` is open, of which one is; at most ``limit``,
+    at which a rule denies.
+    """
+    end = max(one.until for one in standings if not isinstance(one.until, Reason))
     for _ in range(_MOST_STEPS):
-        if end >= limit or len(here) == 1:
+        if end >= limit or len(standings) == 1:
             break
         login = facts.identity.authenticated_at
-        untils = [standing.ready.until(end, login) for standing in here]
+        untils = [standing.ready.until(end, login) for standing in standings]
         further = [until for until in untils if not isinstance(until, Reason)]
         if not further:
             break

@@ -155,7 +155,7 @@ def read_expectation(place: Cursor, actions: frozenset[Action]) -> Expectation |
 
 def _read_as(place: Cursor) -> dict[str, Any]:
     found = place.members(AS_KEYS)
-    if not found:
+    if all(at.says_nothing for at in found.values()):
         place.fault("names nobody")
     readers: dict[str, Any] = {
         "email": EmailAddress.parse,

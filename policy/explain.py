@@ -3,7 +3,7 @@ changed it. For the owner; a denied person is told ``safe_reason`` and no more.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -156,20 +156,14 @@ def explain(policies: PolicySet, request: AccessRequest) -> Explanation:
 
 def _explained(policy: Policy, policies: PolicySet, facts: Facts) -> PolicyFindings:
     index = PolicyIndex.build([policy], policies.prefix_lists)
-    alone = Denials.of(index, facts)
+    matching = index.matching(facts)
     denying = tuple(
         rule.name or f"#{number}"
         for number, rule in enumerate(policy.denies, 1)
-        if alone.policy_ids and _matches(policy, number - 1, policies, facts)
+        if matching and replace(rule, name="") in matching
     )
     findings = tuple(_findings(policy, index, facts))
     return PolicyFindings(policy.policy_id, policy.name, findings, denying)
-
-
-def _matches(policy: Policy, place: int, policies: PolicySet, facts: Facts) -> bool:
-    one = Policy(policy_id=policy.policy_id, denies=(policy.denies[place],))
-    index = PolicyIndex.build([one], policies.prefix_lists)
-    return bool(Denials.of(index, facts).policy_ids)
 
 
 def _findings(policy: Policy, index: PolicyIndex, facts: Facts) -> Iterator[Finding]:

@@ -11,7 +11,15 @@ from ipaddress import IPv4Network
 from typing import Self
 
 from policy.address_sets import EVERYWHERE, AddressSet, unmapped
-from policy.conditions import Facts, WhoKey, admitted_as, entries, kept_out_as, placed_in
+from policy.conditions import (
+    Facts,
+    WhoKey,
+    address,
+    admitted_as,
+    entries,
+    kept_out_as,
+    placed_in,
+)
 from policy.names import SubjectName
 from policy.reach import Reaches
 from policy.types import DenyRule, Identity, IPAddress, IPNetwork, Policy, Reason, When, Where
@@ -77,6 +85,8 @@ class PolicyIndex:
     """Deny rules that say something else than addresses, of anybody."""
     subjects: bool
     """Whether any rule names somebody beside a provider: such names are dear to make."""
+    by_address: tuple[ReadyDeny, ...]
+    """Deny rules that say nothing but addresses."""
     denied_at: "PrefixTable"
     """Which policies have deny rules that say nothing but addresses."""
     reaches: Reaches
@@ -88,9 +98,8 @@ class PolicyIndex:
         rules: dict[DenyRule, list[str]] = defaultdict(list)
         windows: dict[When, Window | None] = {}
         for policy in policies:
-            if policy.when not in windows:
-                windows[policy.when] = Window.of(policy.when)
-            ready = ReadyPolicy(policy, sets.allowed(policy.where), windows[policy.when])
+            window = _window(policy.when, windows)
+            ready = ReadyPolicy(policy, sets.allowed(policy.where), window)
             for entry in entries(policy.who):
                 allows[entry].append(ready)
             for rule in policy.denies:
@@ -98,7 +107,9 @@ class PolicyIndex:
                     policy.policy_id
                 )
         ready_denies = [
-            ReadyDeny(rule, sets.denied(rule.where), _deny_window(rule), tuple(sorted(set(ids))))
+            ReadyDeny(
+                rule, sets.denied(rule.where), _deny_window(rule, windows), tuple(sorted(set(ids)))
+            )
             for rule, ids in rules.items()
         ]
         by_address = [deny for deny in ready_denies if says_only_addresses(deny)]
@@ -112,6 +123,7 @@ class PolicyIndex:
             denies={entry: tuple(found) for entry, found in denies.items()},
             denies_anybody=tuple(deny for deny in others if deny.rule.who is None),
             subjects=any(isinstance(entry, SubjectName) for entry in (*allows, *denies)),
+            by_address=tuple(by_address),
             denied_at=PrefixTable.of(by_address),
             reaches=Reaches.of(
                 (one.addresses for found in allows.values() for one in found if one.policy.actions),
@@ -143,6 +155,14 @@ class PolicyIndex:
             if placed_in(deny.rule.where or _ANY, facts):
                 yield deny
 
+    def matching(self, facts: Facts) -> set[DenyRule]:
+        """The deny rules that match, without their names. Looks at each, so not for hot paths."""
+        return {
+            deny.rule
+            for deny in (*self.by_address, *self.denying(facts))
+            if deny.open_at(facts.at) and address(deny.addresses, facts) is None
+        }
+
 
 _ANY = Where()
 
@@ -159,9 +179,16 @@ def says_only_addresses(deny: ReadyDeny) -> bool:
     )
 
 
-def _deny_window(rule: DenyRule) -> Window | None:
-    window = None if rule.when is None else Window.of(rule.when)
+def _deny_window(rule: DenyRule, made: dict[When, Window | None]) -> Window | None:
+    window = None if rule.when is None else _window(rule.when, made)
     return window if window is None or window.readable else None
+
+
+def _window(when: When, made: dict[When, Window | None]) -> Window | None:
+    """Equal ones are one window, which remembers for all of them."""
+    if when not in made:
+        made[when] = Window.of(when)
+    return made[when]
 
 
 class _AddressSets:

@@ -70,7 +70,7 @@ def read_where(place: Cursor, *, v1: bool) -> Where:
 
 
 def refuse_empty(place: Cursor) -> None:
-    if place.value in ([], {}):
+    if place.says_nothing:
         place.fault("empty, which nothing could meet; leave it out if it is no condition")
 
 

@@ -19,13 +19,19 @@ class PolicySet:
     prefix_lists: Mapping[str, tuple[IPNetwork, ...]]
     index: PolicyIndex = field(init=False, repr=False, compare=False)
     place_counts: bool = field(init=False, repr=False, compare=False)
-    """Whether any of them looks at countries or networks."""
+    """Whether any of them looks at countries or networks, or they are ``too_large``."""
+    too_large: bool = field(init=False, repr=False, compare=False)
+    """Whether the addresses they allow are too many networks to be said. No decision names any
+    then, and each is to be held to the very address it was made for."""
 
     def __post_init__(self) -> None:
         index = PolicyIndex.build(self.policies, self.prefix_lists)
         object.__setattr__(self, "index", index)
+        object.__setattr__(self, "too_large", index.reaches.too_large)
         places = (where for policy in self.policies for where in _places(policy))
-        object.__setattr__(self, "place_counts", any(map(_looks_at_place, places)))
+        object.__setattr__(
+            self, "place_counts", self.too_large or any(map(_looks_at_place, places))
+        )
 
     @classmethod
     def build(

@@ -8,12 +8,18 @@ away only where the rest of it matches; each has a reach of its own beside it.
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Self
 
-from policy.address_sets import EVERYWHERE, AddressSet, source_id, union
+from policy.address_sets import EVERYWHERE, AddressSet, most_between, source_id, union
 from policy.types import IPNetwork
 
 MAX_CUTS_APART = 16
 """Deny rules with addresses and something else that are told apart in source ids."""
+MAX_BETWEEN = 20_000
+"""Networks that may lie between the addresses that deny rules take away: as many as an edge holds.
+A list of 2,000 addresses of IPv6 leaves ten times that, which would be made for every condition.
+"""
 _REMEMBERED = 1024
+_MOST_HELD = 200_000
+"""Networks that are remembered of all results together."""
 
 
 class Reach(NamedTuple):
@@ -38,10 +44,17 @@ class Reaches:
         self.allowed, self.denied, self.cuts = allowed, denied, cuts
         self.unbounded = not (denied or cuts or self.allowed - {EVERYWHERE})
         """Whether no decision can rest on the address."""
+        self.too_large = most_between([denied, *cuts]) > MAX_BETWEEN
+        """Whether what is left beside the deny rules is too much to be said: nothing else is to be
+        asked of it then."""
         self._all_cuts = union(sorted(cuts, key=_order))
+        self._held = 0
+        self._taken: dict[frozenset[AddressSet], AddressSet] = {}
         self._known: dict[_Key, Reach] = {}
         self._decided: dict[_Key, tuple[Reach, tuple[str, ...]]] = {}
-        for one in () if self.unbounded else allowed:
+        for one in () if self.unbounded or self.too_large else allowed:
+            if self._held > _MOST_HELD // 2:
+                break
             self.decided([one], frozenset())  # so that no decision has to wait for it
 
     @classmethod
@@ -66,13 +79,25 @@ class Reaches:
         known = self._known.get(key)
         if known is None:
             wanted = EVERYWHERE if EVERYWHERE in key[0] else union(key[0])
-            taken = union([self.denied, *key[1]])
+            taken = self._taken_by(key[1])
             left = wanted - taken if taken else wanted
             known = Reach(left, left.networks())
-            if len(self._known) >= _REMEMBERED + len(self.allowed):
+            self._held += len(known.networks)
+            if len(self._known) >= _REMEMBERED + len(self.allowed) or self._held > _MOST_HELD:
                 self._known.clear()
+                self._decided.clear()
+                self._held = len(known.networks)
             self._known[key] = known
         return known
+
+    def _taken_by(self, cuts: frozenset[AddressSet]) -> AddressSet:
+        if not cuts:
+            return self.denied
+        if cuts not in self._taken:
+            if len(self._taken) > 2 * MAX_CUTS_APART:
+                self._taken.clear()
+            self._taken[cuts] = union([self.denied, *cuts])
+        return self._taken[cuts]
 
     def decided(
         self, allowed: Iterable[AddressSet], cuts: frozenset[AddressSet]

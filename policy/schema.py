@@ -8,6 +8,7 @@ from typing import Any
 
 from policy import texts
 from policy.countries import COUNTRIES
+from policy.document import MAX_DENIES
 from policy.parts import MAX_ASN
 from policy.types import Assurance, Reason
 
@@ -98,7 +99,7 @@ def _v2() -> Schema:
             "condition": _nullable(
                 _object({key: _nullable(one) for key, one in condition.items()})
             ),
-            "deny": _nullable(_list(deny)),
+            "deny": _nullable({**_list(deny), "maxItems": MAX_DENIES}),
             "prefix_lists": _nullable(
                 {
                     "type": "object",

@@ -257,8 +257,8 @@ class Decision:
     """Up to when ``sources`` holds at least; ``None`` if for as long as the decision does. A grant
     that is to be used from other addresses than this one's must not outlive it."""
     place_counts: bool = False
-    """Whether the country or network of the address counts on this socket, so that the same request
-    from another address may be decided on otherwise."""
+    """Whether the country or network of the address counts on this socket, or its addresses are too
+    many to be named, so that the same request from another address may be decided on otherwise."""
 
     @property
     def allowed(self) -> bool:

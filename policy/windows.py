@@ -73,6 +73,10 @@ class Window:
         default_factory=list, init=False, repr=False, compare=False
     )
     """From when to when a window was last found open: most decisions ask within the same one."""
+    _shut: list[tuple[datetime, datetime]] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
+    """From when to when none was last found open, ``after`` and ``before`` left aside."""
 
     @classmethod
     def of(cls, when: When) -> Self | None:
@@ -116,17 +120,30 @@ class Window:
         if not self.readable:
             return None
         start = at if self.after is None else max(at, self.after)
-        if self.zone is not None and self._day_until(start, self.zone) is None:
-            found = self._next_start(start, self.zone)
+        if self.zone is not None:
+            found = self._week_opens(start, self.zone)
             if found is None:
                 return None
             start = found
         return start if self.before is None or start < self.before else None
 
+    def _week_opens(self, at: datetime, zone: tzinfo) -> datetime | None:
+        end = _end_within(self._shut, at)
+        if end is not None:
+            return end
+        if self._week_until(at, zone) is not None:
+            return at
+        found = self._next_start(at, zone)
+        if found is not None:
+            self._shut[:] = [(at, found)]
+        return found
+
     def _week_until(self, at: datetime, zone: tzinfo) -> datetime | None:
-        for start, end in self._seen:
-            if start <= at < end:
-                return end
+        end = _end_within(self._seen, at)
+        if end is not None:
+            return end
+        if _end_within(self._shut, at) is not None:
+            return None
         found = self._search(at, zone)
         if found is not None:
             self._seen[:] = [(at, found)]
@@ -170,6 +187,11 @@ class Window:
                 if at <= start < min(self._end(day, zone), _LAST):
                     return start
         return None
+
+
+def _end_within(spans: list[tuple[datetime, datetime]], at: datetime) -> datetime | None:
+    """The end of that of ``spans`` in which ``at`` is."""
+    return next((end for start, end in spans if start <= at < end), None)
 
 
 def _naive(clock: time | None) -> time | None:

@@ -80,6 +80,12 @@ def _says_something(rule: _SourceRule) -> _SourceRule:
     return rule
 
 
+def _true(value: bool) -> bool:  # noqa: FBT001 - as pydantic calls it
+    if not value:
+        raise ValueError("what is not so is left out")
+    return value
+
+
 class _Socket(_Strict):
     socket_id: Identifier
     dns_name: DnsName
@@ -95,6 +101,7 @@ class _Socket(_Strict):
         allow=None, deny=[]
     )
     source_sets: dict[SourceId, list[Network]] = Field(default={}, min_length=1)
+    source_rules_too_large: Annotated[bool, AfterValidator(_true)] = False
 
 
 class _Tunnel(_Strict):
@@ -391,6 +398,7 @@ def _socket(item: _Socket) -> EdgeSocket:
         upstream_http_hostname=item.upstream_http_hostname,
         source_rule=_source_rule(item.source_rule),
         source_sets=_frozen({key: _networks(texts) for key, texts in item.source_sets.items()}),
+        source_rules_too_large=item.source_rules_too_large,
     )
 
 
@@ -422,6 +430,8 @@ def _socket_document(item: EdgeSocket) -> dict[str, Any]:
 def _address_rules(item: EdgeSocket) -> dict[str, Any]:
     """The members that are there only if they say something."""
     rule, found = item.source_rule, dict[str, Any]()
+    if item.source_rules_too_large:
+        found["source_rules_too_large"] = True
     if rule != ANYWHERE:
         allow = None if rule.allow is None else list(map(str, rule.allow))
         found["source_rule"] = {"allow": allow, "deny": list(map(str, rule.deny))}

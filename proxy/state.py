@@ -55,6 +55,8 @@ class EdgeSocket:
         default_factory=lambda: MappingProxyType({})
     )
     """Networks by the id a client certificate names them with: it is good from there alone."""
+    source_rules_too_large: bool = False
+    """Whether there are rules about addresses that nobody could say: nothing may be let in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from idp_gateway.schemas.text import Identifier, LongText, Moment, Name, ShortText
+from policy.reading import MAX_BYTES
 
-MAX_DOCUMENT_LENGTH = 128 * 1024
+MAX_DOCUMENT_LENGTH = MAX_BYTES
 """Characters of a policy document."""
 MAX_LIST_TEXT_LENGTH = 8 * 1024 * 1024
 """Characters of a published file of addresses."""

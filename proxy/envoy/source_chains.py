@@ -58,6 +58,8 @@ def parts_of(socket: EdgeSocket) -> tuple[Part, ...] | None:
 
     Not a single part if nobody may come from anywhere; ``None`` if the rules are too large.
     """
+    if socket.source_rules_too_large:
+        return None
     # A socket that asks for no certificate has nothing to tell its sets apart by.
     sets = socket.source_sets if socket.identity_required else {}
     if socket.source_rule == ANYWHERE and not sets:

@@ -21,6 +21,7 @@ from idp_gateway.store.policies import Author
 from policy.addresses import EmailAddress
 from policy.policy_set import PolicySet
 from policy.types import DenyRule, Policy, SocketType, Where, Who
+from proxy.envoy.source_chains import parts_of
 from proxy.feed import CanonicalTexts, Delta, Heartbeat, Snapshot, apply, parse_message
 from proxy.state import EdgeSocket, EdgeState, SourceRule
 from tests.support import rows
@@ -197,3 +198,20 @@ async def test_rules_that_cannot_be_made_close_one_socket_at_the_edge(tmp_path: 
     assert told[good.socket_id].source_rule == SourceRule()
     assert told[bad.socket_id].source_rule.deny == (ip_network("0.0.0.0/0"), ip_network("::/0"))
     gateway.close()
+
+
+@pytest.mark.parametrize("identity", [True, False])
+@pytest.mark.parametrize("socket_type", [SocketType.TCP, SocketType.TLS])
+def test_a_socket_whose_certificates_could_not_be_held_to_addresses_is_closed(
+    socket_type: SocketType, *, identity: bool
+) -> None:
+    """Where no certificate is asked for, the rule itself is told, and holds."""
+    scattered = frozenset(ip_network((number << 79 | 1, 128)) for number in range(1, 400))
+    rules = rules_of(Where(), denies=(DenyRule(where=Where(prefixes=scattered)),))
+    socket = fed(rules, socket_type, identity=identity)
+    closed = identity and socket_type is SocketType.TLS
+    assert socket.source_rules_too_large == closed
+    assert len(socket.source_rule.deny) == (0 if closed else len(scattered))
+    assert not socket.source_sets
+    if closed:
+        assert parts_of(socket) is None

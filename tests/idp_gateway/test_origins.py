@@ -30,6 +30,15 @@ def test_countries_and_networks(tmp_path: Path) -> None:
     assert known.of(NEITHER) == Origin(address=NEITHER, country=None, asn=64501)
 
 
+def test_ipv4_written_as_ipv6_is_looked_up_as_ipv4(tmp_path: Path) -> None:
+    known = Origins(
+        country_file=countries(tmp_path / "c.mmdb", NL="192.0.2.0/24"),
+        asn_file=networks(tmp_path / "a.mmdb", {"192.0.2.0/25": 64500}),
+    )
+    mapped = ip_address("::ffff:192.0.2.1")
+    assert known.of(mapped) == Origin(address=mapped, country="NL", asn=64500)
+
+
 def test_without_files_nothing_is_known() -> None:
     assert Origins(country_file=None, asn_file=None).of(DUTCH) == Origin(address=DUTCH)
 

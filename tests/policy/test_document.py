@@ -6,6 +6,7 @@ import re
 import textwrap
 from datetime import UTC, datetime, time, timedelta
 from ipaddress import ip_network
+from time import perf_counter
 from typing import Any
 
 import jsonschema
@@ -214,6 +215,9 @@ def test_every_fault_is_told_with_its_place() -> None:
         ("version: v1\na: " + "{a: " * 4000, "a" + ".a" * (MAX_DEPTH - 1) + " @2"),
         ("version: v1\na: [" + "1," * MAX_ENTRIES + "]", f"a[{MAX_ENTRIES - 3}] @2"),
         ("#" * (MAX_BYTES + 1), " @None"),
+        (r'version: "\UFFFFFFFF"', " @None"),
+        (r'version: "\U00110000"', " @None"),
+        pytest.param(f"%YAML {'1' * 5000}.1\n--- a", " @None", id="a version of many digits"),
         ("version: v1\naction: []", " @1"),
         ("version: v2\ndeny: []", " @1"),
         ("version: v1\naction: [http]\ndeny: [{where: {country: [NL]}}]", "deny @3"),
@@ -361,6 +365,22 @@ def test_an_unknown_key_is_refused_wherever_it_stands(value: dict[str, Any]) -> 
         assert not schema_takes(changed)
 
 
+@pytest.mark.parametrize(
+    ("part", "path"),
+    [
+        ({"deny": [{"name": "x", "where": {"country": None}}]}, "deny[0].where"),
+        ({"deny": [{"name": "x", "when": {"after": None}}]}, "deny[0].when"),
+        ({"deny": [{"name": "x", "who": {"email": None}}]}, "deny[0].who"),
+        ({"expect": [{"as": {"groups": []}, "allow": False}]}, "expect[0].as"),
+        ({"expect": [{"as": {"groups": [], "email": None}, "allow": False}]}, "expect[0].as"),
+    ],
+)
+def test_what_says_nothing_is_refused_before_it_is_kept(part: dict[str, Any], path: str) -> None:
+    with pytest.raises(DocumentError) as refused:
+        PolicyDocument.from_json({"version": "v2", "action": ["http"], **part})
+    assert path in [fault.path for fault in refused.value.faults]
+
+
 def test_json_that_is_too_much_is_refused_without_being_walked_into() -> None:
     deep: Any = []
     for _ in range(100_000):
@@ -415,3 +435,58 @@ def test_the_faults_in_the_documentation_are_what_is_said() -> None:
     with pytest.raises(DocumentError) as caught:
         read_document(value)
     assert "\n".join(map(str, caught.value.faults)) in page
+
+
+def many_rules(names: int) -> dict[str, Any]:
+    """A document with a long list, and rules that all name it."""
+    listed = [f"10.{number >> 8}.{number & 255}.0/24" for number in range(2000)]
+    rules = [
+        {"who": {"email": [f"x{number}@b.test"]}, "where": {"prefix_list": ["long"]}}
+        for number in range(names)
+    ]
+    return {"version": "v2", "deny": rules, "prefix_lists": {"long": listed}}
+
+
+def test_rules_that_name_a_list_share_its_addresses() -> None:
+    rules = PolicyDocument.from_json(many_rules(90)).policy("p").denies
+    assert len(rules) == 90
+    assert len({id(rule.where.prefixes) for rule in rules if rule.where is not None}) == 1
+
+
+def test_rules_that_would_each_copy_a_list_are_refused() -> None:
+    value = many_rules(30)
+    for number, rule in enumerate(value["deny"]):
+        rule["where"]["allowed_ip"] = [f"192.0.2.{number}"]
+    with pytest.raises(DocumentError, match="come to 60030 networks, of 20000 at most"):
+        PolicyDocument.from_json(value)
+    value["deny"] = value["deny"][:9]
+    assert len(PolicyDocument.from_json(value).denies) == 9
+
+
+def test_a_document_has_a_hundred_deny_rules_at_most() -> None:
+    rules = [{"who": {"email": [f"x{number}@b.test"]}} for number in range(101)]
+    value = {"version": "v2", "deny": rules}
+    with pytest.raises(DocumentError, match="101 deny rules, of 100 at most"):
+        PolicyDocument.from_json(value)
+    assert not schema_takes(value)
+    assert len(PolicyDocument.from_json({**value, "deny": rules[:100]}).denies) == 100
+    assert schema_takes({**value, "deny": rules[:100]})
+
+
+def test_a_text_has_64_kibibytes_at_most() -> None:
+    text = "version: v2\naction: [http]\n#"
+    assert read_document(text + "x" * (65_536 - len(text))).actions
+    with pytest.raises(DocumentError, match="larger than 64 KiB"):
+        read_document(text + "x" * (65_537 - len(text)))
+
+
+def test_many_names_are_not_looked_for_one_by_one() -> None:
+    def seconds(number: int) -> float:
+        lists = {f"list-{name}": ["192.0.2.1"] for name in range(number)}
+        value = {"version": "v2", "action": ["http"], "prefix_lists": lists}
+        begun = perf_counter()
+        assert len(PolicyDocument.from_json(value).prefix_lists) == number
+        return perf_counter() - begun
+
+    few, many = (min(seconds(number) for _ in range(3)) for number in (300, 3000))
+    assert many < few * 20

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policy.document import PolicyDocument, read_document
@@ -113,6 +113,57 @@ def test_every_text_is_a_document_or_refused_as_one(text: str) -> None:
     for prefix in ("", "version: v2\n"):
         with contextlib.suppress(DocumentError):
             read_document(prefix + text)
+
+
+NOTHING = st.sampled_from([None, None, None, None, [], {}, ""])
+CLEARED = {
+    "who": ("email", "domain", "subject", "group", "service_account"),
+    "where": ("allowed_ip", "prefix_list", "country", "country_not", "asn"),
+    "when": ("after", "before", "weekday", "zone", "time_of_day_after"),
+    "as": ("email", "groups", "provider", "subject"),
+}
+_GOOD: dict[str, Any] = {
+    "email": ["a@b.test"], "country": ["NL"], "after": "2026-01-01", "weekday": ["mon"],
+    "allowed_ip": ["192.0.2.0/24"], "zone": "Europe/Amsterdam", "groups": ["github:a"],
+}  # fmt: skip
+
+
+def cleared(kind: str) -> st.SearchStrategy[Any]:
+    """A part of a document of which members are there and say nothing."""
+    members = {
+        key: (NOTHING | st.just(_GOOD[key])) if key in _GOOD and (kind, key) != ("as", "email")
+        else NOTHING
+        for key in CLEARED[kind]
+    }  # fmt: skip
+    return NOTHING | some(**members)
+
+
+PARTS = {kind: cleared(kind) for kind in CLEARED}
+CLEARED_DOCUMENTS = st.one_of(
+    some(condition=NOTHING | some(who=PARTS["who"], where=PARTS["where"], when=PARTS["when"])),
+    *(
+        st.fixed_dictionaries({kind: PARTS[kind]}, optional={"name": st.just("x")}).map(
+            lambda rule: {"deny": [rule]}
+        )
+        for kind in ("who", "where", "when")
+    ),
+    some(prefix_lists=NOTHING | some(one=NOTHING | lists(NETWORK_TEXTS))),
+    PARTS["as"].map(lambda person: {"expect": [{"as": person, "allow": False}]}),
+)
+
+
+@settings(RELAXED, max_examples=300)
+@given(CLEARED_DOCUMENTS, st.sampled_from(["v1", "v2"]))
+def test_what_is_accepted_can_be_read_again_as_it_is_kept(
+    parts: dict[str, Any], version: str
+) -> None:
+    try:
+        document = PolicyDocument.from_json({"version": version, "action": ["http"], **parts})
+    except DocumentError:
+        return
+    again = PolicyDocument.from_json(json.loads(json.dumps(document.to_json())))
+    assert again == document
+    assert again.policy("p") == document.policy("p")
 
 
 JSON_VALUES = st.recursive(

@@ -316,6 +316,25 @@ def test_a_deny_that_will_begin_elsewhere_ends_the_sources_and_not_the_decision(
     assert decision.sources_until == NOW.replace(hour=22)
 
 
+def test_a_policy_from_everywhere_that_ends_takes_the_other_addresses_with_it() -> None:
+    by_day = policy("day", when=When(day_ends=time(18)))
+    office = policy("office", where=where("192.0.2.0/24"))
+    decision = decide(request(), by_day, office)
+    assert (decision.sources, decision.expires_at) == (None, None)
+    assert decision.sources_until == NOW.replace(hour=18)
+    elsewhere = decide(request(source="203.0.113.9"), by_day, office)
+    assert (elsewhere.expires_at, elsewhere.sources_until) == (NOW.replace(hour=18), None)
+
+
+def test_halves_that_make_up_everywhere_hold_until_one_of_them_ends() -> None:
+    low = policy("low", where=where("0.0.0.0/1"), when=When(day_ends=time(18)))
+    decision = decide(
+        request(source="203.0.113.9"), low, policy("high", where=where("128.0.0.0/1 ::/0"))
+    )
+    assert (decision.sources, decision.expires_at) == (None, None)
+    assert decision.sources_until == NOW.replace(hour=18)
+
+
 def test_a_set_of_policies_may_be_made_by_hand() -> None:
     assert evaluate(PolicySet((policy(),), {}), request()).allowed
     assert identity().email is not None

@@ -2,6 +2,8 @@
 
 import json
 from datetime import time
+from ipaddress import ip_network
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -105,3 +107,33 @@ def test_an_explanation_is_of_the_very_decision(case: Any) -> None:
         early = {Reason.ACTION_NOT_OFFERED, Reason.NO_POLICY, Reason.EMAIL_UNVERIFIED}
         early |= {Reason.PERSON_REVOKED}
         assert set(explained.decision.reasons) <= reasons | early
+
+
+def test_every_rule_that_matches_is_told_and_no_other() -> None:
+    rules = (
+        DenyRule(name="here", where=where("192.0.2.0/24")),
+        DenyRule(name="there", where=where("198.51.100.0/24")),
+        DenyRule(where=where("192.0.2.0/24")),
+        DenyRule(name="person", who=who(emails="a@b.test")),
+        DenyRule(name="other person", who=who(emails="c@d.test")),
+        DenyRule(name="later", when=When(day_starts=time(22))),
+        DenyRule(name="abroad", where=Where(countries=frozenset({"NL"}))),
+    )
+    explained = explain(PolicySet.build([policy(denies=rules)]), request(country="DE"))
+    assert explained.policies[0].denying == ("here", "#3", "person")
+
+
+def test_an_explanation_takes_no_longer_for_each_rule_that_names_a_long_list() -> None:
+    long = {"long": tuple(ip_network(f"10.{n >> 8}.{n & 255}.0/24") for n in range(0, 6000, 2))}
+    named = where(prefix_lists="long")
+
+    def seconds(number: int) -> float:
+        denies = [DenyRule(who=who(emails=f"x{n}@b.test"), where=named) for n in range(number)]
+        keeps_out = DenyRule(who=who(emails="a@b.test"))
+        ready = PolicySet.build([policy(denies=(*denies, keeps_out))], long)
+        begun = perf_counter()
+        assert explain(ready, request()).policies[0].denying == (f"#{number + 1}",)
+        return perf_counter() - begun
+
+    few, many = (min(seconds(number) for _ in range(2)) for number in (1, 60))
+    assert many < few * 10

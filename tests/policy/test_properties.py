@@ -3,9 +3,10 @@
 import dataclasses
 import random
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policy.addresses import EmailAddress
@@ -19,6 +20,7 @@ from policy.types import (
     IPAddress,
     Policy,
     Reason,
+    When,
     Where,
     Who,
 )
@@ -29,6 +31,7 @@ from tests.support.policies import (
     DENIES,
     EMAILS,
     MOMENTS,
+    NOW,
     POLICIES,
     PREFIX_LISTS,
     RELAXED,
@@ -37,10 +40,14 @@ from tests.support.policies import (
     WHERES,
     friendly_cases,
     likely_requests,
+    policy,
+    request,
+    where,
 )
 
 SETS = st.lists(POLICIES, max_size=4)
 INSTANT = timedelta(microseconds=1)
+QUARTER = timedelta(minutes=15)
 Case = tuple[list[Policy], AccessRequest, dict[str, Any]]
 
 
@@ -359,3 +366,49 @@ def test_sources_hold_for_as_long_as_they_say(case: Case, addresses: list[IPAddr
             elsewhere = dataclasses.replace(asked, source_ip=address, at=moment)
             if within(address, decision.sources):
                 assert evaluate(ready, elsewhere).allowed
+
+
+HALVES = ["0.0.0.0/1", "128.0.0.0/1 ::/0", "0.0.0.0/0 ::/0", "192.0.2.0/24", ""]
+EDGES = [NOW + timedelta(hours=hour) for hour in range(-2, 7)]
+HOURS = st.sampled_from([edge.time() for edge in EDGES])
+PLACES = st.sampled_from(HALVES).map(where)
+SPANS_OF_DAY = st.builds(When, day_starts=st.none() | HOURS, day_ends=st.none() | HOURS)
+NEARBY = [*map(ip_address, ("192.0.2.1", "1.2.3.4", "203.0.113.9", "2001:db8::1"))]
+
+
+@st.composite
+def days(draw: st.DrawFn) -> tuple[list[Policy], AccessRequest]:
+    """Policies for a@b.test that begin and end on the hour, some for a part of all addresses."""
+    denies = st.builds(DenyRule, where=st.none() | PLACES.filter(lambda one: one != Where()),
+                       when=SPANS_OF_DAY)  # fmt: skip
+    policies = st.builds(
+        policy,
+        st.sampled_from("pqr"),
+        where=PLACES,
+        when=st.just(When()) | SPANS_OF_DAY,
+        max_session=st.none() | st.none() | st.just(timedelta(hours=3)),
+        denies=st.just(()) | st.just(()) | st.tuples(denies),
+    )
+    source = draw(st.sampled_from(NEARBY))
+    return draw(st.lists(policies, min_size=1, max_size=3)), request(source=source)
+
+
+@settings(RELAXED, max_examples=400)
+@given(days())
+def test_what_a_decision_says_holds_at_every_address_and_moment_before_it_ends(
+    case: tuple[list[Policy], AccessRequest],
+) -> None:
+    policies, asked = case
+    ready = PolicySet.build(policies)
+    decision = evaluate(ready, asked)
+    if not decision.allowed:
+        return
+    end = decision.expires_at or datetime.max.replace(tzinfo=UTC)
+    elsewhere_end = min(end, decision.sources_until or end)
+    for moment in (one for edge in EDGES if edge >= asked.at for one in (edge, edge + QUARTER)):
+        later = dataclasses.replace(asked, at=moment)
+        if moment < end:
+            assert evaluate(ready, later).allowed
+        for address in NEARBY if moment < elsewhere_end else ():
+            if within(address, decision.sources):
+                assert evaluate(ready, dataclasses.replace(later, source_ip=address)).allowed

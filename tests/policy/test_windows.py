@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, time, timedelta
 from itertools import pairwise
+from time import perf_counter
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -187,3 +188,33 @@ def test_on_other_nights_a_window_is_what_clocks_show(
     now = clocks.time()
     shown = starts <= now < ends if starts < ends else now >= starts or now < ends
     assert made is None or (made.until(at) is not None) == shown
+
+
+@RELAXED
+@given(WHENS, st.lists(NEAR_MOMENTS, min_size=2, max_size=12))
+def test_what_a_window_remembers_changes_no_answer(when: When, moments: list[datetime]) -> None:
+    used = Window.of(when)
+    if used is None:
+        return
+    for at in moments:
+        for near in (at, at + timedelta(minutes=20), used.opens(at) or at):
+            fresh = Window.of(when)
+            assert fresh is not None
+            assert (used.opens(near), used.until(near)) == (fresh.opens(near), fresh.until(near))
+
+
+def test_a_closed_window_is_looked_for_once() -> None:
+    """A rule that is closed is asked at every decision, and there may be thousands."""
+    at = local("2026-11-23T12:00")
+    rules = [When(day_starts=time(18, minute), zone=AMSTERDAM) for minute in range(60)]
+    windows = [made for rule in rules for made in [Window.of(rule)] if made is not None]
+
+    def seconds() -> float:
+        begun = perf_counter()
+        for made in windows:
+            assert made.until(at) is None
+            assert made.opens(at) is not None
+        return perf_counter() - begun
+
+    first = seconds()
+    assert min(seconds() for _ in range(5)) < first / 3

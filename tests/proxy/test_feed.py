@@ -108,6 +108,7 @@ def test_a_key_nobody_knows_is_refused(state: EdgeState, path: tuple[str, ...]) 
         ("sockets", "web-id", "dns_name", "web.edge.localhost:443"),
         ("sockets", "web-id", "basic_auth", {"username": "x"}),
         ("sockets", "web-id", "source_rule", None),
+        ("sockets", "web-id", "source_rules_too_large", False),
         ("sockets", "web-id", "source_rule", {"allow": None, "deny": []}),
         ("sockets", "web-id", "source_rule", {"allow": []}),
         ("sockets", "web-id", "source_rule", {"allow": ["192.0.2.1/24"], "deny": []}),

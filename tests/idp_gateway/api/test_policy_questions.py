@@ -105,7 +105,10 @@ def test_an_owner_asks_what_would_be(owner: Person) -> None:
     denied = ask(**{"from": "198.51.100.1", "socket": socket["socket_id"]})
     assert (denied["effect"], denied["reasons"]) == ("deny", ["address-not-allowed"])
     assert ask(**{"as": "bob@lab.test", "from": "192.0.2.9"})["reasons"] == ["not-on-list"]
-    for bad in ({"from": "nowhere"}, {"as": "a@@b"}, {"at": "2026-01-01T00:00:00"}, {"as": 1}):
+    assert ask(**{"from": "192.0.2.9", "at": "0001-01-01T00:00:00Z"})["effect"] == "allow"
+    early = {"at": "0001-01-01T00:00:00Z", "session_minutes": 10}
+    times = ({"at": "2026-01-01T00:00:00"}, early)
+    for bad in ({"from": "nowhere"}, {"as": "a@@b"}, {"as": 1}, *times):
         body = {"socket": socket["dnsname"], "as": "alice@lab.test"} | bad
         assert owner.call("POST", "/policies/explain", json=body).status_code == 400, bad
 

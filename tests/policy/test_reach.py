@@ -1,0 +1,92 @@
+"""Addresses that come to too many networks to be named."""
+
+from ipaddress import IPv6Address, ip_address, ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policy.address_sets import EVERYWHERE, AddressSet, most_between, union
+from policy.evaluate import evaluate
+from policy.native import source_rule, source_sets
+from policy.policy_set import PolicySet
+from policy.reach import MAX_BETWEEN
+from policy.types import DenyRule, IPNetwork, Where
+from tests.support.policies import NETWORKS, RELAXED, policy, request, where, who
+
+SCATTERED = tuple(
+    ip_network(
+        int(IPv6Address("2001:db8::")) + (number * 0x9E3779B97F4A7C15F39CC0605CEDC835) % 2**96
+    )
+    for number in range(2000)
+)
+LISTS = {"scattered": SCATTERED}
+NOT_THERE = Where(prefix_lists=frozenset({"scattered"}))
+ANY_NETWORK: st.SearchStrategy[IPNetwork] = NETWORKS | st.builds(
+    lambda address, length: ip_network((address, length), strict=False),
+    st.ip_addresses(v=4),
+    st.integers(0, 32),
+)
+
+
+@RELAXED
+@given(st.lists(st.lists(ANY_NETWORK, max_size=4), max_size=4), st.data())
+def test_never_more_is_left_than_was_counted(
+    networks: list[list[IPNetwork]], data: st.DataObject
+) -> None:
+    sets = list(map(AddressSet.of, networks))
+    most = most_between(sets)
+    some = data.draw(st.lists(st.sampled_from(sets), unique=True)) if sets else []
+    assert len((EVERYWHERE - union(some)).networks()) <= most + 2
+
+
+def test_the_count_is_near_to_what_is_left() -> None:
+    one = AddressSet.of([ip_network("192.0.2.1/32"), ip_network("2001:db8::1/128")])
+    assert most_between([one]) == 32 + 128 == len((EVERYWHERE - one).networks())
+    scattered = AddressSet.of(SCATTERED[:200])
+    left = len((EVERYWHERE - scattered).networks())
+    assert left - 1 <= most_between([scattered]) <= left + 2 * 200
+
+
+@pytest.mark.parametrize("named", [None, who(emails="c@d.test")])
+def test_what_cannot_be_named_is_held_to_the_callers_own_address(named: object) -> None:
+    """Whether the rule is for everybody or for somebody."""
+    denies = (DenyRule(who=named, where=NOT_THERE),)  # type: ignore[arg-type]
+    ready = PolicySet.build([policy(denies=denies)], LISTS)
+    assert ready.too_large
+    decision = evaluate(ready, request())
+    assert decision.allowed
+    assert decision.place_counts
+    assert (decision.sources, decision.source_ids, decision.sources_until) == (None, (), None)
+    if named is None:
+        denied = request(source=ip_address(SCATTERED[7].network_address))
+        assert not evaluate(ready, denied).allowed
+    rule = source_rule(ready)
+    assert rule.too_large
+    assert rule.allow is None
+    assert len(rule.deny) == (0 if named else len(SCATTERED))
+    assert source_sets(ready) == {}
+
+
+def test_what_can_be_named_is() -> None:
+    ready = PolicySet.build([policy(denies=(DenyRule(where=where("192.0.2.128/25")),))], LISTS)
+    assert not ready.too_large
+    assert not source_rule(ready).too_large
+    assert not evaluate(ready, request()).place_counts
+    long_list = PolicySet.build([policy(where=NOT_THERE)], LISTS)
+    assert not long_list.too_large
+    (listed,) = source_sets(long_list).values()
+    assert set(listed) == set(SCATTERED)
+
+
+def test_sets_that_are_too_much_together_are_not_told() -> None:
+    """A hundred conditions, each of them everywhere but for a few thousand networks."""
+    holes = [f"10.{number >> 8}.{number & 255}.1/32" for number in range(0, 2400, 2)]
+    denies = (DenyRule(where=where(" ".join(holes))),)
+    wide = [policy(f"p{number}", where=where(f"0.0.0.0/0 2001:db8::{number:x}/128"))
+            for number in range(100)]  # fmt: skip
+    ready = PolicySet.build([*wide, policy("q", denies=denies)])
+    assert most_between([AddressSet.of(denies[0].where.prefixes)]) <= MAX_BETWEEN  # type: ignore[union-attr]
+    assert not ready.too_large
+    assert source_rule(ready).too_large
+    assert source_sets(ready) == {}
