@@ -6,7 +6,7 @@ says that it would stand. Memory is bounded, whatever is on record.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from ipaddress import ip_address
@@ -14,6 +14,7 @@ from operator import itemgetter
 from typing import Any
 
 from idp_gateway.access import what_if
+from idp_gateway.replay_outcome import Outcome
 from idp_gateway.store import Store
 from idp_gateway.store.replays import ASKED, AT, AUTHENTICATED_AT, moment
 from policy.addresses import EmailAddress
@@ -34,8 +35,6 @@ from policy.types import (
 
 MAX_REMEMBERED = 100_000
 """Requests that are not decided twice, of sockets that are decided on alike."""
-MAX_CHANGED = 10_000
-"""People and sockets that are listed as gaining or losing; more are counted only."""
 
 _FIELD = {name: place for place, name in enumerate(ASKED)}
 
@@ -47,70 +46,6 @@ class Trial:
     socket: Socket
     before: PolicySet
     after: PolicySet
-
-
-@dataclass(slots=True, kw_only=True)
-class Change:
-    """Somebody who would be let in, or kept out, where it was the other way round before."""
-
-    email: str | None
-    issuer: str
-    subject: str
-    service_account: str | None
-    socket: Socket
-    action: str
-    gains: bool
-    count: int
-    first_seen: Any
-    last_seen: Any
-    before: Reason
-    after: Reason
-
-    def to_json(self) -> dict[str, Any]:
-        """As the API shows it; the reasons are those of the first request that changed."""
-        return {
-            "email": self.email,
-            "issuer": self.issuer,
-            "subject": self.subject,
-            "service_account": self.service_account,
-            "socket_id": self.socket.socket_id,
-            "dnsname": self.socket.dns_name,
-            "action": self.action,
-            "count": self.count,
-            "first_seen": moment(self.first_seen).isoformat(),
-            "last_seen": moment(self.last_seen).isoformat(),
-            "before": str(self.before),
-            "after": str(self.after),
-        }
-
-
-@dataclass(slots=True, kw_only=True)
-class Outcome:
-    """What a replay has found so far."""
-
-    total: int
-    done: int = 0
-    gained: int = 0
-    lost: int = 0
-    """Requests, not people."""
-    unreadable: int = 0
-    """Records from before enough was recorded to ask again."""
-    truncated: bool = False
-    changes: dict[tuple[Any, ...], Change] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """As the API shows it, most frequent first."""
-        ordered = sorted(self.changes.values(), key=lambda change: -change.count)
-        return {
-            "records": self.done,
-            "changed": self.gained + self.lost,
-            "gained": self.gained,
-            "lost": self.lost,
-            "unreadable": self.unreadable,
-            "truncated": self.truncated,
-            "gain": [change.to_json() for change in ordered if change.gains],
-            "lose": [change.to_json() for change in ordered if not change.gains],
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,33 +142,8 @@ class _Run:
         return _Pair(request, before, after, min(ends, default=None))
 
     def _note(self, row: Sequence[Any], pair: _Pair) -> None:
-        outcome, gains = self._outcome, pair.after.allowed
-        outcome.gained += gains
-        outcome.lost += not gains
-        person = tuple(row[_FIELD[name]] for name in ("email", "issuer", "subject"))
-        action = row[_FIELD["action"]]
-        key = (*person, self._trial.socket.socket_id, action, gains)
-        change = outcome.changes.get(key)
-        if change is not None:
-            change.count += 1
-            change.last_seen = row[AT]
-        elif len(outcome.changes) >= MAX_CHANGED:
-            outcome.truncated = True
-        else:
-            outcome.changes[key] = Change(
-                email=person[0],
-                issuer=person[1],
-                subject=person[2],
-                service_account=row[_FIELD["service_account"]],
-                socket=self._trial.socket,
-                action=str(action),
-                gains=gains,
-                count=1,
-                first_seen=row[AT],
-                last_seen=row[AT],
-                before=pair.before.reasons[0],
-                after=pair.after.reasons[0],
-            )
+        side = self._outcome.gain if pair.after.allowed else self._outcome.lose
+        side.note(row, self._trial.socket, pair.before.reasons[0], pair.after.reasons[0])
 
 
 _UNKNOWN: Any = object()
