@@ -20,8 +20,9 @@ from idp_gateway.policy_questions import diff_result, explain_visit, trials
 from idp_gateway.replay import Trial, replay
 from idp_gateway.routes.documented import problems
 from idp_gateway.schemas.policies import DiffForm, ExplainForm, ExplainReply
+from idp_gateway.strict_json import EachKeyOnce
 
-router = APIRouter(prefix="/policies", tags=["policies"])
+router = APIRouter(prefix="/policies", route_class=EachKeyOnce, tags=["policies"])
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 10

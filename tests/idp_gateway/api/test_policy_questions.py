@@ -241,3 +241,23 @@ def test_the_person_denied_learns_little(
     shown = stranger.call("GET", f"/audit/decisions/{denied.decision_id}").json()
     assert shown.keys() == {"decision_id", "at", "effect", "reason", "dnsname"}
     assert (shown["effect"], shown["dnsname"]) == ("deny", socket["dnsname"])
+
+
+def test_a_document_says_nothing_twice(owner: Person) -> None:
+    """The last of two would count, and the first be what people read."""
+    policy, data = make(owner), json.dumps(document("a@lab.test"))
+    twice = data.replace('"domain"', '"email": ["eve@lab.test"], "domain"', 1)
+    assert json.loads(twice) != json.loads(data)
+    places = (("POST", "/policies"), ("PUT", f"/policy/{policy['id']}"), ("POST", "/policies/diff"))
+    headers = {"content-type": "application/json"}
+    for method, path in places:
+        said = '{"name": "new", "org_wide": true, "policy_data": %s}'
+        reply = owner.call(method, path, content=said % twice, headers=headers)
+        found = reply.json()
+        assert (reply.status_code, found["reason"]) == (400, "key-given-twice"), reply.text
+        assert found["field"] == "email"
+        if path != "/policies":  # the name is taken after the first
+            assert owner.call(method, path, content=said % data, headers=headers).is_success
+    for broken in ("{", "[" * 30_000, b"\xff"):
+        reply = owner.call("POST", "/policies", content=broken, headers=headers)
+        assert reply.status_code == 400, reply.text
