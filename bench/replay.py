@@ -1,8 +1,9 @@
 """How fast recorded decisions are asked again: ``python -m bench.replay [RECORDS]``.
 
-A database is filled with decisions as the gateway records them (people, addresses and sockets
-repeat as they do in life), and replayed on one core under another policy, with and without rules
-that look at the time.
+A database is filled with decisions as the gateway records them, at all hours (people, addresses and
+sockets repeat as they do in life), and replayed on one core under other policies: one that looks at
+no time, and ten that all name everybody, each with working hours of its own in zones that change
+their clocks. Both sides have them, so most requests are denied on one side or both.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from datetime import time as time_of_day
 from pathlib import Path
 
 from idp_gateway.records import DecisionRecord
@@ -24,12 +26,16 @@ from idp_gateway.store.migrate import upgrade
 from idp_gateway.store.quick import Insertion
 from policy.addresses import DomainName, EmailAddress
 from policy.policy_set import PolicySet
-from policy.types import Action, Assurance, Effect, Policy, Socket, SocketType, When, Who
+from policy.types import Action, Assurance, Effect, Policy, Socket, SocketType, Weekday, When, Who
 
 RECORDS = 1_000_000
 PEOPLE = 2_000
 SOCKETS = 50
-BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+TIMED_POLICIES = 10
+BEGIN = datetime(2026, 3, 10, tzinfo=UTC)
+"""Clocks are put forward in Europe within the month that follows."""
+_ZONES = ("Europe/Amsterdam", "Europe/London", "Europe/Athens", "UTC", "America/New_York")
+_STAFF = Who(domains=frozenset({DomainName.parse("corp.example.com")}))
 _AT_ONCE = 10_000
 _BAR = 40
 
@@ -58,7 +64,10 @@ def measure(records: int) -> list[Row]:
             _fill(database, records)
             return [
                 row
-                for title, timed in (("no rule looks at the time", False), ("working hours", True))
+                for title, timed in (
+                    ("no rule looks at the time", False),
+                    ("ten policies with working hours", True),
+                )
                 for row in _measure(Store(database), title, timed=timed)
             ]
 
@@ -97,7 +106,7 @@ def _decisions(records: int) -> Iterator[DecisionRecord]:
             provider="okta",
             assurance=Assurance.PROVIDER_VERIFIED,
             groups=("okta:staff",),
-            authenticated_at=at.replace(hour=8, minute=0, second=0, microsecond=0),
+            authenticated_at=at.replace(minute=0, second=0, microsecond=0),
             asn=64500,
             client_proof=False,
         )
@@ -107,13 +116,32 @@ def _anywhere(draw: random.Random) -> str:
     return f"198.51.100.{draw.randrange(250)}"
 
 
-def _measure(store: Store, title: str, *, timed: bool) -> list[Row]:
-    domain = frozenset({DomainName.parse("corp.example.com")})
+def _untimed() -> tuple[PolicySet, PolicySet]:
     some = [EmailAddress.parse(f"person{one}@corp.example.com") for one in range(0, PEOPLE, 2)]
-    hours = When(day_starts=BEGIN.replace(hour=8).time(), day_ends=BEGIN.replace(hour=18).time())
-    before = PolicySet.build([Policy(policy_id="staff", who=Who(domains=domain))])
-    when = hours if timed else When()
-    after = PolicySet.build([Policy(policy_id="staff", who=Who(emails=frozenset(some)), when=when)])
+    before = PolicySet.build([Policy(policy_id="staff", who=_STAFF)])
+    return before, PolicySet.build([Policy(policy_id="staff", who=Who(emails=frozenset(some)))])
+
+
+def _timed(minute: int) -> PolicySet:
+    """Ten policies with working hours that begin so many minutes after the hour."""
+    days = frozenset(Weekday) - {Weekday.SATURDAY, Weekday.SUNDAY}
+    return PolicySet.build(
+        Policy(
+            policy_id=f"hours-{number}",
+            who=_STAFF,
+            when=When(
+                day_starts=time_of_day(7 + number % 3, minute + number),
+                day_ends=time_of_day(17, minute + number),
+                weekdays=days,
+                zone=_ZONES[number % len(_ZONES)],
+            ),
+        )
+        for number in range(TIMED_POLICIES)
+    )
+
+
+def _measure(store: Store, title: str, *, timed: bool) -> list[Row]:
+    before, after = (_timed(0), _timed(15)) if timed else _untimed()
     tried = [
         Trial(
             socket=Socket(

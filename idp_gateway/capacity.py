@@ -8,7 +8,7 @@ most of those who wait for a token or agent to sign their logins: it may hang.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from threading import BoundedSemaphore
+from threading import Lock
 from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
@@ -39,7 +39,52 @@ class Capacity:
     decisions: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(DECISIONS))
     passwords: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(PASSWORDS))
     signatures: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(SIGNATURES))
-    replays: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(REPLAYS))
+    replays: "ReplayPlaces" = field(default_factory=lambda: ReplayPlaces(REPLAYS))
+
+
+class ReplayPlaces:
+    """Who may replay now: so many at a time, and each account once, until its answer is sent."""
+
+    def __init__(self, places: int) -> None:
+        self._lock = Lock()
+        self._free = places
+        self._accounts: set[str] = set()
+
+    def take(self, account_id: str) -> "ReplayPlace | None":
+        """A place, or ``None`` if there is none, or the account has one."""
+        with self._lock:
+            if not self._free or account_id in self._accounts:
+                return None
+            self._free -= 1
+            self._accounts.add(account_id)
+        return ReplayPlace(self, account_id)
+
+    def _give_back(self, account_id: str, *, run: bool, account: bool) -> None:
+        with self._lock:
+            self._free += run
+            if account:
+                self._accounts.discard(account_id)
+
+
+class ReplayPlace:
+    """One account's place. To leave it twice is harmless."""
+
+    def __init__(self, places: ReplayPlaces, account_id: str) -> None:
+        self._places, self._account_id = places, account_id
+        self._running, self._held = True, True
+
+    def ran(self) -> None:
+        """The replay is over: another account may run its own. This one still has to take its
+        answer, which is large.
+        """
+        running, self._running = self._running, False
+        self._places._give_back(self._account_id, run=running, account=False)  # noqa: SLF001
+
+    def leave(self) -> None:
+        """The answer is sent, or nobody takes it."""
+        self.ran()
+        held, self._held = self._held, False
+        self._places._give_back(self._account_id, run=False, account=held)  # noqa: SLF001
 
 
 async def sign_in_thread(limiter: CapacityLimiter, work: Callable[[], Result]) -> Result:

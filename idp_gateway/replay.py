@@ -1,22 +1,26 @@
 """Asks recorded requests again, under the policies in force and under others, and compares.
 
-Requests that are alike are decided once; where a rule looks at the time, as long as the decision
-says that it would stand. Memory is bounded, whatever is on record.
+Requests that are alike are decided once; where a rule looks at the time, once for all moments at
+which the same windows are open. Memory is bounded, whatever is on record.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from ipaddress import ip_address
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from idp_gateway.access import what_if
+from idp_gateway.replay_outcome import Outcome
+from idp_gateway.replay_times import Times
 from idp_gateway.store import Store
 from idp_gateway.store.replays import ASKED, AT, AUTHENTICATED_AT, moment
 from policy.addresses import EmailAddress
+from policy.conditions import entries
 from policy.errors import AddressError
 from policy.names import GroupName
 from policy.policy_set import PolicySet
@@ -24,18 +28,17 @@ from policy.types import (
     AccessRequest,
     Action,
     Assurance,
-    Decision,
     Identity,
     IPAddress,
     Reason,
     Socket,
-    When,
 )
 
 MAX_REMEMBERED = 100_000
 """Requests that are not decided twice, of sockets that are decided on alike."""
-MAX_CHANGED = 10_000
-"""People and sockets that are listed as gaining or losing; more are counted only."""
+MAX_STOPPED, MAX_STOPPED_SIZE = 64, 2_000
+"""Sets of policies that are made ready for moments that are alike, and entries of each: making
+ready more would take longer, and more memory, than it saves."""
 
 _FIELD = {name: place for place, name in enumerate(ASKED)}
 
@@ -49,86 +52,15 @@ class Trial:
     after: PolicySet
 
 
-@dataclass(slots=True, kw_only=True)
-class Change:
-    """Somebody who would be let in, or kept out, where it was the other way round before."""
+class _Answer(NamedTuple):
+    """What was decided; without what only a grant needs, which may be large."""
 
-    email: str | None
-    issuer: str
-    subject: str
-    service_account: str | None
-    socket: Socket
-    action: str
-    gains: bool
-    count: int
-    first_seen: Any
-    last_seen: Any
-    before: Reason
-    after: Reason
-
-    def to_json(self) -> dict[str, Any]:
-        """As the API shows it; the reasons are those of the first request that changed."""
-        return {
-            "email": self.email,
-            "issuer": self.issuer,
-            "subject": self.subject,
-            "service_account": self.service_account,
-            "socket_id": self.socket.socket_id,
-            "dnsname": self.socket.dns_name,
-            "action": self.action,
-            "count": self.count,
-            "first_seen": moment(self.first_seen).isoformat(),
-            "last_seen": moment(self.last_seen).isoformat(),
-            "before": str(self.before),
-            "after": str(self.after),
-        }
+    allowed: bool
+    reason: Reason
 
 
-@dataclass(slots=True, kw_only=True)
-class Outcome:
-    """What a replay has found so far."""
-
-    total: int
-    done: int = 0
-    gained: int = 0
-    lost: int = 0
-    """Requests, not people."""
-    unreadable: int = 0
-    """Records from before enough was recorded to ask again."""
-    truncated: bool = False
-    changes: dict[tuple[Any, ...], Change] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """As the API shows it, most frequent first."""
-        ordered = sorted(self.changes.values(), key=lambda change: -change.count)
-        return {
-            "records": self.done,
-            "changed": self.gained + self.lost,
-            "gained": self.gained,
-            "lost": self.lost,
-            "unreadable": self.unreadable,
-            "truncated": self.truncated,
-            "gain": [change.to_json() for change in ordered if change.gains],
-            "lose": [change.to_json() for change in ordered if not change.gains],
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    """Two decisions on one request, and until when they stand for ones like it."""
-
-    request: AccessRequest
-    before: Decision
-    after: Decision
-    until: datetime | None
-
-    @property
-    def differ(self) -> bool:
-        return self.before.effect is not self.after.effect
-
-
-_Shared = dict[tuple[Any, ...], dict[tuple[Any, ...], _Pair | None]]
-"""What is decided already, for sockets that are decided on alike whatever the time."""
+_Pair = tuple[_Answer, _Answer]
+_Key = tuple[Any, ...]
 
 
 def replay(store: Store, trials: Sequence[Trial], *, since: datetime) -> Iterator[Outcome]:
@@ -137,120 +69,117 @@ def replay(store: Store, trials: Sequence[Trial], *, since: datetime) -> Iterato
     counts = store.count_decisions(list(by_id), since)
     outcome = Outcome(total=sum(counts.values()))
     yield outcome
-    shared: _Shared = {}
-    for socket_id in counts:
-        run = _Run(by_id[socket_id], outcome, shared)
-        for rows in store.decisions_since(socket_id, since):
-            run.ask(rows)
-            yield outcome
+    for alike in _alike([by_id[socket_id] for socket_id in counts]):
+        run = _Run(alike[0], outcome)
+        for trial in alike:
+            for rows in store.decisions_since(trial.socket.socket_id, since):
+                run.ask(trial.socket, rows)
+                yield outcome
+
+
+def _alike(trials: Sequence[Trial]) -> list[list[Trial]]:
+    """The trials in groups of which every one would be decided on as the others."""
+    groups: dict[_Key, list[Trial]] = defaultdict(list)
+    for trial in trials:
+        socket = trial.socket
+        key = id(trial.before), id(trial.after), socket.socket_type, socket.blocked
+        groups[key].append(trial)
+    return list(groups.values())
 
 
 class _Run:
-    """The replay of one socket."""
+    """The replay of sockets that are decided on alike."""
 
-    def __init__(self, trial: Trial, outcome: Outcome, shared: _Shared) -> None:
-        self._trial = trial
+    def __init__(self, trial: Trial, outcome: Outcome) -> None:
         self._outcome = outcome
-        self._timed_before = looks_at_time(trial.before)
-        self._timed_after = looks_at_time(trial.after)
-        places = {_FIELD[name] for name in looked_at(trial.before) | looked_at(trial.after)}
-        self._known: dict[tuple[Any, ...], _Pair | None] = {}
-        if self._timed_before or self._timed_after:
-            # Times begin anew with each socket, so nothing is shared.
-            sets = (trial.before, trial.after)
-            if any(policy.max_session for found in sets for policy in found.policies):
-                places.add(AUTHENTICATED_AT)
-        else:
-            alike = (id(trial.before), id(trial.after), trial.socket.socket_type)
-            self._known = shared.setdefault((*alike, trial.socket.blocked), self._known)
-        self._key = itemgetter(*sorted(places))
+        self._before, self._after = _Policies(trial.before), _Policies(trial.after)
+        self._timed = self._before.times.matter or self._after.times.matter
+        self._key = _columns(looked_at(trial.before) | looked_at(trial.after))
+        self._known: dict[_Key, _Pair | None] = {}
 
-    def ask(self, rows: Sequence[Sequence[Any]]) -> None:
-        """Decide on some rows, which are in the order of their times."""
+    def ask(self, socket: Socket, rows: Sequence[Sequence[Any]]) -> None:
+        """Decide on some rows about one of the sockets."""
         known, key_of, outcome = self._known, self._key, self._outcome
+        before, after = self._before.times, self._after.times
+        logins = before.logins_matter or after.logins_matter
+        moments: tuple[Any, ...] = ()
         for row in rows:
-            key = key_of(row)
+            if self._timed:
+                at = moment(row[AT])
+                login = row[AUTHENTICATED_AT] if logins else None
+                age = None if login is None else at - moment(login)
+                moments = before.kind(at, age), after.kind(at, age)
+            key = (key_of(row), moments)
             pair = known.get(key, _UNKNOWN)
-            if pair is _UNKNOWN or (pair and pair.until and moment(row[AT]) >= pair.until):
+            if pair is _UNKNOWN:
                 if len(known) >= MAX_REMEMBERED:
                     known.clear()
-                pair = known[key] = self._decide(row, pair if pair is not _UNKNOWN else None)
+                pair = known[key] = self._decide(row, socket, moments)
             if pair is None:
                 outcome.unreadable += 1
-            elif pair.differ:
-                self._note(row, pair)
+            elif pair[0].allowed is not pair[1].allowed:
+                side = outcome.gain if pair[1].allowed else outcome.lose
+                side.note(row, socket, pair[0].reason, pair[1].reason)
         outcome.done += len(rows)
 
-    def _decide(self, row: Sequence[Any], old: _Pair | None) -> _Pair | None:
-        """Decide on a row; of ``old`` what does not look at the time still stands."""
-        trial = self._trial
-        if old is not None:
-            request: AccessRequest | None = replace(old.request, at=moment(row[AT]))
-        else:
-            request = request_of(row, trial.socket)
+    def _decide(self, row: Sequence[Any], socket: Socket, moments: _Key) -> _Pair | None:
+        request = request_of(row, socket)
         if request is None:
             return None
-        before = after = None
-        if old is not None:
-            before = None if self._timed_before else old.before
-            after = None if self._timed_after else old.after
-        before = before or what_if(trial.before, request)
-        after = after or what_if(trial.after, request)
-        ends = [
-            end
-            for end in (
-                _stands_until(before, request, timed=self._timed_before),
-                _stands_until(after, request, timed=self._timed_after),
-            )
-            if end is not None
-        ]
-        return _Pair(request, before, after, min(ends, default=None))
+        before, after = moments or (None, None)
+        return self._before.answer(row, request, before), self._after.answer(row, request, after)
 
-    def _note(self, row: Sequence[Any], pair: _Pair) -> None:
-        outcome, gains = self._outcome, pair.after.allowed
-        outcome.gained += gains
-        outcome.lost += not gains
-        person = tuple(row[_FIELD[name]] for name in ("email", "issuer", "subject"))
-        action = row[_FIELD["action"]]
-        key = (*person, self._trial.socket.socket_id, action, gains)
-        change = outcome.changes.get(key)
-        if change is not None:
-            change.count += 1
-            change.last_seen = row[AT]
-        elif len(outcome.changes) >= MAX_CHANGED:
-            outcome.truncated = True
-        else:
-            outcome.changes[key] = Change(
-                email=person[0],
-                issuer=person[1],
-                subject=person[2],
-                service_account=row[_FIELD["service_account"]],
-                socket=self._trial.socket,
-                action=str(action),
-                gains=gains,
-                count=1,
-                first_seen=row[AT],
-                last_seen=row[AT],
-                before=pair.before.reasons[0],
-                after=pair.after.reasons[0],
-            )
+
+class _Policies:
+    """One side of a trial. What does not change on the other need not be decided again."""
+
+    def __init__(self, policies: PolicySet) -> None:
+        self.times = Times(policies)
+        self._policies = policies
+        self._key = _columns(looked_at(policies))
+        self._known: dict[_Key, _Answer] = {}
+        self._stopped: dict[int, PolicySet] = {}
+        self._small = self.times.matter and _size(policies) <= MAX_STOPPED_SIZE
+
+    def answer(self, row: Sequence[Any], request: AccessRequest, kind: Any) -> _Answer:
+        """The decision on ``request``, made of ``row``, at a moment of that kind."""
+        key = (self._key(row), kind)
+        answer = self._known.get(key)
+        if answer is None:
+            decision = what_if(self._at(kind), request)
+            if len(self._known) >= MAX_REMEMBERED:
+                self._known.clear()
+            answer = self._known[key] = _Answer(decision.allowed, decision.reasons[0])
+        return answer
+
+    def _at(self, kind: Any) -> PolicySet:
+        """The policies to ask at moments of that kind."""
+        if not self._small:
+            return self._policies
+        opened = kind[0]
+        if opened not in self._stopped and len(self._stopped) < MAX_STOPPED:
+            self._stopped[opened] = self.times.stopped(self._policies, opened)
+        return self._stopped.get(opened, self._policies)
+
+
+def _size(policies: PolicySet) -> int:
+    """How much there is to make ready: entries of all lists."""
+    size = 0
+    for policy in policies.policies:
+        whos = [policy.who, *(rule.who for rule in policy.denies if rule.who)]
+        wheres = [policy.where, *(rule.where for rule in policy.denies if rule.where)]
+        size += sum(1 for who in whos for _ in entries(who)) + len(policy.denies)
+        size += sum(len(where.prefixes) for where in wheres)
+        names = [name for where in wheres for name in where.prefix_lists]
+        size += sum(len(policies.prefix_lists.get(name, ())) for name in names)
+    return size
 
 
 _UNKNOWN: Any = object()
-_LASTING = frozenset(
-    {Reason.NOT_ON_LIST, Reason.NO_POLICY, Reason.EMAIL_UNVERIFIED, Reason.PERSON_REVOKED}
-)
-"""Whom no policy names is not admitted at any other time either."""
 
 
-def looks_at_time(policies: PolicySet) -> bool:
-    """Whether the time can matter to a decision, or how long ago somebody logged in."""
-    return any(
-        policy.when != When()
-        or policy.max_session is not None
-        or any(rule.when is not None for rule in policy.denies)
-        for policy in policies.policies
-    )
+def _columns(names: set[str]) -> Callable[[Sequence[Any]], _Key]:
+    return itemgetter(*sorted(_FIELD[name] for name in names))
 
 
 def looked_at(policies: PolicySet) -> set[str]:
@@ -269,14 +198,6 @@ def looked_at(policies: PolicySet) -> set[str]:
         }
         found |= {name for name, needed in needs.items() if needed}
     return found | {"subject", "provider"} if "issuer" in found else found
-
-
-def _stands_until(decision: Decision, request: AccessRequest, *, timed: bool) -> datetime | None:
-    """The first moment at which the decision may be another; none if there is none."""
-    if not timed or (not decision.allowed and decision.reasons[0] in _LASTING):
-        return None
-    # Any other denial does not say when it ends: it is looked at anew every time.
-    return decision.expires_at if decision.allowed else request.at
 
 
 def request_of(row: Sequence[Any], socket: Socket) -> AccessRequest | None:

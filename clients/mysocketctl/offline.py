@@ -39,6 +39,23 @@ def read_lists(named: Sequence[tuple[str, str]]) -> Lists:
     return lists
 
 
+def require_lists(document: "PolicyDocument", lists: Lists, name: str) -> None:
+    """Refuse to guess what is in a list of the account. ``name`` is what to call the document.
+
+    Raises:
+        InvalidInput: the document names a list that is neither in it nor given.
+    """
+    policy = document.policy("document")
+    places = [policy.where, *(rule.where for rule in policy.denies if rule.where is not None)]
+    missing = sorted({one for where in places for one in where.prefix_lists} - lists.keys())
+    if missing:
+        options = " ".join(f"--prefix-list {one}=FILE" for one in missing)
+        lists_named = ("prefix list " if len(missing) == 1 else "prefix lists ") + ", ".join(
+            missing
+        )
+        raise InvalidInput(f"{name} names the {lists_named}: say {options}")
+
+
 def failed_cases(document: "PolicyDocument", lists: Lists) -> list[Fault]:
     """The cases of a document that come out otherwise than it expects."""
     from policy.expectations import failures  # noqa: PLC0415 - see above

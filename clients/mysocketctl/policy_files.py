@@ -3,6 +3,7 @@
 Everything about the language is imported when a document is read: most commands read none.
 """
 
+import re
 from typing import TYPE_CHECKING
 
 from clients.mysocketctl.api import Json
@@ -65,19 +66,33 @@ _ORDER = ("version", "action", "condition", "who", "where", "when", "deny", "pre
 """How documents are written; what is not among these comes after them."""
 
 
+_NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+"""What YAML 1.2 reads as a number; some of it, such as ``089`` and ``1e3``, was text in YAML 1.1,
+and is written as that."""
+
+
 def as_yaml(document: Json) -> str:
     """A stored document as YAML, for people."""
     import yaml  # noqa: PLC0415 - see above
 
-    text = yaml.safe_dump(
+    class Dumper(yaml.SafeDumper):
+        """Quotes what the reader would not take for text."""
+
+    def quoted(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+        style = "'" if _NUMBER.fullmatch(text) else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+    Dumper.add_representer(str, quoted)
+    written = yaml.dump(
         _in_order(document),
+        Dumper=Dumper,
         sort_keys=False,
         allow_unicode=False,  # nothing in a document drives the terminal
         default_flow_style=None,  # lists of plain values stay on one line
         width=100,
     )
-    assert isinstance(text, str)  # noqa: S101 - there is no stream to write to
-    return text
+    assert isinstance(written, str)  # noqa: S101 - there is no stream to write to
+    return written
 
 
 def _in_order(value: Json) -> Json:

@@ -26,9 +26,15 @@ from idp_gateway.schemas.policies import (
 )
 from idp_gateway.schemas.text import LongText
 from idp_gateway.store.policies import Attaching
+from idp_gateway.strict_json import EachKeyOnce
 from policy.schema import json_schema
 
-router = APIRouter(route_class=ChangeRoute, tags=["policies"])
+
+class _PolicyRoute(EachKeyOnce, ChangeRoute):
+    """Documents come as JSON here."""
+
+
+router = APIRouter(route_class=_PolicyRoute, tags=["policies"])
 
 Page = Annotated[int, Query(ge=1, le=1_000_000, description="Counts from 1.")]
 PageSize = Annotated[int | None, Query(ge=1, le=500)]

@@ -5,10 +5,14 @@ import logging
 from collections.abc import Iterator
 from datetime import timedelta
 
+from anyio import move_on_after
+from anyio.lowlevel import checkpoint
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
 
 from idp_gateway.callers import CallerDep
+from idp_gateway.capacity import ReplayPlace
 from idp_gateway.composition import Gateway
 from idp_gateway.dependencies import GatewayDep, SourceAddress
 from idp_gateway.errors import TooManyAttempts
@@ -16,11 +20,18 @@ from idp_gateway.policy_questions import diff_result, explain_visit, trials
 from idp_gateway.replay import Trial, replay
 from idp_gateway.routes.documented import problems
 from idp_gateway.schemas.policies import DiffForm, ExplainForm, ExplainReply
+from idp_gateway.strict_json import EachKeyOnce
 
-router = APIRouter(prefix="/policies", tags=["policies"])
+router = APIRouter(prefix="/policies", route_class=EachKeyOnce, tags=["policies"])
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 10
+MAX_WAIT_SECONDS = 20
+"""How long a client may take nothing of what is sent."""
+MAX_SECONDS = 600
+"""How long a replay may take together with its answer."""
+_PIECE = 64 * 1024
+"""Characters sent at a time: about what is kept for a client that does not read."""
 
 
 @router.post("/explain", responses=problems(400, 401, 404))
@@ -37,22 +48,40 @@ def diff_policy(gateway: GatewayDep, caller: CallerDep, form: DiffForm) -> Strea
 
     Lines of the type `progress` say how far it is; the last one is the `result` (or a `problem`).
     """
-    lines = _lines(gateway, trials(gateway, caller, form), days=form.days)
-    # The first line takes the place among those that run: there may be none.
-    first = next(lines)
-    return StreamingResponse(_from(first, lines), media_type="application/x-ndjson")
-
-
-def _from(first: str, rest: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from rest
-
-
-def _lines(gateway: Gateway, tried: list[Trial], *, days: float) -> Iterator[str]:
-    if not gateway.capacity.replays.acquire(blocking=False):
+    tried = trials(gateway, caller, form)
+    place = gateway.capacity.replays.take(caller.account.account_id)
+    if place is None:
         raise TooManyAttempts(
-            "others are asking the past already; try again soon", retry_after=RETRY_SECONDS
+            "you or others are asking the past already; try again soon", retry_after=RETRY_SECONDS
         )
+    return _Lines(_lines(gateway, tried, place, days=form.days), place)
+
+
+class _Lines(StreamingResponse):
+    """Lines for a client that takes them: one that does not is given up."""
+
+    def __init__(self, lines: Iterator[str], place: ReplayPlace) -> None:
+        super().__init__(lines, media_type="application/x-ndjson")
+        self._place = place
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def patiently(message: Message) -> None:
+            with move_on_after(MAX_WAIT_SECONDS) as waiting:
+                await send(message)
+            if waiting.cancelled_caught:
+                whole.cancel()
+                await checkpoint()
+
+        try:
+            with move_on_after(MAX_SECONDS) as whole:
+                await super().__call__(scope, receive, patiently)
+        finally:
+            self._place.leave()
+
+
+def _lines(
+    gateway: Gateway, tried: list[Trial], place: ReplayPlace, *, days: float
+) -> Iterator[str]:
     try:
         until = gateway.clock()
         since = until - timedelta(days=days)
@@ -61,9 +90,16 @@ def _lines(gateway: Gateway, tried: list[Trial], *, days: float) -> Iterator[str
             progress = {"type": "progress", "done": outcome.done, "total": outcome.total}
             yield json.dumps(progress) + "\n"
         if outcome is not None:
-            yield json.dumps(diff_result(outcome.to_json(), since, until)) + "\n"
+            result = json.dumps(diff_result(outcome.to_json(), since, until)) + "\n"
+            place.ran()
+            *most, last = range(0, len(result), _PIECE)
+            for begin in most:
+                yield result[begin : begin + _PIECE]
+            # All but this is taken; who has read the end may ask again at once.
+            place.leave()
+            yield result[last:]
     except Exception:
         log.exception("a replay ended half-way")
         yield json.dumps({"type": "problem", "reason": "internal-error"}) + "\n"
     finally:
-        gateway.capacity.replays.release()
+        place.leave()

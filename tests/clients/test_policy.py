@@ -274,6 +274,11 @@ def entry(email: str | None, **changes: Any) -> dict[str, Any]:
 RESULT = {
     "type": "result",
     "records": 90,
+    "gained": 4,
+    "lost": 12,
+    "people_gained": 1,
+    "people_lost": 2,
+    "unreadable": 0,
     "since": "2026-10-24T00:00:00Z",
     "until": "2026-11-23T00:00:00Z",
     "gain": [entry("bob@example.com", before="not-on-list", after="email-allowed")],
@@ -298,8 +303,49 @@ def test_diff_says_who_gains_and_who_loses(
     shown = ctl.run(*words, "--json", "--socket", "wiki")
     assert json.loads(shown.stdout)["lose"] == RESULT["lose"]
     assert asked[-1][2]["socket_ids"] == ["s-1"]
-    gateway.refuse["POST /policies/diff"] = (200, lines(RESULT | {"lose": []}))
+    none = {"lose": [], "lost": 0, "people_lost": 0}
+    gateway.refuse["POST /policies/diff"] = (200, lines(RESULT | none))
     assert ctl.run(*words, "--fail-on-loss").returncode == 0
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lost": 30, "people_lost": 7, "truncated": True},
+        {"lost": 0, "people_lost": 0, "unreadable": 3},
+    ],
+    ids=["not listed", "not known"],
+)
+def test_a_loss_that_is_not_listed_is_still_one(
+    changes: dict[str, Any],
+    form: tuple[str, ...],
+    ctl: Ctl,
+    asked: list[Any],
+    gateway: WireGateway,
+    file: str,
+) -> None:
+    gateway.refuse["POST /policies/diff"] = (200, lines(RESULT | {"lose": []} | changes))
+    words = ("policy", "diff", file, "--policy", "office", *form)
+    done = ctl.run(*words, "--fail-on-loss")
+    assert done.returncode == 3
+    if "unreadable" in changes:
+        assert b"3 of the 90 requests cannot be decided anew" in done.stderr
+        assert done.stderr.endswith(b": exit code 3\n")
+        assert b"exit code" not in ctl.run(*words).stderr
+    elif not form:
+        assert b"would lose access: 7 people, 30 requests" in done.stdout
+        assert b"cut short" in done.stderr
+
+
+@pytest.mark.parametrize("lost", [None, "0", -1, True])
+def test_an_answer_that_does_not_say_how_many_lose_is_none(
+    lost: Any, ctl: Ctl, asked: list[Any], gateway: WireGateway, file: str
+) -> None:
+    gateway.refuse["POST /policies/diff"] = (200, lines(RESULT | {"lost": lost, "lose": []}))
+    done = ctl.run("policy", "diff", file, "--policy", "office", "--fail-on-loss")
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert b"how many: lost" in done.stderr
 
 
 def test_diff_shows_how_far_it_is_on_a_terminal(

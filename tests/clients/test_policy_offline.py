@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from clients.mysocketctl.offline import ASSURANCES
+from clients.mysocketctl.policy_files import as_yaml
+from policy.reading import read_text
 from policy.types import Assurance
 from tests.support.documentation import ROOT
 
@@ -28,6 +30,7 @@ expect:
   - {as: {email: alice@example.com}, from: 192.0.2.7, allow: true}
   - {as: {email: bob@example.com}, from: 192.0.2.7, allow: false}
 """
+ALICE = ("--as", "alice@example.com", "--from", "192.0.2.7")
 WRONG_CASE = DOCUMENT + "  - {as: {email: alice@example.com}, from: 203.0.113.1, allow: true}\n"
 
 
@@ -113,7 +116,12 @@ def test_a_list_of_the_account_can_be_given(tmp_path: Path) -> None:
     path, offices = tmp_path / "p.yaml", tmp_path / "offices.txt"
     path.write_text(DOCUMENT.replace("prefix_lists:\n  offices: [192.0.2.0/24]\n", ""))
     offices.write_text("# ours\n192.0.2.0/25\n192.0.2.128/25\n")
-    assert ctl("test", str(path)).returncode == 1
+    for words in (("test", str(path)), ("explain", "--file", str(path), *ALICE)):
+        done = ctl(*words)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == (
+            f"mysocketctl: {path} names the prefix list offices: say --prefix-list offices=FILE\n"
+        )
     done = ctl("test", "--prefix-list", f"offices={offices}", str(path))
     assert (done.returncode, done.stdout) == (0, "2 cases, all as expected\n")
     offices.write_text("nonsense\n")
@@ -178,3 +186,55 @@ def test_the_schema_is_for_editors() -> None:
 
 def test_the_words_of_assurance_are_those_of_the_language() -> None:
     assert [one.value for one in Assurance] == list(ASSURANCES)
+
+
+def test_what_is_written_is_read_as_it_was() -> None:
+    """Texts that YAML 1.1 and 1.2 read differently, and numbers, as values and as keys."""
+    texts = ["089", "-09", "+1", "1e3", "1E5", "1.5e-3", ".5", "5.", "1_000", "0x1f", "0o17", "010"]
+    texts += [
+        "12:30",
+        "12:30:45",
+        "1:1",
+        "2026-03-01",
+        "yes",
+        "NO",
+        "on",
+        "y",
+        "null",
+        "~",
+        "",
+        "=",
+    ]
+    texts += [
+        "True",
+        ".inf",
+        "-.INF",
+        ".nan",
+        ".NaN",
+        "<<",
+        "- a",
+        "#x",
+        "a: b",
+        "a #b",
+        "@x",
+        "%x",
+    ]
+    texts += [
+        "{",
+        "[a]",
+        "'",
+        '"',
+        "\\",
+        " a ",
+        "a\nb\n",
+        "\t",
+        "\u0085",
+        "\U0001f600",
+        "ü",
+        "*a",
+        "&a",
+    ]
+    texts += ["word " * 60, "1" * 30]
+    document = {"who": texts, "when": {text: text for text in texts if text}, "asn": [1, -5, 0]}
+    document |= {"client_proof": True, "deny": [{"name": text} for text in texts]}
+    assert read_text(as_yaml(document)).value == document

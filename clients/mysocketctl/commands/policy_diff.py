@@ -18,6 +18,7 @@ from clients.mysocketctl.tables import counted, show_json, show_table
 
 LOSS = 3
 """Exit code of ``--fail-on-loss``."""
+_COUNTS = ("records", "gained", "lost", "people_gained", "people_lost", "unreadable")
 _COLUMNS = ["who", "socket", "action", "requests", "last seen", "before", "after"]
 
 
@@ -27,7 +28,7 @@ _COLUMNS = ["who", "socket", "action", "requests", "last seen", "before", "after
 @click.option("--socket", "sockets", multiple=True, type=NAME, help="On these sockets; repeatable.")
 @click.option("--org-wide", is_flag=True, default=None, help="On every socket.")
 @click.option("--days", type=click.IntRange(1, 3650), default=30, show_default=True)
-@click.option("--fail-on-loss", is_flag=True, help="Exit code 3 if anybody would lose access.")
+@click.option("--fail-on-loss", is_flag=True, help="Exit code 3 if anybody would, or may.")
 @json_option
 @click.pass_context
 def diff(
@@ -45,11 +46,33 @@ def diff(
         body = _question(api, given) | text
         with faults_of(name):
             result = _replay(api, body)
+    counts = _counts(result)
     if as_json:
         show_json(result)
     else:
-        _show(result)
-    return LOSS if fail_on_loss and result.get("lose") else 0
+        _show(result, counts)
+    _warn(counts, fails=fail_on_loss)
+    return LOSS if fail_on_loss and (counts["lost"] or counts["unreadable"]) else 0
+
+
+def _counts(result: dict[str, Json]) -> dict[str, int]:
+    """The numbers of all, which the lists may be shorter than. Raises ProtocolViolation."""
+    counts = {name: result.get(name) for name in _COUNTS}
+    found = {name: n for name, n in counts.items() if type(n) is int and n >= 0}
+    if len(found) < len(counts):
+        missing = ", ".join(sorted(set(counts) - set(found)))
+        raise ProtocolViolation(f"the gateway's answer does not say how many: {missing}")
+    return found
+
+
+def _warn(counts: dict[str, int], *, fails: bool) -> None:
+    """Say what is not known, whatever form the answer has."""
+    if counts["unreadable"]:
+        said = (
+            f"mysocketctl: warning: {counts['unreadable']} of the {counts['records']} requests"
+            " cannot be decided anew, too little was recorded of them; they may lose access"
+        )
+        click.echo(said + (": exit code 3" if fails else ""), err=True)
 
 
 def _question(api: GatewayApi, given: dict[str, Any]) -> dict[str, Json]:
@@ -109,21 +132,21 @@ def _progress() -> Iterator[_Progress]:
         yield _Bar(bar)
 
 
-def _show(result: dict[str, Json]) -> None:
+def _show(result: dict[str, Json], counts: dict[str, int]) -> None:
     since, until = result.get("since"), result.get("until")
-    click.echo(f"{result.get('records')} recorded requests from {since} to {until}")
-    for word in ("gain", "lose"):
+    click.echo(f"{counts['records']} recorded requests from {since} to {until}")
+    for word, past in (("gain", "gained"), ("lose", "lost")):
         entries = object_list(result.get(word) or [])
-        requests = sum(one["count"] for one in entries if isinstance(one.get("count"), int))
-        people = len({_who(one) for one in entries})
         click.echo(
-            f"\nwould {word} access: {counted(people, 'person', 'people')},"
-            f" {counted(requests, 'request')}"
+            f"\nwould {word} access: {counted(counts['people_' + past], 'person', 'people')},"
+            f" {counted(counts[past], 'request')}"
         )
         if entries:
             show_table(_COLUMNS, [_row(one) for one in entries])
+    if counts["unreadable"]:
+        click.echo(f"\nnot known: {counted(counts['unreadable'], 'request')}")
     if result.get("truncated"):
-        click.echo("mysocketctl: warning: there are more; the list is cut short", err=True)
+        click.echo("mysocketctl: warning: there are more; the lists are cut short", err=True)
 
 
 def _row(one: dict[str, Json]) -> Sequence[Json]:

@@ -19,9 +19,15 @@ from clients.mysocketctl.commands.typed import (
     PROVIDER,
 )
 from clients.mysocketctl.errors import InvalidInput
+from clients.mysocketctl.files import shown_name
 from clients.mysocketctl.named import find_socket
 from clients.mysocketctl.names import printable
-from clients.mysocketctl.offline import ASSURANCES, explained_offline, read_lists
+from clients.mysocketctl.offline import (
+    ASSURANCES,
+    explained_offline,
+    read_lists,
+    require_lists,
+)
 from clients.mysocketctl.policy_files import read_policy_file
 from clients.mysocketctl.tables import show_json, show_pairs
 
@@ -57,7 +63,9 @@ def explain(context: click.Context, /, *, as_json: bool, **given: Any) -> None:
     question = _question(given)
     if given["file"] is not None:
         document = read_policy_file(given["file"])
-        answer = explained_offline(document, question, read_lists(given["lists"]))
+        lists = read_lists(given["lists"])
+        require_lists(document, lists, shown_name(given["file"]))
+        answer = explained_offline(document, question, lists)
     else:
         answer = _asked(context, given, question)
     if as_json:

@@ -10,7 +10,7 @@ from clients.mysocketctl.commands.policy_options import LISTS
 from clients.mysocketctl.errors import Fault, PolicyFaulty, placed
 from clients.mysocketctl.files import shown_name
 from clients.mysocketctl.names import printable
-from clients.mysocketctl.offline import failed_cases, read_lists
+from clients.mysocketctl.offline import failed_cases, read_lists, require_lists
 from clients.mysocketctl.policy_files import read_policy_file
 from clients.mysocketctl.tables import counted, show_json
 
@@ -41,6 +41,8 @@ def _tested(name: str, lists: dict[str, Any]) -> dict[str, Any]:
         document = read_policy_file(name)
     except PolicyFaulty as error:
         return report | {"faults": [fault._asdict() for fault in error.faults]}
+    if document.expect:
+        require_lists(document, lists, shown_name(name))
     failed = failed_cases(document, lists)
     return report | {"cases": len(document.expect), "failed": [case._asdict() for case in failed]}
 

@@ -4,9 +4,14 @@ import json
 from ipaddress import ip_address
 from typing import Any
 
+import anyio
+import pytest
+
 from idp_gateway.access import Asked, authorize, identity_of
+from idp_gateway.capacity import REPLAYS, ReplayPlaces
 from idp_gateway.composition import Gateway
 from idp_gateway.origins import Origin
+from idp_gateway.routes import policy_questions
 from policy.types import Action
 from tests.idp_gateway.api.conftest import ClientTokenMaker, Person, both_databases
 from tests.idp_gateway.conftest import FixedClock
@@ -77,12 +82,86 @@ def test_a_new_policy_is_tried_on_something(owner: Person) -> None:
 def test_few_replays_run_at_once(owner: Person, gateway: Gateway) -> None:
     body = {"policy_data": document("a@lab.test"), "org_wide": True}
     replays = gateway.capacity.replays
-    while replays.acquire(blocking=False):
-        pass
+    others = [replays.take(f"account {number}") for number in range(REPLAYS)]
+    assert replays.take("one more") is None
     assert owner.call("POST", "/policies/diff", json=body).status_code == 429
-    replays.release()
+    for other in others:
+        assert other is not None
+        other.ran()  # its answer may still be on its way
     for _ in range(3):
         assert lines_of(owner, body)[-1]["type"] == "result"
+
+
+def test_an_account_replays_one_thing_at_a_time(
+    owner: Person, stranger: Person, gateway: Gateway
+) -> None:
+    body = {"policy_data": document("a@lab.test"), "org_wide": True}
+    place = gateway.capacity.replays.take(owner.account.account_id)
+    assert place is not None
+    for step in (lambda: None, place.ran):
+        step()
+        assert owner.call("POST", "/policies/diff", json=body).status_code == 429
+        assert lines_of(stranger, body)[-1]["type"] == "result"
+    place.leave()
+    assert lines_of(owner, body)[-1]["type"] == "result"
+
+
+def test_a_result_that_is_on_its_way_keeps_nobody_else_out(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy_questions, "_PIECE", 100)
+    places = ReplayPlaces(1)
+    place = places.take("mine")
+    assert place is not None
+    lines = policy_questions._lines(gateway, [], place, days=1)
+    assert json.loads(next(lines))["type"] == "progress"
+    assert places.take("another") is None
+    pieces = [next(lines)]
+    assert places.take("mine") is None
+    other = places.take("another")
+    assert other is not None
+    other.leave()
+    while places.take("mine") is None:
+        pieces.append(next(lines))
+    pieces += lines
+    assert json.loads("".join(pieces))["type"] == "result"
+
+
+@pytest.mark.parametrize("taken", [0, 1, 2])
+def test_a_client_that_does_not_read_is_given_up(
+    taken: int, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy_questions, "MAX_WAIT_SECONDS", 0.05)
+    assert _sent_until_given_up(gateway, taken) == taken
+
+
+def test_nor_does_one_that_reads_slowly_stay_for_ever(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy_questions, "MAX_SECONDS", 0.05)
+    assert _sent_until_given_up(gateway, 1) == 1
+
+
+def _sent_until_given_up(gateway: Gateway, taken: int) -> int:
+    """How much was sent to a client that stops reading, whose place is free then."""
+    places = ReplayPlaces(1)
+    place = places.take("mine")
+    assert place is not None
+    response = policy_questions._Lines(policy_questions._lines(gateway, [], place, days=1), place)
+    sent = []
+
+    async def send(message: Any) -> None:
+        if len(sent) == taken:
+            await anyio.sleep_forever()
+        sent.append(message)
+
+    async def answer() -> None:
+        with anyio.fail_after(30):
+            await response({"type": "http", "asgi": {"spec_version": "2.4"}}, send, send)
+
+    anyio.run(answer)
+    assert places.take("mine") is not None
+    return len(sent)
 
 
 def test_an_owner_asks_what_would_be(owner: Person) -> None:
@@ -165,3 +244,23 @@ def test_the_person_denied_learns_little(
     shown = stranger.call("GET", f"/audit/decisions/{denied.decision_id}").json()
     assert shown.keys() == {"decision_id", "at", "effect", "reason", "dnsname"}
     assert (shown["effect"], shown["dnsname"]) == ("deny", socket["dnsname"])
+
+
+def test_a_document_says_nothing_twice(owner: Person) -> None:
+    """The last of two would count, and the first be what people read."""
+    policy, data = make(owner), json.dumps(document("a@lab.test"))
+    twice = data.replace('"domain"', '"email": ["eve@lab.test"], "domain"', 1)
+    assert json.loads(twice) != json.loads(data)
+    places = (("POST", "/policies"), ("PUT", f"/policy/{policy['id']}"), ("POST", "/policies/diff"))
+    headers = {"content-type": "application/json"}
+    for method, path in places:
+        said = '{"name": "new", "org_wide": true, "policy_data": %s}'
+        reply = owner.call(method, path, content=said % twice, headers=headers)
+        found = reply.json()
+        assert (reply.status_code, found["reason"]) == (400, "key-given-twice"), reply.text
+        assert found["field"] == "email"
+        if path != "/policies":  # the name is taken after the first
+            assert owner.call(method, path, content=said % data, headers=headers).is_success
+    for broken in ("{", "[" * 30_000, b"\xff"):
+        reply = owner.call("POST", "/policies", content=broken, headers=headers)
+        assert reply.status_code == 400, reply.text

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from idp_gateway import replay as module
+from idp_gateway import replay_outcome
 from idp_gateway.access import what_if
 from idp_gateway.composition import Gateway
 from idp_gateway.records import DecisionRecord
-from idp_gateway.replay import Outcome, Trial, replay
+from idp_gateway.replay import Trial, replay
+from idp_gateway.replay_outcome import Outcome
 from idp_gateway.store import Store, replays
 from policy.addresses import EmailAddress
 from policy.names import GroupName, SubjectName
@@ -132,7 +134,7 @@ def test_everything_recorded_is_asked_again(store: Store, clock: FixedClock) -> 
     nobody = admitting("nobody@corp.test")
     for changes, needs in different:
         found = run(store, nobody, admitting("ann@corp.test", **needs))
-        assert found.gained == 1, changes
+        assert found.gain.requests == 1, changes
 
 
 def test_times_count_where_a_rule_looks_at_them(store: Store, clock: FixedClock) -> None:
@@ -142,11 +144,11 @@ def test_times_count_where_a_rule_looks_at_them(store: Store, clock: FixedClock)
     found = run(
         store, admitting("ann@corp.test"), admitting("ann@corp.test", when=When(before=ends))
     )
-    assert (found.lost, found.gained) == (20, 0)
+    assert (found.lose.requests, found.gain.requests) == (20, 0)
     begins = admitting("ann@corp.test", when=When(after=NOON + timedelta(minutes=10)))
-    assert run(store, admitting("ann@corp.test"), begins).lost == 10
+    assert run(store, admitting("ann@corp.test"), begins).lose.requests == 10
     short = admitting("ann@corp.test", max_session=timedelta(minutes=30))
-    lost = run(store, admitting("ann@corp.test"), short).lost
+    lost = run(store, admitting("ann@corp.test"), short).lose.requests
     assert lost in {29, 30}
 
 
@@ -164,7 +166,7 @@ def test_requests_that_are_alike_are_decided_once(
     for number in range(50):
         # Rows of one moment end up in different sets.
         store.record_decision(record(number, at=NOON, authenticated_at=NOON))
-    assert run(store, admitting("ann@corp.test"), admitting("bob@corp.test")).lost == 50
+    assert run(store, admitting("ann@corp.test"), admitting("bob@corp.test")).lose.requests == 50
     assert len(asked) == 2
     window = When(before=NOON + timedelta(days=1))
     assert (
@@ -177,12 +179,13 @@ def test_memory_is_bounded(
     store: Store, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_REMEMBERED", 3)
-    monkeypatch.setattr(module, "MAX_CHANGED", 5)
+    monkeypatch.setattr(replay_outcome, "MAX_CHANGED", 5)
     emails = [f"p{number}@corp.test" for number in range(8)]
     for number in range(40):
         store.record_decision(record(number, emails[number % 8]))
     found = run(store, admitting("x@corp.test"), admitting(*emails))
-    assert (found.gained, len(found.changes), found.truncated) == (40, 5, True)
+    assert (found.gain.requests, len(found.gain.changes)) == (40, 5)
+    assert found.gain.truncated
 
 
 def test_what_was_recorded_before_cannot_be_asked_again(store: Store, clock: FixedClock) -> None:
@@ -190,4 +193,22 @@ def test_what_was_recorded_before_cannot_be_asked_again(store: Store, clock: Fix
         store.record_decision(record(number, assurance=None, authenticated_at=None))
     store.record_decision(record(2))
     found = run(store, admitting("ann@corp.test"), admitting("bob@corp.test"))
-    assert (found.lost, found.unreadable) == (1, 2)
+    assert (found.lose.requests, found.unreadable) == (1, 2)
+
+
+def test_many_who_gain_hide_nobody_who_loses(
+    store: Store, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each side has its own list, and the numbers are those of all, listed or not."""
+    monkeypatch.setattr(replay_outcome, "MAX_CHANGED", 3)
+    new = [f"n{number}@corp.test" for number in range(5)]
+    for number in range(20):
+        store.record_decision(record(number, new[number % 5]))
+    for number in range(20, 24):
+        place = "wiki" if number % 2 else "shop"
+        store.record_decision(record(number, socket_id=place))
+    found = run(store, admitting("ann@corp.test"), admitting(*new)).to_json()
+    assert (found["gained"], found["people_gained"], len(found["gain"])) == (20, 5, 3)
+    assert (found["lost"], found["people_lost"]) == (4, 1)
+    assert [one["email"] for one in found["lose"]] == ["ann@corp.test"] * 2
+    assert found["truncated"]
