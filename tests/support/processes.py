@@ -10,6 +10,7 @@ import socket
 import subprocess
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self, TypeVar
@@ -44,12 +45,20 @@ def eventually(look: Callable[[], T], *, within: float = 15, what: str = "") -> 
         pause.wait(_ASK_AGAIN)
 
 
+_given_out: deque[int] = deque(maxlen=256)
+"""Ports this process was told of lately: the kernel may name one twice while nothing listens."""
+
+
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nothing listens on."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of 127.0.0.1 that nothing listens on, and that was not given out just before."""
+    while True:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port not in _given_out:
+            _given_out.append(port)
+            return port
 
 
 def accepts(port: int, host: str = "127.0.0.1") -> bool:
