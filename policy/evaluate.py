@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-from policy.address_sets import EVERYWHERE, AddressSet
+from policy.address_sets import EVERYWHERE
 from policy.conditions import Facts, offers
 from policy.policy_set import PolicySet
 from policy.standing import Denials, Standing
@@ -88,25 +88,25 @@ def _reach(policies: PolicySet, naming: list[Standing], denials: Denials, facts:
     reaches = policies.index.reaches
     if reaches.unbounded or reaches.too_large:
         return _Reach(None, (), FOREVER)
-    at_times = [one for one in naming if not one.lasting]
-    open_now = [(one, one.until) for one in at_times if not isinstance(one.until, Reason)]
-    conditions = {_addresses(one) for one, _ in open_now}
+    conditions, ends, everywhere = set(), [denials.begin()], list[Standing]()
+    for standing in naming:
+        if standing.lasting:
+            continue
+        addresses = standing.ready.addresses
+        if addresses is None:
+            everywhere.append(standing)
+        if not isinstance(standing.until, Reason):
+            conditions.add(EVERYWHERE if addresses is None else addresses)
+            ends.append(standing.until)
     cuts = frozenset(deny.addresses for deny in denials.cuts if deny.addresses is not None)
     together, ids = reaches.decided(conditions, cuts)
-    limit = denials.begin()
-    if EVERYWHERE in conditions:
+    until = min(ends)
+    if any(not isinstance(standing.until, Reason) for standing in everywhere):
         # Those that ask for no address hold everywhere, whenever the others end.
-        until = _end([one for one in at_times if _addresses(one) == EVERYWHERE], limit, facts)
-    else:
-        until = min(limit, *(until for _, until in open_now))
+        until = _end(everywhere, ends[0], facts)
     if together.networks == _ALL:
         return _Reach(None, (), until)
     return _Reach(together.networks, ids, until)
-
-
-def _addresses(standing: Standing) -> AddressSet:
-    found = standing.ready.addresses
-    return EVERYWHERE if found is None else found
 
 
 def _end(standings: list[Standing], limit: datetime, facts: Facts) -> datetime:
