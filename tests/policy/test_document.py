@@ -6,7 +6,6 @@ import re
 import textwrap
 from datetime import UTC, datetime, time, timedelta
 from ipaddress import ip_network
-from time import perf_counter
 from typing import Any
 
 import jsonschema
@@ -478,15 +477,3 @@ def test_a_text_has_64_kibibytes_at_most() -> None:
     assert read_document(text + "x" * (65_536 - len(text))).actions
     with pytest.raises(DocumentError, match="larger than 64 KiB"):
         read_document(text + "x" * (65_537 - len(text)))
-
-
-def test_many_names_are_not_looked_for_one_by_one() -> None:
-    def seconds(number: int) -> float:
-        lists = {f"list-{name}": ["192.0.2.1"] for name in range(number)}
-        value = {"version": "v2", "action": ["http"], "prefix_lists": lists}
-        begun = perf_counter()
-        assert len(PolicyDocument.from_json(value).prefix_lists) == number
-        return perf_counter() - begun
-
-    few, many = (min(seconds(number) for _ in range(3)) for number in (300, 3000))
-    assert many < few * 20
