@@ -44,7 +44,10 @@ class Reaches:
         self.allowed, self.denied, self.cuts = allowed, denied, cuts
         self.unbounded = not (denied or cuts or self.allowed - {EVERYWHERE})
         """Whether no decision can rest on the address."""
-        self.too_large = most_between([denied, *cuts]) > MAX_BETWEEN
+        reached = EVERYWHERE if EVERYWHERE in allowed else union(allowed)
+        elsewhere = EVERYWHERE - reached
+        taken = [one - elsewhere for one in (denied, *cuts)]
+        self.too_large = most_between(taken) > MAX_BETWEEN
         """Whether what is left beside the deny rules is too much to be said: nothing else is to be
         asked of it then."""
         self._all_cuts = union(sorted(cuts, key=_order))

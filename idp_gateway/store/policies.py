@@ -19,6 +19,7 @@ from idp_gateway.store.policy_limits import (
     adds_deny_rules,
     check_effective,
     check_history,
+    check_org_wide,
     forget_versions,
 )
 from idp_gateway.store.rules import (
@@ -69,6 +70,7 @@ class PolicyStore(StorePart):
             _note(connection, policy, PolicyChangeKind.CREATED, author)
             borne_on = sockets_borne_on(connection, policy.account_id, [policy])
             if policy.org_wide:
+                check_org_wide(connection, policy.account_id)
                 check_effective(connection, policy.account_id, borne_on)
             touch(connection, borne_on, author.at)
         return policy
@@ -106,6 +108,8 @@ class PolicyStore(StorePart):
             _note(connection, after, change, author)
             borne_on = sockets_borne_on(connection, after.account_id, [before])
             borne_on_now = sockets_borne_on(connection, after.account_id, [after])
+            if after.org_wide and not before.org_wide:
+                check_org_wide(connection, after.account_id)
             if adds_deny_rules(before, after):
                 check_effective(connection, after.account_id, borne_on_now)
             affected = borne_on ^ borne_on_now if means_the_same else borne_on | borne_on_now
@@ -390,7 +394,7 @@ def _note(
     socket_ids: tuple[str, ...] = (),
 ) -> None:
     if change not in {PolicyChangeKind.DETACHED, PolicyChangeKind.DELETED}:
-        check_history(connection, policy)
+        check_history(connection, policy, author.at)
     without_document = {
         PolicyChangeKind.ATTACHED,
         PolicyChangeKind.DETACHED,

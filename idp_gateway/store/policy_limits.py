@@ -4,24 +4,27 @@ What takes away is never refused: detaching and deleting work whatever the limit
 """
 
 import json
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, delete, func, select
 
 from idp_gateway.errors import QuotaExceeded
 from idp_gateway.policy_records import PolicyChangeKind, PolicyRecord
-from idp_gateway.store.rules import rules_in
+from idp_gateway.store.base import in_parts
+from idp_gateway.store.rules import POLICIES, rules_in
 from idp_gateway.tables import PolicyVersion, table_of
 
 VERSIONS = table_of(PolicyVersion)
 
 MAX_VERSIONS = 1_000
-"""Entries with a document that one policy's history has, within the audit's age."""
+"""Entries with a document that one policy's history keeps."""
 MAX_ENTRIES = 10_000
 """Entries of one policy's history altogether."""
 MAX_VERSIONS_OF_ACCOUNT = 20_000
 """As ``MAX_VERSIONS``, of all policies of an account, deleted ones too."""
+NOT_PUSHED_OUT = timedelta(days=1)
+"""How old an entry is before a newer one may take its place: nobody hides what they just did."""
 MAX_DENY_RULES = 1_000
 """Deny rules that bear on one socket; a decision looks at many of them."""
 MAX_ORG_WIDE = 100
@@ -41,8 +44,6 @@ def check_effective(
     rules = rules_in(connection, account_id, socket_ids)
     denies = {policy_id: _deny_rules(one) for policy_id, one in rules.policies.items()}
     wide = {policy_id for policy_id, one in rules.policies.items() if one.org_wide}
-    if len(wide) > MAX_ORG_WIDE:
-        raise QuotaExceeded(f"no more than {MAX_ORG_WIDE} policies can bear on a whole account")
     attached = [rules.attached.get(socket_id, frozenset()) for socket_id in socket_ids]
     for bearing in {frozenset(wide), *(own | wide for own in attached)}:
         if sum(denies[policy_id] for policy_id in bearing) > MAX_DENY_RULES:
@@ -63,26 +64,71 @@ def adds_deny_rules(before: PolicyRecord, after: PolicyRecord) -> bool:
     return wider or _deny_rules(after) > _deny_rules(before)
 
 
-def check_history(connection: Connection, policy: PolicyRecord) -> None:
-    """Make sure that a history may have one more entry; the oldest go only with their age, so that
-    nobody pushes out what they did.
+def check_org_wide(connection: Connection, account_id: str) -> None:
+    """Make sure that no more policies bear on a whole account than may.
 
     Raises:
-        QuotaExceeded: it is full.
+        QuotaExceeded: there are more.
+    """
+    wide = POLICIES.c.account_id == account_id, POLICIES.c.org_wide.is_(True)
+    if _count(connection, POLICIES, *wide) > MAX_ORG_WIDE:
+        raise QuotaExceeded(f"no more than {MAX_ORG_WIDE} policies can bear on a whole account")
+
+
+def check_history(connection: Connection, policy: PolicyRecord, at: datetime) -> None:
+    """Make room for one more entry in a history, by removing its oldest: a change that keeps
+    somebody out must not wait for a year to pass.
+
+    Raises:
+        QuotaExceeded: all of it is of the last day.
     """
     own = VERSIONS.c.policy_id == policy.policy_id
     of_account = VERSIONS.c.account_id == policy.account_id
+    with_document = VERSIONS.c.document.is_not(None)
+    in_force = (
+        select(func.max(VERSIONS.c.entry_id))
+        .where(of_account, with_document)
+        .group_by(VERSIONS.c.policy_id)
+    )
     for where, limit in (
-        ((own, VERSIONS.c.document.is_not(None)), MAX_VERSIONS),
+        ((own, with_document), MAX_VERSIONS),
         ((own,), MAX_ENTRIES),
-        ((of_account, VERSIONS.c.document.is_not(None)), MAX_VERSIONS_OF_ACCOUNT),
+        ((of_account, with_document), MAX_VERSIONS_OF_ACCOUNT),
     ):
-        query = select(func.count()).select_from(VERSIONS).where(*where)
-        if connection.execute(query).scalar_one() >= limit:
-            raise QuotaExceeded(
-                f"the history has {limit} entries, and no more are allowed before old ones are"
-                " forgotten"
-            )
+        make_room(connection, VERSIONS, where, limit=limit, at=at, keep=in_force)
+
+
+def make_room(
+    connection: Connection,
+    table: Table,
+    where: Sequence[ColumnElement[bool]],
+    *,
+    limit: int,
+    at: datetime,
+    keep: Select[tuple[int]],
+) -> None:
+    """Remove the oldest rows of a history, so that it may have one more at ``at``; never ``keep``.
+
+    Raises:
+        QuotaExceeded: that would remove what is of the last day.
+    """
+    surplus = _count(connection, table, *where) - limit + 1
+    if surplus <= 0:
+        return
+    entry = table.c.entry_id
+    query = select(entry).where(*where, table.c.at <= at - NOT_PUSHED_OUT, entry.not_in(keep))
+    oldest = connection.execute(query.order_by(entry).limit(surplus)).scalars().all()
+    if len(oldest) < surplus:
+        raise QuotaExceeded(
+            f"the history has {limit} entries of the last day, and no more are allowed"
+        )
+    for part in in_parts(oldest):
+        connection.execute(delete(table).where(entry.in_(part)))
+
+
+def _count(connection: Connection, table: Table, *where: ColumnElement[bool]) -> int:
+    query = select(func.count()).select_from(table).where(*where)
+    return connection.execute(query).scalar_one()
 
 
 def forget_versions(connection: Connection, before: datetime) -> None:

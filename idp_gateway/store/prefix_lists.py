@@ -17,6 +17,7 @@ from idp_gateway.policy_records import (
 )
 from idp_gateway.store.base import StorePart, columns_for, find_all, find_one, in_parts, values_of
 from idp_gateway.store.policies import STALE, Author
+from idp_gateway.store.policy_limits import make_room
 from idp_gateway.store.rules import LISTS, POLICIES, sockets_borne_on, touch
 from idp_gateway.tables import table_of
 from idp_gateway.tables_of_lists import PrefixListVersion
@@ -24,7 +25,7 @@ from idp_gateway.tables_of_lists import PrefixListVersion
 VERSIONS = table_of(PrefixListVersion)
 
 MAX_ENTRIES = 1_000
-"""Entries that the history of an account's lists has, within the audit's age."""
+"""Entries that the history of an account's lists keeps."""
 
 
 class PrefixListStore(StorePart):
@@ -41,7 +42,7 @@ class PrefixListStore(StorePart):
 
         Raises:
             QuotaExceeded: it is new, and the account has ``limit`` lists already.
-            QuotaExceeded: the history of the account's lists is full.
+            QuotaExceeded: all that the history of the account's lists may hold is of the last day.
             Conflict: ``based_on`` is not the version in force (0 for none yet).
         """
         with self.database.changing() as connection:
@@ -189,18 +190,15 @@ def _newest_version(connection: Connection, account_id: str, name: str) -> int:
     return connection.execute(query).scalar_one() or 0
 
 
-def _check_history(connection: Connection, account_id: str) -> None:
-    query = select(func.count()).where(VERSIONS.c.account_id == account_id)
-    if connection.execute(query).scalar_one() >= MAX_ENTRIES:
-        raise QuotaExceeded(
-            f"the history has {MAX_ENTRIES} entries, and no more are allowed before old ones are"
-            " forgotten"
-        )
+def _check_history(connection: Connection, account_id: str, at: datetime) -> None:
+    of_account = VERSIONS.c.account_id == account_id
+    in_force = select(func.max(VERSIONS.c.entry_id)).where(of_account).group_by(VERSIONS.c.name)
+    make_room(connection, VERSIONS, [of_account], limit=MAX_ENTRIES, at=at, keep=in_force)
 
 
 def _note(connection: Connection, found: PrefixListRecord, change: PrefixListChangeKind) -> None:
     if change is not PrefixListChangeKind.DELETED:
-        _check_history(connection, found.account_id)
+        _check_history(connection, found.account_id, found.updated_at)
     entry = PrefixListVersionRecord(
         account_id=found.account_id,
         name=found.name,

@@ -90,3 +90,22 @@ def test_sets_that_are_too_much_together_are_not_told() -> None:
     assert not ready.too_large
     assert source_rule(ready).too_large
     assert source_sets(ready) == {}
+
+
+@pytest.mark.parametrize("named", [None, who(emails="c@d.test")])
+def test_only_what_lies_within_the_allowed_addresses_counts(named: object) -> None:
+    """A list of strangers' addresses beside a rule for one's own network takes nothing away."""
+    strangers = " ".join(f"{number}.{number * 7 % 256}.1.1/32" for number in range(11, 200))
+    inside = " ".join(f"10.{number}.1.1/32" for number in range(3))
+    denies = (DenyRule(who=named, where=where(f"{strangers} {inside}")),)  # type: ignore[arg-type]
+    more = (DenyRule(where=NOT_THERE),)
+    ready = PolicySet.build([policy(where=where("10.0.0.0/8"), denies=(*denies, *more))], LISTS)
+    assert not ready.too_large
+    assert not source_rule(ready).too_large
+    asked = request(source=ip_address("10.200.0.1"))
+    decision = evaluate(ready, asked)
+    assert decision.allowed
+    assert decision.sources is not None
+    assert not evaluate(ready, request(source=ip_address("11.77.1.1"))).allowed
+    inside_one = evaluate(ready, request(source=ip_address("10.1.1.1")))
+    assert inside_one.allowed == (named is not None)

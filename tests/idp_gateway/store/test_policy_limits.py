@@ -154,3 +154,54 @@ def test_few_policies_bear_on_a_whole_account(
     with pytest.raises(QuotaExceeded):
         sockets.store.add_policy(policy(sockets.owner, "second", org_wide=True), BY)
     sockets.store.add_policy(policy(sockets.other, "third", org_wide=True), BY)
+
+
+@pytest.mark.parametrize(
+    ("limit", "more"), [("MAX_VERSIONS", 3), ("MAX_ENTRIES", 3), ("MAX_VERSIONS_OF_ACCOUNT", 2)]
+)
+def test_a_full_history_makes_room_after_a_day_and_never_of_what_is_in_force(
+    sockets: Sockets, monkeypatch: pytest.MonkeyPatch, limit: str, more: int
+) -> None:
+    """A change that keeps somebody out must not wait until a year has passed."""
+    monkeypatch.setattr(policy_limits, limit, 4)
+    store = sockets.store
+    still = store.add_policy(policy(sockets.owner, "still"), BY)
+    staff = store.add_policy(policy(sockets.owner), BY)
+    day = 24 * 60
+    for days in range(1, 9):
+        edit(sockets, staff, days * day)
+    history = store.policy_history(staff.account_id, staff.policy_id, offset=0, limit=99)
+    assert history[-1].change is not PolicyChangeKind.CREATED
+    assert max(one.version for one in history) == 9
+    untouched = store.policy_history(still.account_id, still.policy_id, offset=0, limit=9)
+    assert [one.version for one in untouched] == [1]
+    for minutes in range(1, more + 1):
+        edit(sockets, staff, 8 * day + minutes)
+    with pytest.raises(QuotaExceeded, match="of the last day"):
+        edit(sockets, staff, 8 * day + more + 1)
+
+
+def test_the_history_of_lists_makes_room_after_a_day(
+    sockets: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefix_lists, "MAX_ENTRIES", 3)
+    store, owner = sockets.store, sockets.owner
+    store.put_prefix_list(replace(prefix_list(owner), name="still"))
+    for days in range(8):
+        at = NOW + timedelta(days=days)
+        store.put_prefix_list(replace(prefix_list(owner, f"10.{days}.0.0/16"), updated_at=at))
+    history = store.prefix_list_history(owner.account_id, "office", offset=0, limit=9)
+    assert [one.prefixes for one in history] == [("10.7.0.0/16",), ("10.6.0.0/16",)]
+    assert len(store.prefix_list_history(owner.account_id, "still", offset=0, limit=9)) == 1
+
+
+def test_too_many_policies_of_an_account_keep_no_other_from_being_attached(
+    sockets: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        sockets.store.add_policy(policy(sockets.owner, name, org_wide=True), BY)
+    staff = sockets.store.add_policy(policy(sockets.owner), BY)
+    monkeypatch.setattr(policy_limits, "MAX_ORG_WIDE", 1)
+    sockets.attach(staff, "a")
+    with pytest.raises(QuotaExceeded):
+        sockets.store.add_policy(policy(sockets.owner, "three", org_wide=True), BY)
