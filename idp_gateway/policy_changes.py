@@ -90,14 +90,16 @@ def check_cases_on(gateway: Gateway, given: PrefixListRecord) -> None:
     Raises:
         PolicyRefused: one came out otherwise than its policy says; every such policy is named.
     """
+    policies = gateway.store.policies_page(given.account_id)
+    naming = [policy for policy in policies if given.name in policy.prefix_lists]
+    if not naming:
+        return
+    named = {name for policy in naming for name in policy.prefix_lists}
     lists = {one.name: one for one in gateway.store.prefix_lists_of(given.account_id)}
     lists[given.name] = given
-    networks = {name: networks_in(one) for name, one in lists.items()}
+    networks = {name: networks_in(one) for name, one in lists.items() if name in named}
     failed = [
-        (policy.name, failure)
-        for policy in gateway.store.policies_page(given.account_id)
-        if given.name in policy.prefix_lists
-        for failure in _failures_of(policy, networks)
+        (policy.name, failure) for policy in naming for failure in _failures_of(policy, networks)
     ]
     if not failed:
         return

@@ -24,6 +24,7 @@ from idp_gateway.records import SocketRecord
 from idp_gateway.store import Store
 from idp_gateway.store.database import DatabaseFailure
 from idp_gateway.store.rules import AccountRules
+from policy.errors import PolicyError
 from policy.policy_set import PolicySet
 from policy.types import DenyRule, Policy, Socket, Where
 
@@ -85,9 +86,16 @@ class Rules:
         return policies if key == _key(socket) else None
 
     def _make(self, sockets: Sequence[SocketRecord]) -> dict[str, PolicySet]:
-        made = apart(self._build, sockets, _closed_set)
+        closed = set()
+
+        def close(socket: SocketRecord) -> PolicySet:
+            closed.add(socket.socket_id)
+            return _closed_set(socket)
+
+        made = apart(self._build, sockets, close)
         with self._lock:
-            for socket in sockets:
+            # What went wrong may have been the moment's: the next decision tries again.
+            for socket in (one for one in sockets if one.socket_id not in closed):
                 self._known[socket.socket_id] = (_key(socket), made[socket.socket_id])
                 self._known.move_to_end(socket.socket_id)
             while len(self._known) > MAX_REMEMBERED:
@@ -147,7 +155,7 @@ def effective(
 def _readable(record: PolicyRecord) -> Policy:
     try:
         return policy_in(record)
-    except Exception:
+    except (PolicyError, ValueError, TypeError, LookupError):
         log.exception("policy %s cannot be read and closes its sockets", record.policy_id)
         return _closing(record.policy_id, record.name)
 

@@ -3,6 +3,7 @@
 Everything about the language is imported when a document is read: most commands read none.
 """
 
+import json
 import re
 from typing import TYPE_CHECKING
 
@@ -72,8 +73,12 @@ and is written as that."""
 
 
 def as_yaml(document: Json) -> str:
-    """A stored document as YAML, for people."""
+    """A stored document as YAML, for people; if that is more than may be read back, as JSON, which
+    is YAML as well.
+    """
     import yaml  # noqa: PLC0415 - see above
+
+    from policy.reading import MAX_BYTES  # noqa: PLC0415 - see above
 
     class Dumper(yaml.SafeDumper):
         """Quotes what the reader would not take for text."""
@@ -92,6 +97,8 @@ def as_yaml(document: Json) -> str:
         width=100,
     )
     assert isinstance(written, str)  # noqa: S101 - there is no stream to write to
+    if len(written) > MAX_BYTES:
+        return json.dumps(document, separators=(",", ":")) + "\n"
     return written
 
 

@@ -48,12 +48,16 @@ def diff_policy(gateway: GatewayDep, caller: CallerDep, form: DiffForm) -> Strea
 
     Lines of the type `progress` say how far it is; the last one is the `result` (or a `problem`).
     """
-    tried = trials(gateway, caller, form)
     place = gateway.capacity.replays.take(caller.account.account_id)
     if place is None:
         raise TooManyAttempts(
             "you or others are asking the past already; try again soon", retry_after=RETRY_SECONDS
         )
+    try:
+        tried = trials(gateway, caller, form)
+    except Exception:
+        place.leave()
+        raise
     return _Lines(_lines(gateway, tried, place, days=form.days), place)
 
 

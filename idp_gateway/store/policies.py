@@ -16,7 +16,7 @@ from idp_gateway.records import SocketRecord
 from idp_gateway.store.base import StorePart, columns_for, find_all, find_one, in_parts, values_of
 from idp_gateway.store.policy_limits import (
     VERSIONS,
-    adds_deny_rules,
+    adds_work,
     check_effective,
     check_history,
     check_org_wide,
@@ -110,7 +110,7 @@ class PolicyStore(StorePart):
             borne_on_now = sockets_borne_on(connection, after.account_id, [after])
             if after.org_wide and not before.org_wide:
                 check_org_wide(connection, after.account_id)
-            if adds_deny_rules(before, after):
+            if adds_work(before, after):
                 check_effective(connection, after.account_id, borne_on_now)
             affected = borne_on ^ borne_on_now if means_the_same else borne_on | borne_on_now
             touch(connection, affected, author.at)

@@ -4,6 +4,7 @@ What takes away is never refused: detaching and deleting work whatever the limit
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
@@ -27,6 +28,9 @@ NOT_PUSHED_OUT = timedelta(days=1)
 """How old an entry is before a newer one may take its place: nobody hides what they just did."""
 MAX_DENY_RULES = 1_000
 """Deny rules that bear on one socket; a decision looks at many of them."""
+MAX_LISTED_NETWORKS = 200_000
+"""Networks of the account's lists that bear on one socket, counted once for each rule that names
+the list: all of them are sorted whenever the socket's policies are made ready."""
 MAX_ORG_WIDE = 100
 """Policies of an account that bear on all its sockets."""
 
@@ -43,11 +47,21 @@ def check_effective(
     socket_ids = tuple(socket_ids)
     rules = rules_in(connection, account_id, socket_ids)
     denies = {policy_id: _deny_rules(one) for policy_id, one in rules.policies.items()}
+    sizes = {name: len(one.prefixes) for name, one in rules.prefix_lists.items()}
+    listed = {
+        policy_id: sum(sizes.get(name, 0) * times for name, times in _named_lists(one).items())
+        for policy_id, one in rules.policies.items()
+    }
     wide = {policy_id for policy_id, one in rules.policies.items() if one.org_wide}
     attached = [rules.attached.get(socket_id, frozenset()) for socket_id in socket_ids]
     for bearing in {frozenset(wide), *(own | wide for own in attached)}:
         if sum(denies[policy_id] for policy_id in bearing) > MAX_DENY_RULES:
             raise QuotaExceeded(f"no more than {MAX_DENY_RULES} deny rules can bear on a socket")
+        if sum(listed[policy_id] for policy_id in bearing) > MAX_LISTED_NETWORKS:
+            raise QuotaExceeded(
+                f"the rules of a socket can name no more than {MAX_LISTED_NETWORKS} networks of"
+                " prefix lists between them"
+            )
 
 
 def _deny_rules(policy: PolicyRecord) -> int:
@@ -58,10 +72,23 @@ def _deny_rules(policy: PolicyRecord) -> int:
     return len(rules) if isinstance(rules, list) else 0
 
 
-def adds_deny_rules(before: PolicyRecord, after: PolicyRecord) -> bool:
-    """Whether a change makes more deny rules, or more policies, bear on some socket."""
+def _named_lists(policy: PolicyRecord) -> Counter[str]:
+    """How many rules of a policy name a list of addresses, by its name."""
+    try:
+        document = json.loads(policy.document)
+        rules = [document.get("condition"), *document.get("deny", ())]
+        return Counter(
+            name for rule in rules if rule for name in rule.get("where", {}).get("prefix_list", ())
+        )
+    except (ValueError, AttributeError, TypeError):
+        return Counter()
+
+
+def adds_work(before: PolicyRecord, after: PolicyRecord) -> bool:
+    """Whether a change makes more deny rules, lists or policies bear on some socket."""
     wider = after.org_wide and not before.org_wide
-    return wider or _deny_rules(after) > _deny_rules(before)
+    more = _named_lists(after) - _named_lists(before)
+    return wider or bool(more) or _deny_rules(after) > _deny_rules(before)
 
 
 def check_org_wide(connection: Connection, account_id: str) -> None:

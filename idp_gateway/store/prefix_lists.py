@@ -17,7 +17,7 @@ from idp_gateway.policy_records import (
 )
 from idp_gateway.store.base import StorePart, columns_for, find_all, find_one, in_parts, values_of
 from idp_gateway.store.policies import STALE, Author
-from idp_gateway.store.policy_limits import make_room
+from idp_gateway.store.policy_limits import check_effective, make_room
 from idp_gateway.store.rules import LISTS, POLICIES, sockets_borne_on, touch
 from idp_gateway.tables import table_of
 from idp_gateway.tables_of_lists import PrefixListVersion
@@ -42,7 +42,8 @@ class PrefixListStore(StorePart):
 
         Raises:
             QuotaExceeded: it is new, and the account has ``limit`` lists already.
-            QuotaExceeded: all that the history of the account's lists may hold is of the last day.
+            QuotaExceeded: all that the history of the account's lists may hold is of the last day,
+                or policies name more networks with it than may bear on a socket.
             Conflict: ``based_on`` is not the version in force (0 for none yet).
         """
         with self.database.changing() as connection:
@@ -65,6 +66,8 @@ class PrefixListStore(StorePart):
             _note(connection, after, PrefixListChangeKind.CHANGED)
             naming = _naming(connection, given.account_id, given.name)
             borne_on = sockets_borne_on(connection, given.account_id, naming)
+            if len(after.prefixes) > len(before.prefixes):
+                check_effective(connection, given.account_id, borne_on)
             touch(connection, borne_on, given.updated_at)
         return after
 

@@ -10,7 +10,7 @@ import pytest
 
 from clients.mysocketctl.offline import ASSURANCES
 from clients.mysocketctl.policy_files import as_yaml
-from policy.reading import read_text
+from policy.reading import MAX_BYTES, read_text
 from policy.types import Assurance
 from tests.support.documentation import ROOT
 
@@ -238,3 +238,13 @@ def test_what_is_written_is_read_as_it_was() -> None:
     document = {"who": texts, "when": {text: text for text in texts if text}, "asn": [1, -5, 0]}
     document |= {"client_proof": True, "deny": [{"name": text} for text in texts]}
     assert read_text(as_yaml(document)).value == document
+
+
+def test_a_document_too_long_as_yaml_is_written_as_json() -> None:
+    """Indented, it would be longer than what may be read back."""
+    rules = [{"name": f"rule {n}", "who": {"email": [f"p{n}@corp.test"]}} for n in range(1_000)]
+    document = {"version": "v2", "deny": rules}
+    assert len(json.dumps(document, separators=(",", ":"))) < MAX_BYTES
+    text = as_yaml(document)
+    assert len(text) <= MAX_BYTES
+    assert read_text(text).value == document

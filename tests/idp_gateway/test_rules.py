@@ -148,3 +148,21 @@ def test_a_database_that_cannot_be_asked_closes_nothing(
 
     with pytest.raises(OperationalError):
         Rules(gateway.store, gone).guarded(socket)
+
+
+def test_what_went_wrong_once_closes_a_socket_only_for_that_time(gateway: Gateway) -> None:
+    """Nothing in the socket's row changes when the moment's trouble is over."""
+    (socket,) = sockets_of_an_owner(gateway, 1)
+    gateway.store.add_policy(wide(socket.account_id), BY)
+    troubles = [MemoryError("for a moment")]
+
+    def temporary(_sockets: Sequence[SocketRecord]) -> Mapping[str, Sequence[Policy]]:
+        if troubles:
+            raise troubles.pop()
+        return {}
+
+    rules, asked = Rules(gateway.store, temporary), policies.request("ann@corp.test")
+    allowed = [
+        evaluate(rules.guarded(fresh(gateway, socket)).policies, asked).allowed for _ in range(2)
+    ]
+    assert allowed == [False, True]

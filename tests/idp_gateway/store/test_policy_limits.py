@@ -205,3 +205,32 @@ def test_too_many_policies_of_an_account_keep_no_other_from_being_attached(
     sockets.attach(staff, "a")
     with pytest.raises(QuotaExceeded):
         sockets.store.add_policy(policy(sockets.owner, "three", org_wide=True), BY)
+
+
+def naming(sockets: Sockets, name: str, rules: int, **parts: Any) -> PolicyRecord:
+    deny = [{"where": {"prefix_list": ["office"]}} for _ in range(rules)]
+    document = json.dumps({"version": "v2", "deny": deny})
+    return policy(sockets.owner, name, document=document, prefix_lists=("office",), **parts)
+
+
+def test_the_networks_that_rules_name_are_bounded_together(
+    sockets: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However few the rules are: each of them goes through the whole list."""
+    monkeypatch.setattr(policy_limits, "MAX_LISTED_NETWORKS", 4)
+    store, owner = sockets.store, sockets.owner
+    two = prefix_list(owner, "10.0.0.0/8", "192.0.2.0/24")
+    store.put_prefix_list(two)
+    staff = store.add_policy(naming(sockets, "staff", 2), BY)
+    sockets.attach(staff, "a")
+    more = naming(sockets, "staff", 3).document
+    with pytest.raises(QuotaExceeded, match="networks"):
+        store.change_policy(
+            replace(staff, document=more), PolicyChangeKind.CHANGED, BY, means_the_same=False
+        )
+    with pytest.raises(QuotaExceeded, match="networks"):
+        store.put_prefix_list(replace(two, prefixes=(*two.prefixes, "198.51.100.0/24")))
+    with pytest.raises(QuotaExceeded, match="networks"):
+        store.add_policy(naming(sockets, "wide", 1, org_wide=True), BY)
+    fewer = replace(two, prefixes=("10.0.0.0/8",))
+    assert store.put_prefix_list(fewer).prefixes == ("10.0.0.0/8",)
