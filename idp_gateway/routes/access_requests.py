@@ -37,7 +37,7 @@ def person_behind(caller: Caller) -> Person:
     return Person.of(identity_of(caller.session), caller.account)
 
 
-@router.post("", status_code=201, responses=problems(400, 401, 403, 404, 409, 429))
+@router.post("", responses=problems(400, 401, 403, 404, 409, 429))
 def request_access(
     gateway: GatewayDep, caller: CallerDep, source_ip: SourceAddress, form: AccessRequestForm
 ) -> AccessRequestReply:

@@ -17,7 +17,7 @@ from policy.addresses import EmailAddress
 router = APIRouter(prefix="/guests", route_class=ChangeRoute, tags=["access requests"])
 
 
-@router.post("", status_code=201, responses=problems(400, 401, 403, 404))
+@router.post("", responses=problems(400, 401, 403, 404))
 def create_guest(gateway: GatewayDep, caller: CallerDep, form: GuestForm) -> GuestReply:
     """Invite one address to one of your sockets for one window.
 
