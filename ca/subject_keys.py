@@ -8,6 +8,7 @@ import re
 from base64 import b64decode
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 
 from cryptography import x509
@@ -24,6 +25,9 @@ from ca.formats.ssh_keys import KeyBlob
 
 MAX_KEY_BYTES = 16 * 1024
 """Longest text accepted, of a key line and of a CSR alike; RSA-8192 needs under 1.5 KiB."""
+
+_REMEMBERED_LINES = 1024
+"""People come back with the same key every few minutes."""
 
 SSH_KEY_TYPES = frozenset(ssh_keys.KEY_TYPES)
 """Key types certified for SSH, security keys among them."""
@@ -97,6 +101,7 @@ class TlsPublicKey:
         return sha256(self.spki).hexdigest()
 
 
+@lru_cache(_REMEMBERED_LINES)
 def parse_ssh_public_key(text: str | bytes) -> SshPublicKey:
     """Read one public key line as ``ssh-keygen`` writes it; a comment is dropped.
 

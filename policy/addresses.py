@@ -7,6 +7,7 @@ takeovers through ``a@evil@corp.com``, the Kelvin sign or a dotless i start with
 import re
 import string
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 import idna
@@ -17,6 +18,8 @@ MAX_EMAIL_LENGTH = 254
 """Longest address that fits an SMTP path, in characters (RFC 5321 §4.5.3.1.3)."""
 
 _MAX_LOCAL_LENGTH = 64
+_REMEMBERED = 4096
+"""Names that need no second look: every decision reads its person's address anew."""
 _ATEXT = frozenset(string.ascii_letters + string.digits + "!#$%&'*+-/=?^_`{|}~")
 _LDH_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
@@ -29,6 +32,7 @@ class DomainName:
     labels: tuple[str, ...]
 
     @classmethod
+    @lru_cache(_REMEMBERED)
     def parse(cls, text: str) -> Self:
         """Read ``text`` as a domain name of at least two labels.
 
@@ -62,6 +66,7 @@ class EmailAddress:
     domain: DomainName
 
     @classmethod
+    @lru_cache(_REMEMBERED)
     def parse(cls, text: str) -> Self:
         """Read ``text`` as exactly one address; no display name, comment, quote or blank.
 

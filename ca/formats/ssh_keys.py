@@ -13,6 +13,7 @@ import re
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from types import MappingProxyType
 
@@ -65,6 +66,9 @@ MAX_KEY_BLOB_BYTES = 8 * 1024
 """Two integers of 16384 bits take half of it."""
 MAX_KEY_LINE_BYTES = 16 * 1024
 MAX_SIGNATURE_BYTES = 4 * 1024
+
+_REMEMBERED_KEYS = 1024
+"""One key is read several times for each certificate, its CA's for every one."""
 
 _CURVES: Mapping[str, tuple[ec.EllipticCurve, hashes.HashAlgorithm]] = MappingProxyType(
     {
@@ -125,6 +129,7 @@ def fingerprint_of(blob: bytes) -> str:
     return "SHA256:" + b64encode(sha256(blob).digest()).decode("ascii").rstrip("=")
 
 
+@lru_cache(_REMEMBERED_KEYS)
 def parse_key_blob(blob: bytes) -> KeyBlob:
     """Read a key in wire format. Total.
 

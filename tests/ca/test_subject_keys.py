@@ -196,8 +196,9 @@ def test_both_parsers_must_take_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
         raise InvalidKeyError
 
     monkeypatch.setattr(SSHKey, "parse", refuse)
+    never_seen = ed25519.Ed25519PrivateKey.generate().public_key().public_bytes_raw()
     with pytest.raises(errors.KeyMalformedError):
-        parse_ssh_public_key(LINES[0])
+        parse_ssh_public_key(line_of("ssh-ed25519", never_seen))
 
 
 def _roca_like() -> int:

@@ -69,8 +69,8 @@ def csr(
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
-def ssh_subject() -> SshPublicKey:
-    return parse_ssh_public_key(public_line(ec_key()))
+def ssh_subject(key: Any = None) -> SshPublicKey:
+    return parse_ssh_public_key(public_line(key or ec_key()))
 
 
 def security_key_subject(key_type: str, application: str = "ssh:") -> SshPublicKey:
