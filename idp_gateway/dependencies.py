@@ -1,6 +1,7 @@
 """What routes ask FastAPI for: the gateway, and who is at the other end of the connection."""
 
 import hmac
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from policy.types import IPAddress
 
 EDGE_KEY_HEADER = "x-mysocket-edge-key"
 _LOOPBACK = IPv4Address("127.0.0.1")
+_REMEMBERED_ADDRESSES = 4096
 
 
 async def get_gateway(request: Request) -> Gateway:
@@ -68,6 +70,7 @@ def _is_key(given: list[str], gateway: Gateway) -> bool:
     )
 
 
+@lru_cache(_REMEMBERED_ADDRESSES)
 def _parse(text: str) -> IPAddress | None:
     try:
         address = ip_address(text.strip())

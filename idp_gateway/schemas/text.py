@@ -135,7 +135,7 @@ def _sized(longest: int, what: str) -> Callable[[str], str]:
             raise PydanticCustomError(
                 f"{what}-too-large", "has at most {longest} characters", {"longest": longest}
             )
-        if any("\ud800" <= character <= "\udfff" for character in text):
+        if not text.isascii() and any("\ud800" <= one <= "\udfff" for one in text):
             raise PydanticCustomError(f"{what}-malformed", "holds half of a character")
         return text
 
