@@ -25,11 +25,14 @@ from proxy.envoy.source_chains import parts_of
 from proxy.feed import CanonicalTexts, Delta, Heartbeat, Snapshot, apply, parse_message
 from proxy.state import EdgeSocket, EdgeState, SourceRule
 from tests.support import rows
+from tests.support.ready_database import place_sqlite
 
 
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[Gateway]:
-    gateway = build_gateway(Settings(state_dir=tmp_path / "state"), clock=lambda: datetime.now(UTC))
+    settings = Settings(state_dir=tmp_path / "state")
+    place_sqlite(settings.state_dir / "gateway.db")
+    gateway = build_gateway(settings, clock=lambda: datetime.now(UTC))
     yield gateway
     gateway.close()
 

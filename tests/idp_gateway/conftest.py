@@ -7,11 +7,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
-from idp_gateway.app import create_app
+from idp_gateway.app import application
 from idp_gateway.composition import Gateway, build_gateway
 from idp_gateway.settings import Settings
 from tests.support.in_process import client_of
+from tests.support.ready_database import place_sqlite
 
 
 @dataclass(slots=True)
@@ -34,7 +36,15 @@ def clock() -> FixedClock:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(state_dir=tmp_path / "state")
+    settings = Settings(state_dir=tmp_path / "state")
+    place_sqlite(settings.state_dir / "gateway.db")
+    return settings
+
+
+@pytest.fixture(scope="session")
+def routes() -> FastAPI:
+    """The application without a gateway; it keeps nothing, and making its routes takes long."""
+    return application()
 
 
 @pytest.fixture
@@ -45,7 +55,9 @@ def gateway(settings: Settings, clock: FixedClock) -> Iterator[Gateway]:
 
 
 @pytest.fixture
-def api(gateway: Gateway) -> Iterator[httpx.Client]:
+def api(gateway: Gateway, routes: FastAPI) -> Iterator[httpx.Client]:
     """The application, asked directly; an unexpected error in it fails the test."""
-    with client_of(create_app(gateway), gateway.settings.base_url) as client:
+    routes.state.gateway = gateway
+    with client_of(routes, gateway.settings.base_url) as client:
         yield client
+    del routes.state.gateway

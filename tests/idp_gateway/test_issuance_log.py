@@ -22,9 +22,9 @@ from idp_gateway.issuance_log import IssuanceLog, entry_of, milliseconds
 from idp_gateway.records import CertificateKind, CertificateRecord
 from idp_gateway.store import Database, Store
 from idp_gateway.store.log import LogTransaction
-from idp_gateway.store.migrate import upgrade
 from tests.support import rows
 from tests.support.postgres import Postgres, running_postgres
+from tests.support.ready_database import new_postgres, place_sqlite
 
 BOX = KeyBox(bytes(32))
 
@@ -38,17 +38,14 @@ def postgres() -> Iterator[Postgres]:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'gateway.db'}"
-    server: Postgres = request.getfixturevalue("postgres")
-    return server.new_database()
+        return f"sqlite:///{place_sqlite(tmp_path / 'gateway.db')}"
+    return new_postgres(request.getfixturevalue("postgres"))
 
 
 @contextmanager
 def opened(database_url: str) -> Iterator[tuple[Store, IssuanceLog]]:
     """One gateway's store and log."""
     database = Database(database_url)
-    with database.writing() as connection:
-        upgrade(connection)
     store = Store(database)
     log = IssuanceLog(store=store, box=BOX, origin="gateway.test", clock=lambda: rows.NOW)
     yield store, log

@@ -32,11 +32,11 @@ class Postgres:
 
     directory: Path
 
-    def new_database(self) -> str:
-        """Make an empty database; its SQLAlchemy address."""
+    def new_database(self, template: str = "template1") -> str:
+        """Make a database as the template is, by default empty; its SQLAlchemy address."""
         name = f"test_{uuid.uuid4().hex}"
         with self._connect() as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return f"postgresql+psycopg://postgres@/{name}?host={self.directory}"
 
     def _connect(self) -> psycopg.Connection:

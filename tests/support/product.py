@@ -26,7 +26,7 @@ _OWN_PORTS = 60
 def clean_environment(home: Path, **more: str) -> dict[str, str]:
     """What a person's shell would have, and nothing of the machine's proxies and certificates."""
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    return kept | {"HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1"} | more
+    return kept | {"HOME": str(home)} | more
 
 
 @dataclass(slots=True)

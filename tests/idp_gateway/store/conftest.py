@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from idp_gateway.store import Database, Store
-from idp_gateway.store.migrate import upgrade
 from tests.support.postgres import Postgres, running_postgres
+from tests.support.ready_database import new_postgres, place_sqlite
 
 
 @pytest.fixture(scope="session")
@@ -24,10 +24,16 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return server.new_database()
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ready_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database at today's schema."""
+    if request.param == "sqlite":
+        return f"sqlite:///{place_sqlite(tmp_path / 'gateway.db')}"
+    return new_postgres(request.getfixturevalue("postgres"))
+
+
 @pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
-    database = Database(database_url)
-    with database.writing() as connection:
-        upgrade(connection)
+def store(ready_url: str) -> Iterator[Store]:
+    database = Database(ready_url)
     yield Store(database)
     database.close()

@@ -12,7 +12,7 @@ from idp_gateway.errors import Conflict, Forbidden, NotFound
 from idp_gateway.request_records import RequestState
 from idp_gateway.store import Database, Store
 from idp_gateway.store.access_requests import AskingLimits
-from idp_gateway.store.migrate import upgrade
+from tests.support.ready_database import place_sqlite
 from tests.support.requests import ask, owner_person, person
 from tests.support.requests import rule as set_rule
 from tests.support.rows import NOW, owner_with_socket
@@ -28,10 +28,8 @@ class Requests(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
-        database = Database(f"sqlite:///{Path(self.folder.name) / 'gateway.db'}")
-        with database.writing() as connection:
-            upgrade(connection)
-        self.store = Store(database)
+        path = place_sqlite(Path(self.folder.name) / "gateway.db")
+        self.store = Store(Database(f"sqlite:///{path}"))
         self.now: datetime = NOW
         self.state: RequestState | None = None
         self.over = NOW
