@@ -35,9 +35,12 @@ def stream_listener(
 
 
 def _chain(socket: EdgeSocket, part: Part, settings: EnvoySettings) -> dict[str, Any]:
-    chain: dict[str, Any] = {"filters": [_tcp_proxy(socket, settings)]}
+    # A chain without filters closes what comes to it, before any handshake.
+    chain: dict[str, Any] = {"filters": [] if part.closed else [_tcp_proxy(socket, settings)]}
     match = part.match()
-    if socket.socket_type is SocketType.TLS:
+    if socket.socket_type is SocketType.TLS and part.closed:
+        match = {"server_names": [socket.dns_name], **match}
+    elif socket.socket_type is SocketType.TLS:
         server = tls.open_server()
         if socket.identity_required:
             server = tls.identity_server(socket, part.source_ids)
