@@ -1,5 +1,7 @@
 """What an edge may enforce of a socket's policies on the address alone, as its feed tells it."""
 
+import threading
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -17,8 +19,11 @@ class AddressRules:
     """The rules of one socket."""
 
     rule: SourceRule = field(default_factory=lambda: SourceRule(allow=None))
-    sets: Mapping[str, tuple[IPNetwork, ...]] = field(default_factory=lambda: MappingProxyType({}))
-    """Networks by the ids that client certificates name them with."""
+    sets: Mapping[str, tuple[IPNetwork, ...]] | None = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+    """Networks by the ids that client certificates name them with; ``None`` if they are too many.
+    """
 
     @classmethod
     def of(cls, policies: PolicySet) -> Self:
@@ -31,13 +36,13 @@ class AddressRules:
         """As members of the feed's SOCKET; one that says nothing is left out.
 
         An edge sees connections to TCP and TLS sockets only: HTTP sessions carry their address.
-        Sets are for those that ask for certificates; where they are too large, an edge could not
-        hold a certificate to its addresses, and is told to close the socket.
+        Sets are for those that ask for certificates. Where rule or sets are too large, an edge
+        could not hold anybody to them, and is told to close the socket.
         """
         if not SocketType(socket.socket_type).has_own_port:
             return {}
         asks = socket.cloud_authentication_enabled
-        if self.rule.too_large and asks and socket.socket_type is SocketType.TLS:
+        if self.rule.too_large or (asks and self.sets is None):
             return {"source_rules_too_large": True}
         found: dict[str, Any] = {}
         allow, deny = self.rule.allow, self.rule.deny
@@ -55,10 +60,34 @@ class AddressRules:
 
 
 NO_RULES = AddressRules()
+MAX_REMEMBERED = 256
 
 
-def address_rules(rules: Rules, sockets: Sequence[SocketRecord]) -> Mapping[str, AddressRules]:
-    """The rules of those of ``sockets`` whose edges look at addresses, by socket id."""
-    enforced = [one for one in sockets if SocketType(one.socket_type).has_own_port]
-    found = zip(enforced, rules.guarded_all(enforced), strict=True)
-    return {socket.socket_id: AddressRules.of(guarded.policies) for socket, guarded in found}
+class RememberedRules:
+    """The rules of the policy sets that were looked at last: sockets with the same policies share
+    theirs, and a change of something else of a socket does not make them anew. In any thread.
+    """
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._lock = threading.Lock()
+        # By identity, the set kept with it: comparing sets of thousands of policies costs more.
+        self._known: OrderedDict[int, tuple[PolicySet, AddressRules]] = OrderedDict()
+
+    def __call__(self, sockets: Sequence[SocketRecord]) -> Mapping[str, AddressRules]:
+        """The rules of those of ``sockets`` whose edges look at addresses, by socket id."""
+        enforced = [one for one in sockets if SocketType(one.socket_type).has_own_port]
+        found = zip(enforced, self._rules.guarded_all(enforced), strict=True)
+        return {socket.socket_id: self._of(guarded.policies) for socket, guarded in found}
+
+    def _of(self, policies: PolicySet) -> AddressRules:
+        with self._lock:
+            known = self._known.get(id(policies))
+        if known is not None:
+            return known[1]
+        made = AddressRules.of(policies)
+        with self._lock:
+            self._known[id(policies)] = policies, made
+            while len(self._known) > MAX_REMEMBERED:
+                self._known.popitem(last=False)
+        return made

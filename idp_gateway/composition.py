@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from ca.keybox import KeyBox
-from idp_gateway.address_rules import address_rules
+from idp_gateway.address_rules import RememberedRules
 from idp_gateway.authority import Authority
 from idp_gateway.capacity import Capacity
 from idp_gateway.clock import Clock, system_clock
@@ -105,7 +105,7 @@ def build_gateway(settings: Settings, *, clock: Clock = system_clock) -> Gateway
             trust=partial(_trust, tokens, authority),
             http_ports=(settings.http_port, settings.https_port),
             clock=clock,
-            address_rules=partial(address_rules, rules),
+            address_rules=RememberedRules(rules),
         ),
         providers=build_providers(settings.providers, clock),
         capacity=Capacity(),

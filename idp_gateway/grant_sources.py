@@ -26,13 +26,14 @@ def session_address(grant: Grant) -> str | None:
 
 
 def source_ids(grant: Grant) -> tuple[str, ...] | None:
-    """The sets of networks a client certificate is good from; ``None`` if from anywhere.
+    """The sets of networks a client certificate is good from; ``None`` if from wherever the socket
+    is open at all, which edges see to.
 
     Raises:
         Forbidden: the addresses of the grant have no names, or too many, so that no edge could hold
             a certificate to them.
     """
-    if grant.sources is None:
+    if grant.source_ids is None:
         return None
     if not 1 <= len(grant.source_ids) <= MAX_SOURCE_IDS:
         raise Forbidden(

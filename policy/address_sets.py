@@ -80,6 +80,10 @@ class AddressSet:
             tuple(_without(self.v6, other.v6)),
         )
 
+    def size(self) -> int:
+        """How many ``networks`` there are; none of them is made for it."""
+        return sum(1 for of_one in (self.v4, self.v6) for _ in _blocks(of_one))
+
     def networks(self) -> tuple[IPNetwork, ...]:
         """The fewest networks that hold the same addresses: IPv4 first, in order."""
         return (

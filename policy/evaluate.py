@@ -79,15 +79,15 @@ def standings(policies: PolicySet, facts: Facts) -> list[Standing]:
 
 class _Reach(NamedTuple):
     sources: tuple[IPNetwork, ...] | None
-    source_ids: tuple[str, ...]
+    source_ids: tuple[str, ...] | None
     until: datetime
 
 
 def _reach(policies: PolicySet, naming: list[Standing], denials: Denials, facts: Facts) -> _Reach:
     """From where else the request would be allowed now, and up to when that holds at least."""
     reaches = policies.index.reaches
-    if reaches.unbounded or reaches.too_large:
-        return _Reach(None, (), FOREVER)
+    if reaches.unbounded or reaches.nameless:
+        return _Reach(None, None, FOREVER)
     conditions, ends, everywhere = set(), [denials.begin()], list[Standing]()
     for standing in naming:
         if standing.lasting:
@@ -99,14 +99,12 @@ def _reach(policies: PolicySet, naming: list[Standing], denials: Denials, facts:
             conditions.add(EVERYWHERE if addresses is None else addresses)
             ends.append(standing.until)
     cuts = frozenset(deny.addresses for deny in denials.cuts if deny.addresses is not None)
-    together, ids = reaches.decided(conditions, cuts)
     until = min(ends)
     if any(not isinstance(standing.until, Reason) for standing in everywhere):
         # Those that ask for no address hold everywhere, whenever the others end.
         until = _end(everywhere, ends[0], facts)
-    if together.networks == _ALL:
-        return _Reach(None, (), until)
-    return _Reach(together.networks, ids, until)
+    sources = None if reaches.too_large else reaches.together(conditions, cuts).networks
+    return _Reach(None if sources == _ALL else sources, reaches.names(conditions, cuts), until)
 
 
 def _end(standings: list[Standing], limit: datetime, facts: Facts) -> datetime:

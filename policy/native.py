@@ -6,15 +6,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from policy.address_sets import EVERYWHERE, AddressSet, source_id, union
+from policy.address_sets import EVERYWHERE, AddressSet, source_id
 from policy.policy_set import PolicySet
-from policy.reach import Reach
 from policy.types import IPAddress, IPNetwork
 
 __all__ = ["SourceRule", "source_id", "source_rule", "source_sets"]
 
-MAX_NETWORKS = 100_000
-"""Networks in all sets of one socket, one in several sets counted in each."""
+MAX_NETWORKS = 20_000
+"""Networks that the rule and the sets of one socket may name in all, one in several places counted
+there each. Edges take no more: everything they are told goes to every edge at every change."""
+MAX_SETS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,45 +25,42 @@ class SourceRule:
     allow: tuple[IPNetwork, ...] | None
     """Outside of these nobody is allowed; ``None`` if anywhere is good, empty if nowhere is."""
     deny: tuple[IPNetwork, ...] = ()
-    """Where deny rules keep everybody out at all times."""
+    """Where deny rules keep everybody out at all times, inside of ``allow``."""
     too_large: bool = False
-    """Whether the sets of ``source_sets`` are too much for an edge, which then can hold no grant to
-    its addresses: what rests on it that they are held must be closed."""
+    """Whether the rule is too much for an edge. It names nothing then, and what no edge can keep
+    out must be closed."""
 
     def admits(self, address: IPAddress) -> bool:
         """Whether somebody may be allowed from there."""
-        return address not in AddressSet.of(self.deny) and (
-            self.allow is None or address in AddressSet.of(self.allow)
-        )
+        if self.too_large or address in AddressSet.of(self.deny):
+            return False
+        return self.allow is None or address in AddressSet.of(self.allow)
 
 
 def source_rule(policies: PolicySet) -> SourceRule:
     """The rule for one socket. Its deny part holds deny rules that say nothing but addresses."""
     reaches = policies.index.reaches
-    allowed = EVERYWHERE if EVERYWHERE in reaches.allowed else union(reaches.allowed)
-    return SourceRule(
-        None if allowed == EVERYWHERE else allowed.networks(),
-        reaches.denied.networks(),
-        too_large=_sources(policies) is None,
-    )
+    anywhere = reaches.reached == EVERYWHERE
+    if reaches.denied.size() + (0 if anywhere else reaches.reached.size()) > MAX_NETWORKS:
+        return SourceRule(allow=(), too_large=True)
+    allow = None if anywhere else reaches.reached.networks()
+    return SourceRule(allow, reaches.denied.networks())
 
 
-def source_sets(policies: PolicySet) -> Mapping[str, tuple[IPNetwork, ...]]:
+def source_sets(policies: PolicySet) -> Mapping[str, tuple[IPNetwork, ...]] | None:
     """Every set of addresses a ``Decision.source_ids`` may name, by its id: the address conditions
-    of allowing policies without what deny rules take away. None of them is empty or everywhere.
-    There are none if they are too large.
+    of allowing policies without what deny rules take away that say more than addresses. None of
+    them is empty or everywhere. ``None`` if they, and the rule, are too much for an edge: it could
+    hold no certificate to its addresses.
     """
-    found = {source_id(reach.networks): reach.networks for reach in _sources(policies) or ()}
-    return dict(sorted(found.items()))
-
-
-def _sources(policies: PolicySet) -> list[Reach] | None:
-    if policies.too_large:
+    rule, reaches = source_rule(policies), policies.index.reaches
+    if rule.too_large or reaches.nameless:
         return None
-    found, networks = [], 0
-    for reach in policies.index.reaches.sources():
-        found.append(reach)
-        networks += len(reach.networks)
-        if networks > MAX_NETWORKS:
+    found, named = dict[str, tuple[IPNetwork, ...]](), len(rule.allow or ()) + len(rule.deny)
+    for reach in reaches.sources():
+        key = source_id(reach.networks)
+        named += 0 if key in found else len(reach.networks)
+        found[key] = reach.networks
+        if named > MAX_NETWORKS or len(found) > MAX_SETS:
             return None
-    return found
+    return dict(sorted(found.items()))

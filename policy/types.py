@@ -251,8 +251,9 @@ class Decision:
     sources: tuple[IPNetwork, ...] | None = None
     """The only addresses from which the same request is allowed, aggregated and in order;
     ``None`` if the decision does not rest on the address."""
-    source_ids: tuple[str, ...] = ()
-    """Which address conditions of policies those are, by their ids in ``policy.native``."""
+    source_ids: tuple[str, ...] | None = None
+    """Which address conditions of policies those are, by their ids in ``policy.native``; ``None``
+    if edges need to be told of none, since all that keeps anybody out is denied to everybody."""
     sources_until: datetime | None = None
     """Up to when ``sources`` holds at least; ``None`` if for as long as the decision does. A grant
     that is to be used from other addresses than this one's must not outlive it."""
@@ -284,7 +285,8 @@ class Grant:
     source_ip: IPAddress
     sources: tuple[IPNetwork, ...] | None = None
     """Where the grant may be used from; ``None`` if from anywhere. See ``Decision.sources``."""
-    source_ids: tuple[str, ...] = ()
+    source_ids: tuple[str, ...] | None = None
+    """See ``Decision.source_ids``."""
     place_counts: bool = False
     """Whether another address may be in a country or network that is refused."""
     policy_ids: tuple[str, ...] = field(default=())

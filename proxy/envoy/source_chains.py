@@ -82,14 +82,11 @@ def _parts(
         found.setdefault(ids, []).append(network)
     if found.get(()) == list(_EVERYTHING):
         found[()] = []
-    closed = found.pop(None, [])
     parts = [
-        Part(source_ids=ids, prefixes=tuple(prefixes))
-        for ids, prefixes in sorted(found.items(), key=lambda item: item[0] or ())
+        Part(source_ids=ids or (), prefixes=tuple(prefixes), closed=ids is None)
+        for ids, prefixes in found.items()
     ]
-    if closed:
-        parts.append(Part(source_ids=(), prefixes=tuple(closed), closed=True))
-    return tuple(parts)
+    return tuple(sorted(parts, key=lambda part: (part.closed, part.source_ids)))
 
 
 def _labels(named: Mapping[str, Iterable[IPNetwork]]) -> dict[IPNetwork, set[str]]:

@@ -19,6 +19,7 @@ from idp_gateway.settings import Settings
 from idp_gateway.store.edges import FeedRows
 from idp_gateway.store.policies import Author
 from policy.addresses import EmailAddress
+from policy.native import MAX_NETWORKS
 from policy.policy_set import PolicySet
 from policy.types import DenyRule, Policy, SocketType, Where, Who
 from proxy.envoy.source_chains import parts_of
@@ -124,6 +125,8 @@ def fed(rules: AddressRules, socket_type: SocketType, *, identity: bool) -> Edge
 
 OFFICE = ip_network("192.0.2.0/24")
 IN_OFFICE = Where(prefixes=frozenset({OFFICE, ip_network("192.0.2.7/32")}))
+SCATTERED = frozenset(ip_network((number << 79 | 1, 128)) for number in range(1, 400))
+"""So far apart that everything else is twenty thousand networks and more."""
 NOT_HERE = DenyRule(where=Where(prefixes=frozenset({ip_network("192.0.2.128/25")})))
 
 
@@ -136,11 +139,9 @@ def test_rules_about_addresses_reach_the_edges_that_can_enforce_them(
     if not socket_type.has_own_port:
         assert (socket.source_rule, dict(socket.source_sets)) == (SourceRule(), {})
         return
-    (half,) = networks = (ip_network("192.0.2.0/25"),)
     rule = socket.source_rule
     assert (rule.allow, rule.deny) == ((OFFICE,), (ip_network("192.0.2.128/25"),))
-    assert list(socket.source_sets.values()) == ([networks] if identity else [])
-    assert half.subnet_of(OFFICE)
+    assert list(socket.source_sets.values()) == ([(OFFICE,)] if identity else [])
 
 
 def test_without_rules_about_addresses_a_socket_says_nothing_of_them() -> None:
@@ -209,12 +210,37 @@ def test_a_socket_whose_certificates_could_not_be_held_to_addresses_is_closed(
     socket_type: SocketType, *, identity: bool
 ) -> None:
     """Where no certificate is asked for, the rule itself is told, and holds."""
-    scattered = frozenset(ip_network((number << 79 | 1, 128)) for number in range(1, 400))
-    rules = rules_of(Where(), denies=(DenyRule(where=Where(prefixes=scattered)),))
+    where = Where(prefixes=SCATTERED)
+    somebody = Who(emails=frozenset({EmailAddress.parse("eve@corp.test")}))
+    rules = rules_of(Where(), denies=(DenyRule(who=somebody, where=where), DenyRule(where=where)))
     socket = fed(rules, socket_type, identity=identity)
-    closed = identity and socket_type is SocketType.TLS
-    assert socket.source_rules_too_large == closed
-    assert len(socket.source_rule.deny) == (0 if closed else len(scattered))
+    assert socket.source_rules_too_large == identity
+    assert len(socket.source_rule.deny) == (0 if identity else len(SCATTERED))
     assert not socket.source_sets
-    if closed:
-        assert parts_of(socket) is None
+    assert (parts_of(socket) is None) == identity
+
+
+@pytest.mark.parametrize("identity", [True, False])
+@pytest.mark.parametrize("socket_type", [SocketType.TCP, SocketType.TLS])
+def test_what_is_denied_to_everybody_closes_nothing_else(
+    socket_type: SocketType, *, identity: bool
+) -> None:
+    rules = rules_of(Where(), denies=(DenyRule(where=Where(prefixes=SCATTERED)),))
+    socket = fed(rules, socket_type, identity=identity)
+    assert not socket.source_rules_too_large
+    assert set(socket.source_rule.deny) == SCATTERED
+    parts = parts_of(socket) or ()
+    assert [(part.closed, len(part.prefixes)) for part in parts] == [
+        (False, 0),
+        (True, len(SCATTERED)),
+    ]
+
+
+@pytest.mark.parametrize("identity", [True, False])
+@pytest.mark.parametrize("socket_type", [SocketType.TCP, SocketType.TLS])
+def test_a_rule_too_large_for_edges_closes_whatever_it_is_on(
+    socket_type: SocketType, *, identity: bool
+) -> None:
+    many = frozenset(ip_network((number << 8, 32)) for number in range(MAX_NETWORKS + 1))
+    rules = rules_of(Where(), denies=(DenyRule(where=Where(prefixes=many)),))
+    assert fed(rules, socket_type, identity=identity).source_rules_too_large

@@ -91,7 +91,7 @@ def test_every_request_gets_one_answer_that_says_why(case: Case) -> None:
         assert set(decision.policy_ids) <= {one.policy_id for one in policies}
         assert decision.policy_ids
     else:
-        assert (decision.sources, decision.expires_at, decision.source_ids) == (None, None, ())
+        assert (decision.sources, decision.expires_at, decision.source_ids) == (None, None, None)
 
 
 @RELAXED
@@ -306,13 +306,15 @@ def test_the_sources_of_a_decision_are_where_the_same_request_is_allowed(
     decision = evaluate(ready, asked)
     if not decision.allowed:
         return
-    sets = source_sets(ready)
-    assert (decision.sources is None) == (decision.source_ids == ()) or decision.source_ids == ()
+    sets, rule, ids = source_sets(ready), source_rule(ready), decision.source_ids
+    assert sets is not None
+    assert ids is None or ids
     for address in [*addresses, asked.source_ip]:
         elsewhere = evaluate(ready, dataclasses.replace(asked, source_ip=address))
         assert elsewhere.allowed == within(address, decision.sources)
-        by_ids = any(within(address, sets[one]) for one in decision.source_ids)
-        if decision.source_ids and not several_cuts(policies):
+        named = ids is None or any(within(address, sets[one]) for one in ids)
+        by_ids = named and rule.admits(address)
+        if not several_cuts(policies):
             assert by_ids == elsewhere.allowed
         elif by_ids:
             assert elsewhere.allowed

@@ -1,6 +1,6 @@
 """Addresses that come to too many networks to be named."""
 
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, ip_address, ip_network
 
 import pytest
 from hypothesis import given
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from policy.address_sets import EVERYWHERE, AddressSet, most_between, union
 from policy.evaluate import evaluate
-from policy.native import source_rule, source_sets
+from policy.native import MAX_NETWORKS, SourceRule, source_rule, source_sets
 from policy.policy_set import PolicySet
 from policy.reach import MAX_BETWEEN
 from policy.types import DenyRule, IPNetwork, Where
@@ -49,7 +49,7 @@ def test_the_count_is_near_to_what_is_left() -> None:
 
 
 @pytest.mark.parametrize("named", [None, who(emails="c@d.test")])
-def test_what_cannot_be_named_is_held_to_the_callers_own_address(named: object) -> None:
+def test_what_cannot_be_said_is_held_to_the_callers_own_address(named: object) -> None:
     """Whether the rule is for everybody or for somebody."""
     denies = (DenyRule(who=named, where=NOT_THERE),)  # type: ignore[arg-type]
     ready = PolicySet.build([policy(denies=denies)], LISTS)
@@ -57,15 +57,41 @@ def test_what_cannot_be_named_is_held_to_the_callers_own_address(named: object) 
     decision = evaluate(ready, request())
     assert decision.allowed
     assert decision.place_counts
-    assert (decision.sources, decision.source_ids, decision.sources_until) == (None, (), None)
-    if named is None:
-        denied = request(source=ip_address(SCATTERED[7].network_address))
-        assert not evaluate(ready, denied).allowed
+    assert (decision.sources, decision.source_ids, decision.sources_until) == (None, None, None)
+
+
+def test_edges_themselves_keep_out_what_is_denied_to_everybody() -> None:
+    """However much lies between: not even a certificate has to say so."""
+    office = policy("office", where=where("192.0.2.0/24"))
+    denying = policy("q", denies=(DenyRule(where=NOT_THERE),))
+    ready = PolicySet.build([office, denying], LISTS)
+    assert not evaluate(ready, request(source=ip_address(SCATTERED[7].network_address))).allowed
+    rule, sets = source_rule(ready), source_sets(ready)
+    assert not rule.too_large
+    assert (rule.allow, set(rule.deny)) == (None, set(SCATTERED))
+    assert sets is not None
+    assert list(sets.values()) == [(ip_network("192.0.2.0/24"),)]
+    alone = PolicySet.build([office], LISTS)
+    assert evaluate(alone, request()).source_ids == tuple(sets)
+
+
+def test_what_edges_cannot_keep_apart_closes_what_asks_for_certificates() -> None:
+    denies = (DenyRule(who=who(emails="c@d.test"), where=NOT_THERE),)
+    ready = PolicySet.build([policy(denies=denies)], LISTS)
+    assert source_rule(ready) == SourceRule(allow=None)
+    assert source_sets(ready) is None
+
+
+@pytest.mark.parametrize("way", ["allowed", "denied"])
+def test_a_rule_of_too_many_networks_names_none_and_admits_nobody(way: str) -> None:
+    many = {"many": tuple(IPv4Network((number << 8, 32)) for number in range(MAX_NETWORKS + 1))}
+    listed = Where(prefix_lists=frozenset({"many"}))
+    one = policy(where=listed) if way == "allowed" else policy(denies=(DenyRule(where=listed),))
+    ready = PolicySet.build([one], many)
     rule = source_rule(ready)
-    assert rule.too_large
-    assert rule.allow is None
-    assert len(rule.deny) == (0 if named else len(SCATTERED))
-    assert source_sets(ready) == {}
+    assert (rule.allow, rule.deny, rule.too_large) == ((), (), True)
+    assert not rule.admits(ip_address("192.0.2.1"))
+    assert source_sets(ready) is None
 
 
 def test_what_can_be_named_is() -> None:
@@ -75,21 +101,21 @@ def test_what_can_be_named_is() -> None:
     assert not evaluate(ready, request()).place_counts
     long_list = PolicySet.build([policy(where=NOT_THERE)], LISTS)
     assert not long_list.too_large
-    (listed,) = source_sets(long_list).values()
+    (listed,) = (source_sets(long_list) or {}).values()
     assert set(listed) == set(SCATTERED)
 
 
 def test_sets_that_are_too_much_together_are_not_told() -> None:
     """A hundred conditions, each of them everywhere but for a few thousand networks."""
     holes = [f"10.{number >> 8}.{number & 255}.1/32" for number in range(0, 2400, 2)]
-    denies = (DenyRule(where=where(" ".join(holes))),)
+    denies = (DenyRule(who=who(emails="c@d.test"), where=where(" ".join(holes))),)
     wide = [policy(f"p{number}", where=where(f"0.0.0.0/0 2001:db8::{number:x}/128"))
             for number in range(100)]  # fmt: skip
     ready = PolicySet.build([*wide, policy("q", denies=denies)])
     assert most_between([AddressSet.of(denies[0].where.prefixes)]) <= MAX_BETWEEN  # type: ignore[union-attr]
     assert not ready.too_large
-    assert source_rule(ready).too_large
-    assert source_sets(ready) == {}
+    assert not source_rule(ready).too_large
+    assert source_sets(ready) is None
 
 
 @pytest.mark.parametrize("named", [None, who(emails="c@d.test")])
