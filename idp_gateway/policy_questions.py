@@ -168,14 +168,14 @@ def trials(gateway: Gateway, caller: Caller, form: DiffForm) -> list[Trial]:
         )
     ]
     after = _with_tried(gateway, rules, tried, sockets, attached=wanted is not None)
-    temporary = gateway.rules.temporary(sockets)
+    pairs = zip(
+        gateway.rules.guarded_all(sockets),
+        gateway.rules.guarded_under(sockets, after),
+        strict=True,
+    )
     return [
-        Trial(
-            socket=decided_socket(socket),
-            before=gateway.rules.guarded(socket).policies,
-            after=policy_set(effective(socket, after, temporary.get(socket.socket_id, ())), after),
-        )
-        for socket in sockets
+        Trial(socket=before.socket, before=before.policies, after=then.policies)
+        for before, then in pairs
     ]
 
 

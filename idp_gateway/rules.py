@@ -12,10 +12,11 @@ no others: it may have been what keeps somebody out.
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 from idp_gateway.conversions import decided_socket, own_lists
 from idp_gateway.policy_documents import networks_in, policy_in
@@ -25,8 +26,8 @@ from idp_gateway.store import Store
 from idp_gateway.store.database import DatabaseFailure
 from idp_gateway.store.rules import AccountRules
 from policy.errors import PolicyError
-from policy.policy_set import PolicySet
-from policy.types import DenyRule, Policy, Socket, Where
+from policy.policy_set import PolicySet, places
+from policy.types import DenyRule, IPNetwork, Policy, Socket, Where
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class Rules:
         self._temporary = temporary
         self._lock = threading.Lock()
         self._known: OrderedDict[str, tuple[_Key, PolicySet]] = OrderedDict()
+        self._shared: WeakValueDictionary[Hashable, PolicySet] = WeakValueDictionary()
 
     def guarded(self, socket: SocketRecord) -> GuardedSocket:
         """A socket as it is decided on; ``socket`` has just been read."""
@@ -76,9 +78,18 @@ class Rules:
             _door(socket, found[socket.socket_id] or made[socket.socket_id]) for socket in sockets
         ]
 
-    def temporary(self, sockets: Sequence[SocketRecord]) -> Mapping[str, Sequence[Policy]]:
-        """What lets somebody in for a while, by socket id; each ends by itself."""
-        return self._temporary(sockets)
+    def guarded_under(
+        self, sockets: Sequence[SocketRecord], rules: AccountRules
+    ) -> list[GuardedSocket]:
+        """As ``guarded_all``, if other rules held on these sockets of one account; what lets
+        somebody in for a while stays. None of it is remembered.
+        """
+
+        def build(some: Sequence[SocketRecord]) -> dict[str, PolicySet]:
+            return self._sets(some, dict.fromkeys((one.account_id for one in some), rules))
+
+        made = apart(build, sockets, _closed_set)
+        return [_door(socket, made[socket.socket_id]) for socket in sockets]
 
     def _find(self, socket: SocketRecord) -> PolicySet | None:
         with self._lock:
@@ -103,19 +114,35 @@ class Rules:
         return made
 
     def _build(self, sockets: Sequence[SocketRecord]) -> dict[str, PolicySet]:
-        by_account = self._store.rules_of(sockets)
+        return self._sets(sockets, self._store.rules_of(sockets))
+
+    def _sets(
+        self, sockets: Sequence[SocketRecord], by_account: Mapping[str, AccountRules]
+    ) -> dict[str, PolicySet]:
         temporary = self._temporary(sockets)
-        # By identity: comparing thousands of policies would cost more than is saved.
-        alike: dict[tuple[str, tuple[int, ...]], PolicySet] = {}
         made = {}
         for socket in sockets:
             rules = by_account[socket.account_id]
             policies = effective(socket, rules, temporary.get(socket.socket_id, ()))
-            shared = (socket.account_id, tuple(map(id, policies)))
-            if shared not in alike:
-                alike[shared] = policy_set(policies, rules)
-            made[socket.socket_id] = alike[shared]
+            made[socket.socket_id] = self._one_set(policies, rules)
         return made
+
+    def _one_set(self, policies: Sequence[Policy], rules: AccountRules) -> PolicySet:
+        """The one set of these policies, for every socket on which the same bear."""
+        lists = _lists_named(policies, rules)
+        # By identity: comparing thousands of policies would cost more than is saved. A set keeps
+        # its policies and lists alive, so that none of these numbers means another while it lives.
+        shared = (
+            frozenset(map(id, policies)),
+            frozenset((name, id(networks)) for name, networks in lists.items()),
+        )
+        with self._lock:
+            found = self._shared.get(shared)
+        if found is not None:
+            return found
+        made = PolicySet.build(policies, lists)
+        with self._lock:
+            return self._shared.setdefault(shared, made)
 
 
 Found = TypeVar("Found")
@@ -182,10 +209,17 @@ def _door(socket: SocketRecord, policies: PolicySet) -> GuardedSocket:
         return GuardedSocket(socket=nobody, policies=_closed_set(socket))
 
 
-def policy_set(policies: Iterable[Policy], rules: AccountRules) -> PolicySet:
+def policy_set(policies: Sequence[Policy], rules: AccountRules) -> PolicySet:
     """Policies with the account's lists they name."""
-    lists = {name: networks_in(record) for name, record in rules.prefix_lists.items()}
-    return PolicySet.build(policies, lists)
+    return PolicySet.build(policies, _lists_named(policies, rules))
+
+
+def _lists_named(
+    policies: Iterable[Policy], rules: AccountRules
+) -> dict[str, tuple[IPNetwork, ...]]:
+    names = {name for policy in policies for where in places(policy) for name in where.prefix_lists}
+    found = rules.prefix_lists
+    return {name: networks_in(found[name]) for name in names if name in found}
 
 
 def _key(socket: SocketRecord) -> _Key:
