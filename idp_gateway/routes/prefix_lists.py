@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
 
-from idp_gateway.callers import CallerDep
+from idp_gateway.callers import CallerDep, CallerFirst
 from idp_gateway.dependencies import GatewayDep
 from idp_gateway.errors import InvalidInput, NotFound, QuotaExceeded
 from idp_gateway.in_force import ChangeRoute
@@ -21,10 +21,16 @@ from idp_gateway.schemas.policies import (
     WholePrefixListReply,
 )
 from idp_gateway.schemas.text import LongText
+from idp_gateway.strict_json import EachKeyOnce
 from policy.errors import PolicyError
 from policy.prefix_files import PrefixList, read_prefixes
 
-router = APIRouter(prefix="/prefix-lists", route_class=ChangeRoute, tags=["policies"])
+
+class _ListRoute(CallerFirst, EachKeyOnce, ChangeRoute):
+    """Lists come as JSON of megabytes here."""
+
+
+router = APIRouter(prefix="/prefix-lists", route_class=_ListRoute, tags=["policies"])
 
 NamedList = Annotated[ListName, Path()]
 

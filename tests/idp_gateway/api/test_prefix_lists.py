@@ -1,5 +1,6 @@
 """Lists of addresses through the API: the cases of policies hold them, and they have a history."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from idp_gateway.composition import Gateway
@@ -67,3 +68,39 @@ def test_a_decision_is_explained_by_the_list_as_it_was(
     put(owner, "0.0.0.0/0", "::/0")
     shown = owner.call("GET", f"/audit/decisions/{decision_id}").json()
     assert (shown["rules"], shown["reasons"]) == ("then", ["address-not-allowed"])
+
+
+def test_a_key_counts_once(owner: Person) -> None:
+    put(owner, "198.51.100.0/24")
+    twice = '{"prefixes": ["0.0.0.0/0"], "why": "x", "prefixes": ["198.51.100.0/25"]}'
+    headers = {"content-type": "application/json"}
+    reply = owner.call("PUT", "/prefix-lists/office", content=twice, headers=headers)
+    found = reply.json()
+    assert (reply.status_code, found["reason"], found["field"]) == (
+        400,
+        "key-given-twice",
+        "prefixes",
+    )
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert owner.call("GET", "/prefix-lists/office").json()["version"] == 1
+
+
+def test_nobody_is_read_at_length_before_they_have_logged_in(owner: Person) -> None:
+    taken = []
+
+    def body() -> Iterator[bytes]:
+        for piece in (b'{"prefixes": ["192.0.2.0/24"], "why": "', b"x" * 500, b'"}'):
+            taken.append(piece)
+            yield piece
+
+    headers = {"content-type": "application/json"}
+    where = "PUT", "/prefix-lists/office"
+    for token in ({}, {"x-access-token": "made up"}):
+        reply = owner.client.request(*where, content=body(), headers=headers | token)
+        assert (reply.status_code, reply.headers["content-type"]) == (
+            401,
+            "application/problem+json",
+        )
+        assert taken == []
+    assert owner.call(*where, content=body(), headers=headers).status_code == 200
+    assert len(taken) == 3
