@@ -12,7 +12,8 @@ from idp_gateway.composition import Gateway
 from idp_gateway.conversions import decided_socket
 from idp_gateway.errors import InvalidInput, NotFound
 from idp_gateway.origins import Origin
-from idp_gateway.policy_changes import check_cases, read_given
+from idp_gateway.policy_cases import check_cases
+from idp_gateway.policy_changes import read_given
 from idp_gateway.policy_documents import lists_named, read_stored, stored_form
 from idp_gateway.policy_records import PolicyChangeKind, PolicyRecord, PolicyVersionRecord
 from idp_gateway.records import DecisionRecord, SocketRecord
