@@ -14,10 +14,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from ipaddress import ip_network
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
+from idp_gateway.clock import Clock, system_clock
 from idp_gateway.conversions import decided_socket, own_lists
 from idp_gateway.policy_documents import networks_in, policy_in
 from idp_gateway.policy_records import PolicyRecord
@@ -28,6 +30,7 @@ from idp_gateway.store.rules import AccountRules
 from policy.errors import PolicyError
 from policy.policy_set import PolicySet, places
 from policy.types import DenyRule, IPNetwork, Policy, Socket, Where
+from policy.windows import FOREVER
 
 log = logging.getLogger(__name__)
 
@@ -55,14 +58,29 @@ class GuardedSocket:
 _Key = tuple[int, int, tuple[str, ...], tuple[str, ...]]
 
 
+class _Known(NamedTuple):
+    """The rules of a socket, ready."""
+
+    key: _Key
+    policies: PolicySet
+    until: datetime
+    """When one of them ends, which then must not be told to edges any more."""
+
+
 class Rules:
     """Builds the policy sets of sockets, and keeps those it has built; safe in any thread."""
 
-    def __init__(self, store: Store, temporary: TemporaryPolicies = nothing_temporary) -> None:
+    def __init__(
+        self,
+        store: Store,
+        temporary: TemporaryPolicies = nothing_temporary,
+        clock: Clock = system_clock,
+    ) -> None:
         self._store = store
         self._temporary = temporary
+        self._clock = clock
         self._lock = threading.Lock()
-        self._known: OrderedDict[str, tuple[_Key, PolicySet]] = OrderedDict()
+        self._known: OrderedDict[str, _Known] = OrderedDict()
         self._shared: WeakValueDictionary[Hashable, PolicySet] = WeakValueDictionary()
 
     def guarded(self, socket: SocketRecord) -> GuardedSocket:
@@ -93,8 +111,10 @@ class Rules:
 
     def _find(self, socket: SocketRecord) -> PolicySet | None:
         with self._lock:
-            key, policies = self._known.get(socket.socket_id, (None, None))
-        return policies if key == _key(socket) else None
+            known = self._known.get(socket.socket_id)
+        if known is None or known.key != _key(socket) or self._clock() >= known.until:
+            return None
+        return known.policies
 
     def _make(self, sockets: Sequence[SocketRecord]) -> dict[str, PolicySet]:
         closed = set()
@@ -103,11 +123,14 @@ class Rules:
             closed.add(socket.socket_id)
             return _closed_set(socket)
 
+        now = self._clock()
         made = apart(self._build, sockets, close)
         with self._lock:
             # What went wrong may have been the moment's: the next decision tries again.
             for socket in (one for one in sockets if one.socket_id not in closed):
-                self._known[socket.socket_id] = (_key(socket), made[socket.socket_id])
+                policies = made[socket.socket_id]
+                known = _Known(_key(socket), policies, _first_end(policies, after=now))
+                self._known[socket.socket_id] = known
                 self._known.move_to_end(socket.socket_id)
             while len(self._known) > MAX_REMEMBERED:
                 self._known.popitem(last=False)
@@ -220,6 +243,11 @@ def _lists_named(
     names = {name for policy in policies for where in places(policy) for name in where.prefix_lists}
     found = rules.prefix_lists
     return {name: networks_in(found[name]) for name in names if name in found}
+
+
+def _first_end(policies: PolicySet, *, after: datetime) -> datetime:
+    ends = (policy.when.before for policy in policies.policies)
+    return min((end for end in ends if end is not None and end > after), default=FOREVER)
 
 
 def _key(socket: SocketRecord) -> _Key:
