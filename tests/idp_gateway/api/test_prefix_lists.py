@@ -175,3 +175,29 @@ def test_what_changes_all_the_time_is_a_conflict(
     refused = owner.call("POST", "/policies", json={"name": "staff", "policy_data": careful})
     assert (refused.status_code, refused.json()["reason"]) == (409, "policy-cases-old")
     assert owner.call("GET", "/policies").json() == []
+
+
+def test_a_list_and_its_cases_move_in_three_steps(owner: Person) -> None:
+    """As ``docs/policies.md`` says, either way; in two neither could go first."""
+
+    def document(name: str, *addresses: str) -> dict[str, Any]:
+        cases = [CASE | {"from": one, "allow": True} for one in addresses]
+        return second_version("alice@lab.test", prefix_list=[name]) | {"expect": cases}
+
+    def edit(policy: dict[str, Any], name: str, *addresses: str) -> int:
+        body = {"policy_data": document(name, *addresses)}
+        return owner.call("PUT", f"/policy/{policy['id']}", json=body).status_code
+
+    put(owner, "198.51.100.0/24")
+    policy = make(owner, policy_data=document("office", "198.51.100.7"))
+    assert put(owner, "203.0.113.0/24").status_code == 400
+    assert edit(policy, "office", "203.0.113.9") == 400
+    moved = {"prefixes": ["203.0.113.0/24"]}
+    assert owner.call("PUT", "/prefix-lists/new-office", json=moved).status_code == 200
+    assert edit(policy, "new-office", "203.0.113.9") == 200
+    assert owner.call("DELETE", "/prefix-lists/office").status_code == 204
+
+    moved = {"prefixes": ["192.0.2.0/24"]}
+    assert edit(policy, "new-office") == 200
+    assert owner.call("PUT", "/prefix-lists/new-office", json=moved).status_code == 200
+    assert edit(policy, "new-office", "192.0.2.7") == 200
