@@ -1,10 +1,9 @@
 """Requests for access as those see them who answer, and those who asked."""
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from idp_gateway.approving import IMPOSSIBLE, Person
+from idp_gateway.approving import IMPOSSIBLE, ApprovalRules, Person
 from idp_gateway.composition import Gateway
 from idp_gateway.errors import NotFound
 from idp_gateway.request_records import (
@@ -90,9 +89,7 @@ def request_replies(
     gateway: Gateway, requests: Sequence[AccessRequestRecord], *, full: bool
 ) -> list[AccessRequestReply]:
     """Requests as the API shows them; in ``full`` for those who answer."""
-    approvals: dict[str, list[ApprovalRecord]] = defaultdict(list)
-    for approval in gateway.store.approvals_of(one.request_id for one in requests):
-        approvals[approval.request_id].append(approval)
+    approvals = gateway.store.approvals_counting(requests, gateway.clock()) if full else {}
     names = gateway.store.names_of(one.socket_id for one in requests)
     shown = _Shown(names=names, approvals=approvals)
     return [_reply(gateway, request, shown, full=full) for request in requests]
@@ -111,6 +108,7 @@ def _reply(
     state = request.state_at(gateway.clock())
     approvals = shown.approvals.get(request.request_id, ())
     pending = state is RequestState.PENDING
+    rules = gateway.store.rules_for_socket(request.socket_id) if full and pending else None
     return AccessRequestReply(
         request_id=request.request_id,
         state=state,
@@ -126,7 +124,7 @@ def _reply(
         decision_id=request.decision_id,
         created_at=request.created_at,
         waits_until=request.over_at if pending else None,
-        approvals_needed=request.needed,
+        approvals_needed=request.needed if rules is None else max(request.needed, rules.needed),
         approvals=[_approval(one) for one in approvals] if full else None,
         starts_at=request.starts_at,
         ends_at=request.ends_at,
@@ -134,13 +132,14 @@ def _reply(
         answered_at=request.answered_at,
         answered_by=request.answered_by if full else None,
         note=request.note,
-        hint=_hint(gateway, request) if full and pending else None,
+        hint=_hint(gateway, request, rules) if full and pending else None,
     )
 
 
-def _hint(gateway: Gateway, request: AccessRequestRecord) -> str | None:
+def _hint(
+    gateway: Gateway, request: AccessRequestRecord, rules: ApprovalRules | None
+) -> str | None:
     """What stands in the way of an approval, if anything is known to."""
-    rules = gateway.store.rules_for_socket(request.socket_id)
     if rules is not None and rules.answerers(request) < max(rules.needed, request.needed):
         return HINTS[IMPOSSIBLE]
     decision = gateway.store.find_decision(request.decision_id)

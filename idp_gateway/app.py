@@ -30,6 +30,7 @@ from idp_gateway.routes import (
     quick_keys,
     request_pages,
     revocations,
+    sharing_pages,
     snippets,
     sockets,
     tunnels,
@@ -79,6 +80,7 @@ PAGE_ROUTERS: tuple[APIRouter, ...] = (
     device.pages,
     portal.pages,
     request_pages.pages,
+    sharing_pages.pages,
 )
 """Served once."""
 

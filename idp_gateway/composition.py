@@ -91,7 +91,8 @@ def build_gateway(settings: Settings, *, clock: Clock = system_clock) -> Gateway
         drift=timedelta(minutes=settings.clock_drift_minutes),
     )
     load_or_make_secret(settings.edge_key_file)
-    rules = Rules(store, TemporaryAccess(store=store, clock=clock, issuers=issuers_of(settings)))
+    temporary = TemporaryAccess(store=store, clock=clock, issuers=issuers_of(settings))
+    rules = Rules(store, temporary, clock)
     return Gateway(
         settings=settings,
         clock=clock,

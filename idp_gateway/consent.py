@@ -12,6 +12,7 @@ from typing import Annotated
 from fastapi import Depends, Form
 from starlette.responses import Response
 
+from idp_gateway.access import identity_of
 from idp_gateway.client_access import Audience
 from idp_gateway.errors import NotAuthenticated
 from idp_gateway.forms import SignatureRefused
@@ -19,6 +20,7 @@ from idp_gateway.login_pages import form_cookie
 from idp_gateway.pages import page
 from idp_gateway.records import LoginSessionRecord
 from idp_gateway.visits import Visit, describe
+from policy.types import Identity
 
 CONSENT_LIFE = timedelta(minutes=10)
 CLIENT_NAME = "mysocketctl"
@@ -128,6 +130,15 @@ def require_session(visit: Visit) -> LoginSessionRecord:
     if visit.session is None:
         raise NotAuthenticated("Please sign in first.")
     return visit.session
+
+
+def signed_in(visit: Visit) -> Identity:
+    """Who is signed in.
+
+    Raises:
+        NotAuthenticated: nobody is.
+    """
+    return identity_of(require_session(visit))
 
 
 def socket_fact(audience: Audience) -> Iterable[tuple[str, str]]:

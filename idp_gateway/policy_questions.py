@@ -12,7 +12,8 @@ from idp_gateway.composition import Gateway
 from idp_gateway.conversions import decided_socket
 from idp_gateway.errors import InvalidInput, NotFound
 from idp_gateway.origins import Origin
-from idp_gateway.policy_changes import check_cases, read_given
+from idp_gateway.policy_cases import check_cases
+from idp_gateway.policy_changes import read_given
 from idp_gateway.policy_documents import lists_named, read_stored, stored_form
 from idp_gateway.policy_records import PolicyChangeKind, PolicyRecord, PolicyVersionRecord
 from idp_gateway.records import DecisionRecord, SocketRecord
@@ -168,14 +169,14 @@ def trials(gateway: Gateway, caller: Caller, form: DiffForm) -> list[Trial]:
         )
     ]
     after = _with_tried(gateway, rules, tried, sockets, attached=wanted is not None)
-    temporary = gateway.rules.temporary(sockets)
+    pairs = zip(
+        gateway.rules.guarded_all(sockets),
+        gateway.rules.guarded_under(sockets, after),
+        strict=True,
+    )
     return [
-        Trial(
-            socket=decided_socket(socket),
-            before=gateway.rules.guarded(socket).policies,
-            after=policy_set(effective(socket, after, temporary.get(socket.socket_id, ())), after),
-        )
-        for socket in sockets
+        Trial(socket=before.socket, before=before.policies, after=then.policies)
+        for before, then in pairs
     ]
 
 

@@ -12,11 +12,14 @@ no others: it may have been what keeps somebody out.
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from ipaddress import ip_network
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
+from weakref import WeakValueDictionary
 
+from idp_gateway.clock import Clock, system_clock
 from idp_gateway.conversions import decided_socket, own_lists
 from idp_gateway.policy_documents import networks_in, policy_in
 from idp_gateway.policy_records import PolicyRecord
@@ -25,8 +28,9 @@ from idp_gateway.store import Store
 from idp_gateway.store.database import DatabaseFailure
 from idp_gateway.store.rules import AccountRules
 from policy.errors import PolicyError
-from policy.policy_set import PolicySet
-from policy.types import DenyRule, Policy, Socket, Where
+from policy.policy_set import PolicySet, places
+from policy.types import DenyRule, IPNetwork, Policy, Socket, Where
+from policy.windows import FOREVER
 
 log = logging.getLogger(__name__)
 
@@ -54,14 +58,30 @@ class GuardedSocket:
 _Key = tuple[int, int, tuple[str, ...], tuple[str, ...]]
 
 
+class _Known(NamedTuple):
+    """The rules of a socket, ready."""
+
+    key: _Key
+    policies: PolicySet
+    until: datetime
+    """When one of them ends, which then must not be told to edges any more."""
+
+
 class Rules:
     """Builds the policy sets of sockets, and keeps those it has built; safe in any thread."""
 
-    def __init__(self, store: Store, temporary: TemporaryPolicies = nothing_temporary) -> None:
+    def __init__(
+        self,
+        store: Store,
+        temporary: TemporaryPolicies = nothing_temporary,
+        clock: Clock = system_clock,
+    ) -> None:
         self._store = store
         self._temporary = temporary
+        self._clock = clock
         self._lock = threading.Lock()
-        self._known: OrderedDict[str, tuple[_Key, PolicySet]] = OrderedDict()
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._shared: WeakValueDictionary[Hashable, PolicySet] = WeakValueDictionary()
 
     def guarded(self, socket: SocketRecord) -> GuardedSocket:
         """A socket as it is decided on; ``socket`` has just been read."""
@@ -76,14 +96,25 @@ class Rules:
             _door(socket, found[socket.socket_id] or made[socket.socket_id]) for socket in sockets
         ]
 
-    def temporary(self, sockets: Sequence[SocketRecord]) -> Mapping[str, Sequence[Policy]]:
-        """What lets somebody in for a while, by socket id; each ends by itself."""
-        return self._temporary(sockets)
+    def guarded_under(
+        self, sockets: Sequence[SocketRecord], rules: AccountRules
+    ) -> list[GuardedSocket]:
+        """As ``guarded_all``, if other rules held on these sockets of one account; what lets
+        somebody in for a while stays. None of it is remembered.
+        """
+
+        def build(some: Sequence[SocketRecord]) -> dict[str, PolicySet]:
+            return self._sets(some, dict.fromkeys((one.account_id for one in some), rules))
+
+        made = apart(build, sockets, _closed_set)
+        return [_door(socket, made[socket.socket_id]) for socket in sockets]
 
     def _find(self, socket: SocketRecord) -> PolicySet | None:
         with self._lock:
-            key, policies = self._known.get(socket.socket_id, (None, None))
-        return policies if key == _key(socket) else None
+            known = self._known.get(socket.socket_id)
+        if known is None or known.key != _key(socket) or self._clock() >= known.until:
+            return None
+        return known.policies
 
     def _make(self, sockets: Sequence[SocketRecord]) -> dict[str, PolicySet]:
         closed = set()
@@ -92,30 +123,49 @@ class Rules:
             closed.add(socket.socket_id)
             return _closed_set(socket)
 
+        now = self._clock()
         made = apart(self._build, sockets, close)
         with self._lock:
             # What went wrong may have been the moment's: the next decision tries again.
             for socket in (one for one in sockets if one.socket_id not in closed):
-                self._known[socket.socket_id] = (_key(socket), made[socket.socket_id])
+                policies = made[socket.socket_id]
+                known = _Known(_key(socket), policies, _first_end(policies, after=now))
+                self._known[socket.socket_id] = known
                 self._known.move_to_end(socket.socket_id)
             while len(self._known) > MAX_REMEMBERED:
                 self._known.popitem(last=False)
         return made
 
     def _build(self, sockets: Sequence[SocketRecord]) -> dict[str, PolicySet]:
-        by_account = self._store.rules_of(sockets)
+        return self._sets(sockets, self._store.rules_of(sockets))
+
+    def _sets(
+        self, sockets: Sequence[SocketRecord], by_account: Mapping[str, AccountRules]
+    ) -> dict[str, PolicySet]:
         temporary = self._temporary(sockets)
-        # By identity: comparing thousands of policies would cost more than is saved.
-        alike: dict[tuple[str, tuple[int, ...]], PolicySet] = {}
         made = {}
         for socket in sockets:
             rules = by_account[socket.account_id]
             policies = effective(socket, rules, temporary.get(socket.socket_id, ()))
-            shared = (socket.account_id, tuple(map(id, policies)))
-            if shared not in alike:
-                alike[shared] = policy_set(policies, rules)
-            made[socket.socket_id] = alike[shared]
+            made[socket.socket_id] = self._one_set(policies, rules)
         return made
+
+    def _one_set(self, policies: Sequence[Policy], rules: AccountRules) -> PolicySet:
+        """The one set of these policies, for every socket on which the same bear."""
+        lists = _lists_named(policies, rules)
+        # By identity: comparing thousands of policies would cost more than is saved. A set keeps
+        # its policies and lists alive, so that none of these numbers means another while it lives.
+        shared = (
+            frozenset(map(id, policies)),
+            frozenset((name, id(networks)) for name, networks in lists.items()),
+        )
+        with self._lock:
+            found = self._shared.get(shared)
+        if found is not None:
+            return found
+        made = PolicySet.build(policies, lists)
+        with self._lock:
+            return self._shared.setdefault(shared, made)
 
 
 Found = TypeVar("Found")
@@ -182,10 +232,22 @@ def _door(socket: SocketRecord, policies: PolicySet) -> GuardedSocket:
         return GuardedSocket(socket=nobody, policies=_closed_set(socket))
 
 
-def policy_set(policies: Iterable[Policy], rules: AccountRules) -> PolicySet:
+def policy_set(policies: Sequence[Policy], rules: AccountRules) -> PolicySet:
     """Policies with the account's lists they name."""
-    lists = {name: networks_in(record) for name, record in rules.prefix_lists.items()}
-    return PolicySet.build(policies, lists)
+    return PolicySet.build(policies, _lists_named(policies, rules))
+
+
+def _lists_named(
+    policies: Iterable[Policy], rules: AccountRules
+) -> dict[str, tuple[IPNetwork, ...]]:
+    names = {name for policy in policies for where in places(policy) for name in where.prefix_lists}
+    found = rules.prefix_lists
+    return {name: networks_in(found[name]) for name in names if name in found}
+
+
+def _first_end(policies: PolicySet, *, after: datetime) -> datetime:
+    ends = (policy.when.before for policy in policies.policies)
+    return min((end for end in ends if end is not None and end > after), default=FOREVER)
 
 
 def _key(socket: SocketRecord) -> _Key:

@@ -8,7 +8,7 @@ import signal
 import socket
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -20,12 +20,15 @@ from idp_gateway.composition import Gateway
 from idp_gateway.errors import SettingsError
 from idp_gateway.http_protocol import BoundedHttpProtocol
 from idp_gateway.settings import Settings
-from idp_gateway.upkeep import follow_names, tend
+from idp_gateway.upkeep import follow_names, follow_time, tend
 
 log = logging.getLogger(__name__)
 
 UPKEEP_SECONDS = 600
 """How often ``upkeep.tend`` runs."""
+TIME_SECONDS = 20
+"""How often ``upkeep.follow_time`` runs: so long may an address be let in that only somebody's
+approval opened the socket to, and who comes from there still needs a grant."""
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
 _BACKLOG = 2048
@@ -93,17 +96,19 @@ def serve(gateway: Gateway) -> None:
 
 
 async def _run(server: _Server, gateway: Gateway, sockets: list[socket.socket]) -> None:
-    upkeep = asyncio.create_task(_keep_up(gateway))
+    rounds = ((tend, UPKEEP_SECONDS), (follow_time, TIME_SECONDS))
+    upkeep = [asyncio.create_task(_keep_up(gateway, *one)) for one in rounds]
     try:
         await server.serve(sockets)
     finally:
-        upkeep.cancel()
+        for task in upkeep:
+            task.cancel()
 
 
-async def _keep_up(gateway: Gateway) -> None:
+async def _keep_up(gateway: Gateway, go: Callable[[Gateway], None], seconds: float) -> None:
     while True:
-        await asyncio.to_thread(tend, gateway)
-        await asyncio.sleep(UPKEEP_SECONDS)
+        await asyncio.to_thread(go, gateway)
+        await asyncio.sleep(seconds)
 
 
 @contextlib.contextmanager

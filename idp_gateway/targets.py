@@ -127,6 +127,7 @@ class ReturnTo:
             "/ask": "your request",
             "/guest": "your invitation",
             "/requests": "requests",
+            "/sharing": "your sockets",
         }
         return words.get(self.path.partition("?")[0], "")
 

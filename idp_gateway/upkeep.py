@@ -1,7 +1,7 @@
 """What a gateway does every few minutes without being asked: forget, and stay able to sign."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 from idp_gateway.ca_generations import X509_ISSUING
@@ -19,7 +19,7 @@ REMEMBER_CHECKPOINTS = timedelta(days=1)
 
 def tend(gateway: Gateway) -> None:
     """One round of everything; what fails is logged and tried again in the next."""
-    steps: tuple[Callable[[Gateway], None], ...] = (
+    steps = (
         _forget_logins,
         _forget_changes,
         _forget_audit,
@@ -27,6 +27,15 @@ def tend(gateway: Gateway) -> None:
         _forget_revocations,
         follow_issuing_ca,
     )
+    _take(gateway, steps)
+
+
+def follow_time(gateway: Gateway) -> None:
+    """What cannot wait for a round of everything; as ``tend`` otherwise."""
+    _take(gateway, [_follow_ends])
+
+
+def _take(gateway: Gateway, steps: Iterable[Callable[[Gateway], None]]) -> None:
     for step in steps:
         try:
             step(gateway)
@@ -55,6 +64,11 @@ def follow_names(gateway: Gateway) -> None:
             gateway.rotation.replace_at_once(X509_ISSUING)
     except Conflict:
         log.info("another gateway makes an issuing CA for the new names")
+
+
+def _follow_ends(gateway: Gateway) -> None:
+    now = gateway.clock()
+    gateway.store.renew_after_ends(now - REMEMBER_CHANGES, now)
 
 
 def _forget_logins(gateway: Gateway) -> None:

@@ -11,7 +11,7 @@ from policy.types import IPNetwork, Policy, Where
 NO_LISTS: Mapping[str, tuple[IPNetwork, ...]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class PolicySet:
     """Immutable; equal sets decide alike. The order of the policies means nothing."""
 
@@ -28,9 +28,9 @@ class PolicySet:
         index = PolicyIndex.build(self.policies, self.prefix_lists)
         object.__setattr__(self, "index", index)
         object.__setattr__(self, "too_large", index.reaches.too_large)
-        places = (where for policy in self.policies for where in _places(policy))
+        wheres = (where for policy in self.policies for where in places(policy))
         object.__setattr__(
-            self, "place_counts", self.too_large or any(map(_looks_at_place, places))
+            self, "place_counts", self.too_large or any(map(_looks_at_place, wheres))
         )
 
     @classmethod
@@ -45,7 +45,8 @@ class PolicySet:
         return cls(tuple(sorted(policies, key=lambda p: p.policy_id)), prefix_lists)
 
 
-def _places(policy: Policy) -> Iterator[Where]:
+def places(policy: Policy) -> Iterator[Where]:
+    """What a policy says of places: its condition's, and those of its deny rules."""
     yield policy.where
     for deny in policy.denies:
         if deny.where is not None:

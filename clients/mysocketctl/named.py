@@ -53,13 +53,13 @@ def with_why(path: str, why: str | None) -> str:
     return path if why is None else f"{path}?why={segment(why)}"
 
 
-def all_pages(api: GatewayApi, path: str) -> Iterator[dict[str, Json]]:
-    """Every item of a list that the gateway gives page by page."""
+def all_pages(api: GatewayApi, path: str, *, size: int = _PAGE) -> Iterator[dict[str, Json]]:
+    """Every item of a list that the gateway gives page by page, ``size`` items at a time."""
     joint = "&" if "?" in path else "?"
     for page in range(1, _MOST_PAGES + 1):
-        items = object_list(api.get(f"{path}{joint}page_size={_PAGE}&page={page}"))
+        items = object_list(api.get(f"{path}{joint}page_size={size}&page={page}"))
         yield from items
-        if len(items) < _PAGE:
+        if len(items) < size:
             return
 
 

@@ -4,11 +4,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
 
-from idp_gateway.callers import CallerDep
+from idp_gateway.callers import CallerDep, CallerFirst
 from idp_gateway.dependencies import GatewayDep
 from idp_gateway.errors import InvalidInput, NotFound, QuotaExceeded
 from idp_gateway.in_force import ChangeRoute
-from idp_gateway.policy_changes import author_of, check_cases_on
+from idp_gateway.policy_cases import check_cases_on, with_cases_tried
+from idp_gateway.policy_changes import author_of
 from idp_gateway.policy_records import PrefixListRecord
 from idp_gateway.policy_replies import list_reply, list_version_reply, whole_list_reply
 from idp_gateway.routes.documented import problems
@@ -21,10 +22,16 @@ from idp_gateway.schemas.policies import (
     WholePrefixListReply,
 )
 from idp_gateway.schemas.text import LongText
+from idp_gateway.strict_json import EachKeyOnce
 from policy.errors import PolicyError
 from policy.prefix_files import PrefixList, read_prefixes
 
-router = APIRouter(prefix="/prefix-lists", route_class=ChangeRoute, tags=["policies"])
+
+class _ListRoute(CallerFirst, EachKeyOnce, ChangeRoute):
+    """Lists come as JSON of megabytes here."""
+
+
+router = APIRouter(prefix="/prefix-lists", route_class=_ListRoute, tags=["policies"])
 
 NamedList = Annotated[ListName, Path()]
 
@@ -66,11 +73,16 @@ def put_prefix_list(
         changed_by=caller.account.email,
         why=form.why or "",
     )
-    check_cases_on(gateway, record)
-    kept = gateway.store.put_prefix_list(
-        record, based_on=form.version, limit=gateway.settings.prefix_lists_per_account
-    )
-    return whole_list_reply(kept)
+
+    def attempt() -> PrefixListRecord:
+        return gateway.store.put_prefix_list(
+            record,
+            based_on=form.version,
+            limit=gateway.settings.prefix_lists_per_account,
+            tried=check_cases_on(gateway, record),
+        )
+
+    return whole_list_reply(with_cases_tried(attempt))
 
 
 @router.get("/{name}/history", responses=problems(400, 401, 404))

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from typing import Annotated
 from urllib.parse import quote
 
@@ -13,10 +12,11 @@ from starlette.responses import Response
 from idp_gateway import answering
 from idp_gateway.approving import Person
 from idp_gateway.asking import Wish, approach, ask, person_of
-from idp_gateway.consent import require_session
+from idp_gateway.consent import signed_in
 from idp_gateway.errors import Conflict, GatewayError, InvalidInput, NotFound, TooManyAttempts
 from idp_gateway.inviting import GUEST_PATH, claim, find_invitation
 from idp_gateway.login_pages import form_cookie, login_page
+from idp_gateway.page_times import in_words, shown, times
 from idp_gateway.pages import Message, message_page, page, redirect
 from idp_gateway.problems import status_of
 from idp_gateway.request_records import GuestRecord, RequestState
@@ -32,7 +32,6 @@ pages = APIRouter(route_class=PageRoute, include_in_schema=False)
 SHOWN = 100
 """Requests a list shows."""
 _ASK, _ANSWER, _GUEST = "ask", "answer-request", "guest"
-_TIMES = (15, 30, 60, 4 * 60, 8 * 60, 24 * 60, 3 * 24 * 60, 7 * 24 * 60, 14 * 24 * 60, 30 * 24 * 60)
 
 Token = Annotated[str, Form(max_length=4096)]
 ShortField = Annotated[str, Form(max_length=253)]
@@ -74,7 +73,7 @@ def take_ask(
 ) -> Response:
     """Put the request before the owner."""
     visit.check_form(_ASK, csrf)
-    identity = _signed_in(visit)
+    identity = signed_in(visit)
     try:
         wish = Wish(
             dns_name=host,
@@ -112,7 +111,7 @@ def _ask_page(
         "decision": about.decision,
         "reason": reason,
         "message": "" if error is None else str(error),
-        "times": _times(visit.gateway.settings.approval_max_minutes),
+        "times": times(visit.gateway.settings.approval_max_minutes),
         "csrf": visit.form_token(_ASK),
     }
     status = 200 if error is None else status_of(error)
@@ -152,7 +151,7 @@ def take_answer(
 ) -> Response:
     """Approve, deny or end."""
     visit.check_form(_ANSWER, csrf)
-    person = person_of(visit.gateway, _signed_in(visit))
+    person = person_of(visit.gateway, signed_in(visit))
     store, now = visit.gateway.store, visit.now
     if answer == "approve":
         store.approve_access_request(request_id, person, minutes=minutes, note=note, now=now)
@@ -169,7 +168,7 @@ def take_answer(
 def take_back(visit: VisitDep, request_id: str, csrf: Token = "") -> Response:
     """Take one's own request back, or end what it opened."""
     visit.check_form(_ANSWER, csrf)
-    person = person_of(visit.gateway, _signed_in(visit))
+    person = person_of(visit.gateway, signed_in(visit))
     visit.gateway.store.cancel_access_request(request_id, person, note="", now=visit.now)
     return redirect("/requests", status=303)
 
@@ -194,8 +193,8 @@ def show_invitation(request: Request, visit: VisitDep) -> Response:
     values: dict[str, object] = {
         "who": describe(visit.gateway, identity),
         "host": _name_of(visit, guest),
-        "starts_at": _shown(guest.starts_at),
-        "ends_at": _shown(guest.ends_at),
+        "starts_at": shown(guest.starts_at),
+        "ends_at": shown(guest.ends_at),
         "csrf": visit.form_token(_GUEST),
         "code": code,
     }
@@ -206,7 +205,7 @@ def show_invitation(request: Request, visit: VisitDep) -> Response:
 def accept_invitation(visit: VisitDep, csrf: Token = "", code: ShortField = "") -> Response:
     """Claim the invitation for the identity that is signed in."""
     visit.check_form(_GUEST, csrf)
-    person = person_of(visit.gateway, _signed_in(visit))
+    person = person_of(visit.gateway, signed_in(visit))
     return _welcome(visit, claim(visit.gateway, code, person))
 
 
@@ -222,7 +221,7 @@ def _welcome(visit: Visit, guest: GuestRecord) -> Response:
         link = (f"https://{socket.dns_name}{visit.gateway.settings.port_suffix}/", "Open it")
     message = Message(
         title=f"You may use {socket.dns_name}",
-        text=f"From {_shown(guest.starts_at)} until {_shown(guest.ends_at)}. {how}",
+        text=f"From {shown(guest.starts_at)} until {shown(guest.ends_at)}. {how}",
         badge="Accepted",
         tone="good",
         link=link,
@@ -244,13 +243,6 @@ def _for_another(visit: Visit, here: ReturnTo) -> Response:
     return message_page(message, status=403)
 
 
-def _signed_in(visit: Visit) -> Identity:
-    require_session(visit)
-    identity = visit.identity
-    assert identity is not None  # noqa: S101 - there is a session
-    return identity
-
-
 def _name_of(visit: Visit, guest: GuestRecord) -> str:
     return visit.gateway.store.names_of([guest.socket_id]).get(guest.socket_id, "")
 
@@ -270,10 +262,10 @@ def _cards(
             "action": one.action,
             "reason": one.reason,
             "minutes": one.minutes,
-            "time": _in_words(one.minutes),
-            "times": [*_times(one.minutes - 1), (one.minutes, _in_words(one.minutes))],
-            "created_at": _shown(one.created_at),
-            "ends_at": "" if one.ends_at is None else _shown(one.ends_at),
+            "time": in_words(one.minutes),
+            "times": [*times(one.minutes - 1), (one.minutes, in_words(one.minutes))],
+            "created_at": shown(one.created_at),
+            "ends_at": "" if one.ends_at is None else shown(one.ends_at),
             "decision_id": one.decision_id,
             "needed": one.approvals_needed,
             "given": [approval.by for approval in one.approvals or ()],
@@ -283,19 +275,3 @@ def _cards(
         }
         for one in found
     ]
-
-
-def _times(longest: int) -> list[tuple[int, str]]:
-    return [(minutes, _in_words(minutes)) for minutes in _TIMES if minutes <= longest]
-
-
-def _in_words(minutes: int) -> str:
-    for size, word in ((24 * 60, "day"), (60, "hour")):
-        if minutes % size == 0:
-            number = minutes // size
-            return f"{number} {word}{'' if number == 1 else 's'}"
-    return f"{minutes} minute{'' if minutes == 1 else 's'}"
-
-
-def _shown(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"

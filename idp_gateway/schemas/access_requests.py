@@ -71,7 +71,7 @@ class AccessRequestReply(BaseModel):
     waits_until: datetime | None = Field(description="When it expires if nobody answers.")
     approvals_needed: int
     approvals: list[ApprovalReply] | None = Field(
-        default=None, description="By whom so far; for those who answer."
+        default=None, description="Those that count, by whom so far; for those who answer."
     )
     starts_at: datetime | None = None
     ends_at: datetime | None = None

@@ -6,6 +6,7 @@ from idp_gateway.store.accounts import AccountStore
 from idp_gateway.store.approval_rules import ApprovalRulesStore
 from idp_gateway.store.database import Database
 from idp_gateway.store.edges import EdgeStore
+from idp_gateway.store.ends import EndsStore
 from idp_gateway.store.generations import GenerationStore
 from idp_gateway.store.guests import GuestStore
 from idp_gateway.store.hosts import HostStore
@@ -39,6 +40,7 @@ class Store(
     AccessRequestStore,
     GuestStore,
     AccessEventStore,
+    EndsStore,
     ReplayStore,
 ):
     """All of the gateway's tables. ``find_*`` answers ``None``, ``get_*`` raises ``NotFound``."""

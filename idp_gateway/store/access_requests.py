@@ -4,6 +4,7 @@ All of them take the lock of ``Database.changing``, so that what a step was allo
 the approvers, how many asked already) is still so when it is written.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -127,6 +128,7 @@ class AccessRequestStore(StorePart):
                 answered_by=person.label,
                 note=note,
             )
+            _forget_others(connection, request_id, together)
             renew(connection, [request.socket_id], now)
             return _kept(connection, approved, person, AccessEventKind.APPROVED, approval)
 
@@ -251,6 +253,25 @@ class AccessRequestStore(StorePart):
                 )
             )
 
+    def approvals_counting(
+        self, requests: Sequence[AccessRequestRecord], now: datetime
+    ) -> Mapping[str, tuple[ApprovalRecord, ...]]:
+        """Approvals by request, oldest first: of one that waits those that count as the rules are
+        now, else those that counted.
+        """
+        given: dict[str, list[ApprovalRecord]] = defaultdict(list)
+        for approval in self.approvals_of(one.request_id for one in requests):
+            given[approval.request_id].append(approval)
+        found = {one: tuple(approvals) for one, approvals in given.items()}
+        waiting = [one for one in requests if one.state_at(now) is RequestState.PENDING]
+        with self.database.reading() as connection:
+            for request in (one for one in waiting if one.request_id in given):
+                rules = rules_in_force(connection, request.socket_id)
+                approvals = given[request.request_id]
+                counting = () if rules is None else _counting(connection, rules, approvals)
+                found[request.request_id] = tuple(counting)
+        return found
+
     def approved_on(
         self, socket_ids: Iterable[str], now: datetime
     ) -> tuple[AccessRequestRecord, ...]:
@@ -317,6 +338,18 @@ def _counting(
     )
     owners = {(issuer, subject) for issuer, subject in connection.execute(query)}
     return [approval for approval in earlier if rules.counts(approval, owners)]
+
+
+def _forget_others(
+    connection: Connection, request_id: str, counted: Iterable[ApprovalRecord]
+) -> None:
+    """Drop the approvals that did not count towards what was approved; the audit has them."""
+    emails = [approval.email for approval in counted]
+    connection.execute(
+        delete(APPROVALS).where(
+            APPROVALS.c.request_id == request_id, APPROVALS.c.email.not_in(emails)
+        )
+    )
 
 
 def _closed(

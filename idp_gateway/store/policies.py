@@ -30,6 +30,7 @@ from idp_gateway.store.rules import (
     sockets_borne_on,
     touch,
 )
+from idp_gateway.store.tried_cases import TriedOn, check_still_so
 
 STALE = "policy-version-old"
 """Reason of the conflict that a change based on another version than the newest is."""
@@ -52,11 +53,17 @@ class PolicyStore(StorePart):
     """Tables ``policies``, ``policy_versions`` and ``policy_attachments``."""
 
     def add_policy(
-        self, policy: PolicyRecord, author: Author, *, limit: int | None = None
+        self,
+        policy: PolicyRecord,
+        author: Author,
+        *,
+        limit: int | None = None,
+        tried: TriedOn | None = None,
     ) -> PolicyRecord:
-        """Keep a new policy.
+        """Keep a new policy, whose cases hold on the lists they were ``tried`` on.
 
         Raises:
+            Conflict: the lists are others by now (``CASES_OLD``).
             PolicyNameTaken: the account has one of this name.
             QuotaExceeded: the account has ``limit`` policies already, too much history, or more
                 deny rules than may bear on a socket.
@@ -66,6 +73,7 @@ class PolicyStore(StorePart):
             _keep_below(connection, policy.account_id, limit)
             _check_name(connection, policy)
             _check_lists(connection, policy)
+            _check_cases(connection, policy, tried)
             connection.execute(insert(POLICIES).values(values_of(policy)))
             _note(connection, policy, PolicyChangeKind.CREATED, author)
             borne_on = sockets_borne_on(connection, policy.account_id, [policy])
@@ -82,6 +90,7 @@ class PolicyStore(StorePart):
         author: Author,
         *,
         means_the_same: bool,
+        tried: TriedOn | None = None,
     ) -> PolicyRecord:
         """Put a policy in the place of its version before; ``policy.version`` is that one's.
 
@@ -89,7 +98,7 @@ class PolicyStore(StorePart):
 
         Raises:
             NotFound: the account has no such policy.
-            Conflict: there is a newer version than ``policy.version``.
+            Conflict: there is a newer version than ``policy.version``, or as ``add_policy``.
             PolicyNameTaken, InvalidInput: as ``add_policy``.
             QuotaExceeded: the history is full, or too many deny rules would bear on a socket.
         """
@@ -100,6 +109,7 @@ class PolicyStore(StorePart):
             after = replace(policy, version=before.version + 1, updated_at=author.at)
             _check_name(connection, after)
             _check_lists(connection, after)
+            _check_cases(connection, after, tried)
             connection.execute(
                 update(POLICIES)
                 .where(POLICIES.c.policy_id == after.policy_id)
@@ -383,6 +393,10 @@ def _check_lists(connection: Connection, policy: PolicyRecord) -> None:
             field="policy_data",
             reason="prefix-list-unknown",
         )
+
+
+def _check_cases(connection: Connection, policy: PolicyRecord, tried: TriedOn | None) -> None:
+    check_still_so(connection, policy.account_id, tried, names=policy.prefix_lists)
 
 
 def _note(

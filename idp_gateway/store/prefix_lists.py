@@ -19,6 +19,7 @@ from idp_gateway.store.base import StorePart, columns_for, find_all, find_one, i
 from idp_gateway.store.policies import STALE, Author
 from idp_gateway.store.policy_limits import check_effective, make_room
 from idp_gateway.store.rules import LISTS, POLICIES, sockets_borne_on, touch
+from idp_gateway.store.tried_cases import TriedOn, check_still_so
 from idp_gateway.tables import table_of
 from idp_gateway.tables_of_lists import PrefixListVersion
 
@@ -37,14 +38,18 @@ class PrefixListStore(StorePart):
         *,
         based_on: int | None = None,
         limit: int | None = None,
+        tried: TriedOn | None = None,
     ) -> PrefixListRecord:
         """Keep a list, new or in the place of the one before; the same addresses change nothing.
+
+        ``tried``: the policies that name it, whose cases hold with it, and their other lists.
 
         Raises:
             QuotaExceeded: it is new, and the account has ``limit`` lists already.
             QuotaExceeded: all that the history of the account's lists may hold is of the last day,
                 or policies name more networks with it than may bear on a socket.
-            Conflict: ``based_on`` is not the version in force (0 for none yet).
+            Conflict: ``based_on`` is not the version in force (0 for none yet), or other policies
+                or lists are to be tried by now (``CASES_OLD``).
         """
         with self.database.changing() as connection:
             before = _find(connection, given.account_id, given.name)
@@ -60,11 +65,13 @@ class PrefixListStore(StorePart):
                 return made
             if before.prefixes == given.prefixes:
                 return before
+            naming = _naming(connection, given.account_id, given.name)
+            others = {name for policy in naming for name in policy.prefix_lists} - {given.name}
+            check_still_so(connection, given.account_id, tried, names=others, policies=naming)
             after = replace(given, version=version + 1)
             where = _is(given.account_id, given.name)
             connection.execute(update(LISTS).where(where).values(values_of(after)))
             _note(connection, after, PrefixListChangeKind.CHANGED)
-            naming = _naming(connection, given.account_id, given.name)
             borne_on = sockets_borne_on(connection, given.account_id, naming)
             if len(after.prefixes) > len(before.prefixes):
                 check_effective(connection, given.account_id, borne_on)

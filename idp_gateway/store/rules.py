@@ -27,7 +27,7 @@ POLICIES = table_of(AccessPolicy)
 ATTACHMENTS = table_of(PolicyAttachment)
 LISTS = table_of(PrefixList)
 SOCKETS = table_of(PublishedSocket)
-_OWN_PORT = tuple(kind for kind in SocketType if kind.has_own_port)
+OWN_PORT = tuple(kind for kind in SocketType if kind.has_own_port)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +143,7 @@ def touch(connection: Connection, socket_ids: Iterable[str], now: datetime) -> N
             update(SOCKETS).where(among).values(rules_version=SOCKETS.c.rules_version + 1)
         )
         connection.execute(update(SOCKETS).where(among, asks).values(epoch=SOCKETS.c.epoch + 1))
-        told = or_(asks, SOCKETS.c.socket_type.in_(_OWN_PORT))
+        told = or_(asks, SOCKETS.c.socket_type.in_(OWN_PORT))
         query = select(SOCKETS.c.socket_id).where(among, told).order_by(SOCKETS.c.socket_id)
         note_change(connection, ChangeKind.SOCKET, connection.execute(query).scalars(), now)
 

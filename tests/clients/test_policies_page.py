@@ -60,6 +60,7 @@ def test_the_page_can_be_typed_as_it_stands(
     assert "Office hours" not in rolled_back.partition("version: v2")[0]
     assert "office deleted" in said[6]
     assert "192.0.2.0/24" in said[7]
+    assert "deleted" in said[7].rpartition("change")[2]
     assert "10.8.0.1/32, 127.0.0.1/32" in said[8]
     assert "asking" in said[9]
     assert "invited" in said[9].rpartition("/guest?code=")[2]

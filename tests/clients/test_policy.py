@@ -416,6 +416,24 @@ def test_prefix_lists(ctl: Ctl, asked: list[Any], gateway: WireGateway, tmp_path
     assert ctl.run("prefix-list", "delete", "offices").returncode == 0
 
 
+def test_the_history_of_a_list(ctl: Ctl, asked: list[Any], gateway: WireGateway) -> None:
+    """Page by page: what one entry holds may be large."""
+    entry = {"change": "changed", "by": "ann@example.com", "at": "2026-03-01T09:00:00+00:00"}
+    entry |= {"source": "file", "why": "moved", "summary": {"count": 1}, "prefixes": ["10.0.0.0/8"]}
+    entries = [entry | {"version": version} for version in range(12, 0, -1)]
+
+    pages = [entries[10:], entries[:10]]
+    gateway.more |= {("GET", "/prefix-lists/offices/history"): lambda *_: (200, pages.pop())}
+    shown = ctl.run("prefix-list", "history", "offices")
+    rows = [line.split(" | ") for line in shown.stdout.decode().splitlines() if "moved" in line]
+    assert [row[0].strip(" |") for row in rows] == [str(one["version"]) for one in entries]
+    said = [entry["change"], entry["at"], entry["by"], "1", "file"]
+    assert [one.strip() for one in rows[0][1:6]] == said
+    assert b"10.0.0.0" not in shown.stdout
+    pages += [entries[:2]]
+    assert json.loads(ctl.run("prefix-list", "history", "offices", "--json").stdout) == entries[:2]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -10,13 +10,16 @@ from clients.mysocketctl.commands.options import json_option, logged_in, say_if_
 from clients.mysocketctl.commands.policy_options import WHY_OPTION, faults_of, said
 from clients.mysocketctl.commands.typed import LIST_NAME, NAME
 from clients.mysocketctl.files import shown_name
-from clients.mysocketctl.named import with_why
+from clients.mysocketctl.named import all_pages, with_why
 from clients.mysocketctl.policy_files import read_text
 from clients.mysocketctl.tables import show_json, show_pairs, show_table
 
 MAX_FILE_BYTES = 8 << 20
 """Longest range file read; the largest published ones have about 5 MB."""
+VERSIONS_AT_ONCE = 10
+"""Entries of a history asked for together: each holds a whole list, of up to a megabyte."""
 _COLUMNS = ["name", "count", "version", "updated_at", "by", "source", "why"]
+_HISTORY = ["version", "change", "at", "by", "count", "source", "why"]
 _NAME = click.argument("name", metavar="NAME", type=LIST_NAME)
 
 
@@ -82,6 +85,25 @@ def import_(
 
 @prefix_list.command()
 @_NAME
+@json_option
+@click.pass_context
+def history(context: click.Context, name: str, *, as_json: bool) -> None:
+    """List every change of a list, newest first: who, when and why; also of a deleted one.
+
+    With --json also the networks it held from then on.
+    """
+    with logged_in(context) as api:
+        path = f"/prefix-lists/{segment(name)}/history"
+        found = list(all_pages(api, path, size=VERSIONS_AT_ONCE))
+    if as_json:
+        show_json(found)
+    else:
+        rows = [_counts(one) | one for one in found]
+        show_table(_HISTORY, [[row.get(name) for name in _HISTORY] for row in rows])
+
+
+@prefix_list.command()
+@_NAME
 @WHY_OPTION
 @click.pass_context
 def delete(context: click.Context, name: str, why: str | None) -> None:
@@ -93,14 +115,18 @@ def delete(context: click.Context, name: str, why: str | None) -> None:
 
 
 def _show(found: dict[str, Json]) -> None:
-    summary = found.get("summary")
-    counts = summary if isinstance(summary, dict) else {}
+    counts = _counts(found)
     pairs = [(name, found[name]) for name in _COLUMNS if found.get(name) not in (None, "")]
     pairs += [(name, n) for name, n in counts.items() if name not in found and _is_count(n)]
     show_pairs(pairs)
     sizes = [size for name, by_size in counts.items() for size in _sizes(name, by_size)]
     if sizes:
         show_table(["size", "networks"], sizes)
+
+
+def _counts(found: dict[str, Json]) -> dict[str, Json]:
+    summary = found.get("summary")
+    return summary if isinstance(summary, dict) else {}
 
 
 def _sizes(name: str, by_size: Json) -> Iterator[tuple[str, Json]]:

@@ -258,6 +258,50 @@ def test_an_owner_alone_has_nobody_to_ask(
 
 
 @both_databases
+def test_who_was_taken_off_the_list_is_shown_as_little_as_they_count(
+    gateway: Gateway, owner: Person, ann: Person, verified: Verified, wiki: dict[str, Any]
+) -> None:
+    bea, cat = verified("bea@lab.test"), verified("cat@lab.test")
+
+    def rule(*approvers: str, **more: Any) -> None:
+        body = {"approvers": list(approvers)} | more
+        assert owner.call("PUT", "/approval-rules", json=body).status_code == 200
+
+    def shown(who: Person = owner) -> tuple[list[str], int, str]:
+        (one,) = who.call("GET", "/access-requests").json()
+        return [each["by"] for each in one["approvals"]], one["approvals_needed"], one["state"]
+
+    rule("bea@lab.test", "cat@lab.test", two_person=True)
+    request_id = asked(ann, wiki)
+    assert answer(bea, request_id, "approve").status_code == 200
+    assert shown() == shown(cat) == (["bea@lab.test"], 2, "pending")
+    rule("cat@lab.test", two_person=True)
+    assert shown() == ([], 2, "pending")
+    given = answer(cat, request_id, "approve").json()
+    assert (given["state"], [one["by"] for one in given["approvals"]]) == (
+        "pending",
+        ["cat@lab.test"],
+    )
+    assert not decide(gateway, ann, wiki)[0].allowed
+    assert answer(owner, request_id, "approve").json()["state"] == "approved"
+    both = ["cat@lab.test", owner.account.email]
+    rule("bea@lab.test")  # what counted stays, and what did not does not come back
+    assert shown() == (both, 2, "approved")
+    events = owner.call("GET", f"/audit/requests?concerns={request_id}").json()
+    assert "bea@lab.test" in {one["by"] for one in events}
+
+
+def test_a_stricter_rule_shows_on_what_waits(
+    owner: Person, ann: Person, wiki: dict[str, Any]
+) -> None:
+    asked(ann, wiki)
+    rule = {"two_person": True, "approvers": ["bea@lab.test"]}
+    owner.call("PUT", "/approval-rules", json=rule)
+    (one,) = owner.call("GET", "/access-requests").json()
+    assert one["approvals_needed"] == 2
+
+
+@both_databases
 def test_two_people_answer_and_the_owner_reads_all_of_it(
     gateway: Gateway,
     owner: Person,

@@ -1,8 +1,13 @@
 """Lists of addresses through the API: the cases of policies hold them, and they have a history."""
 
+import itertools
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
+
 from idp_gateway.composition import Gateway
+from idp_gateway.store import Store
 from tests.idp_gateway.api.conftest import ClientTokenMaker, Person, both_databases
 from tests.idp_gateway.api.test_policy_questions import ask_for_ssh
 from tests.idp_gateway.conftest import FixedClock
@@ -67,3 +72,132 @@ def test_a_decision_is_explained_by_the_list_as_it_was(
     put(owner, "0.0.0.0/0", "::/0")
     shown = owner.call("GET", f"/audit/decisions/{decision_id}").json()
     assert (shown["rules"], shown["reasons"]) == ("then", ["address-not-allowed"])
+
+
+def test_a_key_counts_once(owner: Person) -> None:
+    put(owner, "198.51.100.0/24")
+    twice = '{"prefixes": ["0.0.0.0/0"], "why": "x", "prefixes": ["198.51.100.0/25"]}'
+    headers = {"content-type": "application/json"}
+    reply = owner.call("PUT", "/prefix-lists/office", content=twice, headers=headers)
+    found = reply.json()
+    assert (reply.status_code, found["reason"], found["field"]) == (
+        400,
+        "key-given-twice",
+        "prefixes",
+    )
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert owner.call("GET", "/prefix-lists/office").json()["version"] == 1
+
+
+def test_nobody_is_read_at_length_before_they_have_logged_in(owner: Person) -> None:
+    taken = []
+
+    def body() -> Iterator[bytes]:
+        for piece in (b'{"prefixes": ["192.0.2.0/24"], "why": "', b"x" * 500, b'"}'):
+            taken.append(piece)
+            yield piece
+
+    headers = {"content-type": "application/json"}
+    where = "PUT", "/prefix-lists/office"
+    for token in ({}, {"x-access-token": "made up"}):
+        reply = owner.client.request(*where, content=body(), headers=headers | token)
+        assert (reply.status_code, reply.headers["content-type"]) == (
+            401,
+            "application/problem+json",
+        )
+        assert taken == []
+    assert owner.call(*where, content=body(), headers=headers).status_code == 200
+    assert len(taken) == 3
+
+
+CASE = {"as": {"email": "alice@lab.test"}, "from": "203.0.113.9", "allow": False}
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, step: str, *happens: Callable[[], Any]) -> None:
+    """Let something happen each time cases have been tried and ``step`` is about to be taken."""
+    left, take = list(happens), getattr(Store, step)
+
+    def late(*given: Any, **more: Any) -> Any:
+        if left:
+            assert left.pop(0)().is_success
+        return take(*given, **more)
+
+    monkeypatch.setattr(Store, step, late)
+
+
+@both_databases
+def test_a_policy_saved_while_a_list_is_tried_counts(
+    owner: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(owner, "198.51.100.0/24")
+    careful = second_version("alice@lab.test", prefix_list=["office"]) | {"expect": [CASE]}
+    body = {"name": "careful", "policy_data": careful}
+    meanwhile(monkeypatch, "put_prefix_list", lambda: owner.call("POST", "/policies", json=body))
+    refused = put(owner, "0.0.0.0/0")
+    assert (refused.status_code, refused.json()["reason"]) == (400, "policy-case-failed")
+    assert owner.call("GET", "/prefix-lists/office").json()["prefixes"] == ["198.51.100.0/24"]
+    assert put(owner, "198.51.100.0/25").status_code == 200
+
+
+@both_databases
+@pytest.mark.parametrize("how", ["new", "changed", "rolled back"])
+def test_a_list_replaced_while_a_policy_is_tried_counts(
+    owner: Person, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    put(owner, "198.51.100.0/24")
+    careful = second_version("alice@lab.test", prefix_list=["office"]) | {"expect": [CASE]}
+    careless = second_version("bob@lab.test", prefix_list=["office"])
+    if how == "new":
+        call = "POST", "/policies", {"name": "staff", "policy_data": careful}
+    else:
+        policy = make(owner, policy_data=careful if how == "rolled back" else careless)
+        path = f"/policy/{policy['id']}"
+        call = "PUT", path, {"policy_data": careful}
+        if how == "rolled back":
+            assert owner.call("PUT", path, json={"policy_data": careless}).status_code == 200
+            call = "POST", f"{path}/rollback", {"version": 1}
+    step = "add_policy" if how == "new" else "change_policy"
+    meanwhile(monkeypatch, step, lambda: put(owner, "0.0.0.0/0"))
+    method, path, body = call
+    refused = owner.call(method, path, json=body)
+    assert (refused.status_code, refused.json()["reason"]) == (400, "policy-case-failed")
+    assert "expect" not in owner.call("GET", "/policies").text
+
+
+def test_what_changes_all_the_time_is_a_conflict(
+    owner: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(owner, "198.51.100.0/24")
+    careful = second_version("alice@lab.test", prefix_list=["office"]) | {"expect": [CASE]}
+    numbers = itertools.count(1)
+    changes = [lambda: put(owner, f"198.51.100.{next(numbers)}")] * 20
+    meanwhile(monkeypatch, "add_policy", *changes)
+    refused = owner.call("POST", "/policies", json={"name": "staff", "policy_data": careful})
+    assert (refused.status_code, refused.json()["reason"]) == (409, "policy-cases-old")
+    assert owner.call("GET", "/policies").json() == []
+
+
+def test_a_list_and_its_cases_move_in_three_steps(owner: Person) -> None:
+    """As ``docs/policies.md`` says, either way; in two neither could go first."""
+
+    def document(name: str, *addresses: str) -> dict[str, Any]:
+        cases = [CASE | {"from": one, "allow": True} for one in addresses]
+        return second_version("alice@lab.test", prefix_list=[name]) | {"expect": cases}
+
+    def edit(policy: dict[str, Any], name: str, *addresses: str) -> int:
+        body = {"policy_data": document(name, *addresses)}
+        return owner.call("PUT", f"/policy/{policy['id']}", json=body).status_code
+
+    put(owner, "198.51.100.0/24")
+    policy = make(owner, policy_data=document("office", "198.51.100.7"))
+    assert put(owner, "203.0.113.0/24").status_code == 400
+    assert edit(policy, "office", "203.0.113.9") == 400
+    moved = {"prefixes": ["203.0.113.0/24"]}
+    assert owner.call("PUT", "/prefix-lists/new-office", json=moved).status_code == 200
+    assert edit(policy, "new-office", "203.0.113.9") == 200
+    assert owner.call("DELETE", "/prefix-lists/office").status_code == 204
+
+    moved = {"prefixes": ["192.0.2.0/24"]}
+    assert edit(policy, "new-office") == 200
+    assert owner.call("PUT", "/prefix-lists/new-office", json=moved).status_code == 200
+    assert edit(policy, "new-office", "192.0.2.7") == 200

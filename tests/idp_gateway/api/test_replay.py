@@ -11,12 +11,16 @@ import pytest
 from idp_gateway import replay as module
 from idp_gateway import replay_outcome
 from idp_gateway.access import what_if
+from idp_gateway.callers import Caller
 from idp_gateway.composition import Gateway
+from idp_gateway.policy_questions import trials
 from idp_gateway.records import DecisionRecord
 from idp_gateway.replay import Trial, replay
 from idp_gateway.replay_outcome import Outcome
+from idp_gateway.schemas.policies import DiffForm
 from idp_gateway.store import Store, replays
 from policy.addresses import EmailAddress
+from policy.index import PolicyIndex
 from policy.names import GroupName, SubjectName
 from policy.policy_set import PolicySet
 from policy.types import (
@@ -30,8 +34,9 @@ from policy.types import (
     Where,
     Who,
 )
-from tests.idp_gateway.api.conftest import both_databases
+from tests.idp_gateway.api.conftest import Person, both_databases
 from tests.idp_gateway.conftest import FixedClock
+from tests.support.policy_api import attach, document, identity_socket, make, second_version
 
 pytestmark = both_databases
 
@@ -78,6 +83,7 @@ def run(
     names: Sequence[str] = ("wiki", "shop"),
     since: datetime = NOON,
 ) -> Outcome:
+    # Sockets share their sets here; that they really do is another test's matter, below.
     tried = [Trial(socket=SOCKETS[name], before=before, after=after) for name in names]
     outcome = None
     for outcome in replay(store, tried, since=since):
@@ -212,3 +218,43 @@ def test_many_who_gain_hide_nobody_who_loses(
     assert (found["lost"], found["people_lost"]) == (4, 1)
     assert [one["email"] for one in found["lose"]] == ["ann@corp.test"] * 2
     assert found["truncated"]
+
+
+def test_sockets_with_the_same_policies_are_tried_as_one(
+    gateway: Gateway, owner: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However their rules came to be known: one at a time, all together, or not yet."""
+    owner.call("PUT", "/prefix-lists/office", json={"prefixes": ["198.51.100.0/24"]})
+    policy = make(owner, policy_data=second_version("ann@corp.test", prefix_list=["office"]))
+    sockets = [identity_socket(owner) for _ in range(5)]
+    other = identity_socket(owner)
+    for socket in sockets:
+        attach(owner, socket, policy)
+    attach(owner, other, make(owner, "other"))
+    for socket in sockets[:2]:
+        gateway.rules.guarded(gateway.store.get_socket(*_key(owner, socket)))
+    built, build = [], PolicyIndex.build
+    monkeypatch.setattr(PolicyIndex, "build", lambda *of: built.append(of) or build(*of))
+    caller = Caller(account=owner.account, session=owner.session)
+    form = DiffForm(policy_data=document("bob@lab.test"), org_wide=True)
+    tried = trials(gateway, caller, form)
+    by_id = {trial.socket.socket_id: trial for trial in tried}
+    alike = [by_id[socket["socket_id"]] for socket in sockets]
+    assert len({(id(one.before), id(one.after)) for one in alike}) == 1
+    assert by_id[other["socket_id"]].after is not alike[0].after
+    # Once for the other socket as it is, and once for either kind as it would be.
+    assert len(built) == 3
+    decided = gateway.rules.guarded(gateway.store.get_socket(*_key(owner, sockets[4])))
+    assert decided.policies is alike[0].before
+    make(owner, "wide", policy_data=document("bob@lab.test"), org_wide=True)
+    decided = gateway.rules.guarded(gateway.store.get_socket(*_key(owner, sockets[4])))
+    assert _said(decided.policies) == _said(alike[0].after)
+
+
+def _key(owner: Person, socket: dict[str, Any]) -> tuple[str, str]:
+    return owner.account.account_id, socket["socket_id"]
+
+
+def _said(policies: PolicySet) -> tuple[set[Any], Any]:
+    said = {(one.who, one.where, one.when, one.actions) for one in policies.policies}
+    return said, policies.prefix_lists
