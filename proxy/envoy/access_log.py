@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from proxy.envoy.names import CLOSED_CHAIN
+
 _REFUSALS = ("ext_authz_denied", "rbac_access_denied", "jwt_authn_access_denied")
 """How Envoy's details begin where a filter of ours said no."""
 NO_CHAIN = "name-or-address-refused"
@@ -97,7 +99,8 @@ def _outcome(entry: Mapping[str, Any]) -> tuple[str, str]:
     """(refused, failed). A stream that reached its origin was let in, however it ended."""
     details = _word(entry, "details")
     if entry["kind"] == "stream":
-        unwanted = "NR" in _word(entry, "flags").split(",")
+        closed = _word(entry, "chain") == CLOSED_CHAIN
+        unwanted = closed or "NR" in _word(entry, "flags").split(",")
         refused = details or (NO_CHAIN if unwanted else "")
         return ("", "") if _word(entry, "upstream") else (refused, "")
     if details.startswith(_REFUSALS):

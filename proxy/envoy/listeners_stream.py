@@ -6,7 +6,7 @@ from typing import Any
 from policy.types import SocketType
 from proxy.envoy import tls
 from proxy.envoy.log_format import stream_log
-from proxy.envoy.names import stream_cluster
+from proxy.envoy.names import CLOSED_CHAIN, stream_cluster
 from proxy.envoy.settings import EnvoySettings
 from proxy.envoy.sockets import address, keepalive
 from proxy.envoy.source_chains import Part
@@ -35,23 +35,29 @@ def stream_listener(
 
 
 def _chain(socket: EdgeSocket, part: Part, settings: EnvoySettings) -> dict[str, Any]:
-    # A chain without filters closes what comes to it, before any handshake.
-    chain: dict[str, Any] = {"filters": [] if part.closed else [_tcp_proxy(socket, settings)]}
+    chain: dict[str, Any] = {"filters": [_tcp_proxy(socket, settings)]}
+    if part.closed:
+        # A chain without filters closes what comes to it, before any handshake.
+        chain = {"name": CLOSED_CHAIN}
     match = part.match()
-    if socket.socket_type is SocketType.TLS and part.closed:
-        match = {"server_names": [socket.dns_name], **match}
-    elif socket.socket_type is SocketType.TLS:
-        server = tls.open_server()
-        if socket.identity_required:
-            server = tls.identity_server(socket, part.source_ids)
+    if socket.socket_type is SocketType.TLS:
         # The certificate is good for every name of the product, and browsers send a name's cookies
         # to all its ports: under any other name the owner could collect other people's sessions.
         match = {"server_names": [socket.dns_name], **match}
-        chain["transport_socket"] = server
-        chain["transport_socket_connect_timeout"] = f"{settings.handshake_timeout}s"
+        if not part.closed:
+            chain |= _handshake(socket, part, settings)
     if match:
         chain["filter_chain_match"] = match
     return chain
+
+
+def _handshake(socket: EdgeSocket, part: Part, settings: EnvoySettings) -> dict[str, Any]:
+    identity = socket.identity_required
+    server = tls.identity_server(socket, part.source_ids) if identity else tls.open_server()
+    return {
+        "transport_socket": server,
+        "transport_socket_connect_timeout": f"{settings.handshake_timeout}s",
+    }
 
 
 def _tcp_proxy(socket: EdgeSocket, settings: EnvoySettings) -> dict[str, Any]:

@@ -58,6 +58,7 @@ def stream_log(path: Path, socket: EdgeSocket) -> dict[str, Any]:
             "peer_serial": "%DOWNSTREAM_PEER_SERIAL%",
             "peer_sha256": "%DOWNSTREAM_PEER_FINGERPRINT_256%",
             "details": "%DOWNSTREAM_TRANSPORT_FAILURE_REASON%",
+            "chain": "%FILTER_CHAIN_NAME%",
         },
     )
 

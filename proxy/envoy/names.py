@@ -35,3 +35,7 @@ that applications without a setting for it look at (Radicale, WSGI's ``REMOTE_US
 def stream_cluster(socket_id: str) -> str:
     """Cluster of a TCP or TLS socket; no Host header can name it."""
     return f"stream:{socket_id}"
+
+
+CLOSED_CHAIN = "closed"
+"""The filter chain of addresses from which nobody may come."""

@@ -161,6 +161,15 @@ async def test_without_a_network_nobody_enters_and_one_day_somebody_does(edge: E
     assert await talk(edge, "shut", INSIDE, (uri("shut"),)) == BANNER + b"ping"
 
 
+@pytest.mark.parametrize("name", ["raw", "anon"])
+async def test_who_comes_from_where_nobody_may_is_on_record(edge: Edge, name: str) -> None:
+    beginning = dt.datetime.now(dt.UTC) - dt.timedelta(milliseconds=1)
+    assert await talk(edge, name, DENIED, None) == b""
+    while (record := await edge.record()).started_at < beginning or record.socket_id != name:
+        pass
+    assert (record.client, record.refused, record.upstream) == (DENIED, NO_CHAIN, "")
+
+
 async def test_rules_too_large_close_the_socket_and_say_so(edge: Edge) -> None:
     single = tuple(ip_network((0x0A000000 + 2 * at, 32)) for at in range(20_001))
     made = tcp_socket("vast", source_rule=SourceRule(allow=single))
