@@ -27,7 +27,6 @@ from ca.formats.ssh_certificate import HOST, USER, encode_to_be_signed, parse_ce
 from ca.formats.ssh_keys import blob_of, parse_key_blob, parse_key_line, sign_blob
 from ca.formats.sshsig import make_sshsig, verify_sshsig
 from ca.formats.wire import string
-from clients.mysocketctl.log_memory import file_name
 from tests.clients.conftest import DNS_NAME, Ctl
 from tests.support.sshd import make_host_key
 from tests.support.wire_gateway import WireGateway
@@ -244,25 +243,6 @@ def test_a_renewed_certificate_is_installed_and_sshd_told(server: Server, tmp_pa
     server.gateway.change = lambda bundle: bundle
     assert server.sync("--on-renewal", f"touch {told}").returncode == 0
     assert not told.exists()
-
-
-def test_a_broken_file_about_the_log_does_not_keep_revocations_away(server: Server) -> None:
-    """It says what to do about the file, and only where a certificate needs it."""
-    server.enrol()
-    kept = server.files / file_name(server.ctl.environment["MYSOCKET_API"], None)
-    kept.write_text("")
-    server.gateway.krl = Krl(number=2).encode()
-    assert server.sync().returncode == 0
-    assert server.contents()["revoked_keys"] == server.gateway.krl
-
-    renewed = server.gateway.certificate(life=7200)
-    server.gateway.change = lambda bundle: replace(bundle, host_certificate=renewed)
-    server.gateway.krl = Krl(number=3).encode()
-    done = server.sync()
-    assert done.returncode == 2
-    assert f"{kept} cannot be read; remove it".encode() in done.stderr
-    assert server.contents()["revoked_keys"] == server.gateway.krl
-    assert server.contents()["ssh_host_key-cert.pub"].decode() != f"{renewed}\n"
 
 
 @pytest.mark.parametrize("command", ["false", "/nonexistent/program", "'unclosed"])

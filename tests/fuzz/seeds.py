@@ -80,6 +80,7 @@ def _csr(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
 def _requests() -> Iterator[tuple[str, str, bytes]]:
     for name in ("p256", "p384", "rsa"):
         yield "csr", name, _csr(KEYS[name])  # type: ignore[arg-type]
+    yield from _wishes()
 
 
 def _wishes() -> Iterator[tuple[str, str, bytes]]:
@@ -231,7 +232,6 @@ def seeds() -> Iterator[tuple[str, str, bytes]]:
     yield from _log_texts()
     yield from _other_texts()
     yield from _requests()
-    yield from _wishes()
 
 
 def main() -> None:
