@@ -11,8 +11,13 @@ MAX_OVERHEAD_BYTES = 64 * 1024
 """What a request may have besides its body: request line, headers, marks of chunks, trailers."""
 
 
+_BODY = frozenset({b"content-length", b"transfer-encoding"})
+
+
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """Answers 400 and closes when a request's overhead passes the limit."""
+    """Answers 400 and closes when a request's overhead passes the limit, or where its body begins
+    depends on who reads it.
+    """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -34,6 +39,18 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """
         self._overhead = self._arrived
         super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Refuse an upgrade with a body: what llhttp reads next is the protocol asked for, and what
+        a server that does not know it reads next is another request.
+
+        Raises:
+            ValueError: which httptools makes an answer of 400.
+        """
+        has_body = any(name in _BODY and value != b"0" for name, value in self.headers)
+        if has_body and self.parser.should_upgrade():
+            raise ValueError("an upgrade has no body")
+        super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """The body has a limit of its own (``bounds``)."""

@@ -60,6 +60,8 @@ def of_grant(grant: Grant) -> dict[str, Any]:
         "grant_id": grant.grant_id,
         "decision_id": grant.decision_id,
         "policy_version": policy_version(grant),
+        "holder_issuer": grant.identity.issuer,
+        "holder_subject": grant.identity.subject,
     }
 
 

@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from ca.errors import (
     CaError,
@@ -112,6 +113,7 @@ def install_problems(app: FastAPI) -> None:
         app.add_exception_handler(kind, _ours)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -146,6 +148,11 @@ def _http(_request: Request, error: Exception) -> JSONResponse:
     phrase = HTTPStatus(error.status_code).phrase
     reason = phrase.lower().replace(" ", "-").replace("'", "")
     return problem(error.status_code, reason, str(error.detail or phrase), headers=error.headers)
+
+
+def _gone(_request: Request, _error: Exception) -> JSONResponse:
+    """For nobody, and no fault of ours: whoever asked hung up in the middle of the body."""
+    return problem(400, "body-incomplete", "the body ended before its end")
 
 
 def _unexpected(_request: Request, error: Exception) -> JSONResponse:

@@ -267,6 +267,12 @@ class CertificateRecord:
     """Whether the holder proved to have the private key."""
     log_index: int | None = None
     """Its leaf in the transparency log; none for what was issued before there was a log."""
+    holder_issuer: str | None = None
+    """With the next, the identity it was issued to; none for hosts, tunnels, edges and of before.
+
+    An address is no identity: another provider vouches for the same, or for whoever has it next.
+    """
+    holder_subject: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

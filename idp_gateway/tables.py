@@ -267,6 +267,8 @@ class IssuedCertificate(SQLModel, table=True):
     policy_version: str | None
     proven: bool
     log_index: int | None = Field(sa_column=Column(BigInteger, nullable=True))
+    holder_issuer: str | None
+    holder_subject: str | None
 
 
 class DecisionMade(SQLModel, table=True):

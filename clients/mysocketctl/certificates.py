@@ -56,7 +56,7 @@ class ClientIdentity:
         chain = text_field(answer, "client_certificate")
         try:
             leaf = x509.load_pem_x509_certificate(chain.encode())
-        except ValueError as error:
+        except (ValueError, x509.InvalidVersion) as error:
             raise ProtocolViolation("the gateway's answer is no certificate") from error
         self.check_logged(
             answer, kind="x509", certificate=leaf.public_bytes(serialization.Encoding.DER)

@@ -126,6 +126,9 @@ def write_private(path: Path, content: str | bytes) -> None:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(raw)
+            file.flush()
+            # A power cut may otherwise keep the new name of what was never written.
+            os.fsync(descriptor)
         temporary.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):

@@ -23,7 +23,7 @@ from typing import Any
 
 from ca.formats.errors import FormatError
 from ca.formats.ssh_certificate import parse_certificate_line
-from ca.formats.ssh_keys import parse_key_line
+from ca.formats.ssh_keys import KeyBlob, parse_key_line
 from clients.mysocketctl.errors import InvalidInput
 from clients.mysocketctl.files import locked, read_small
 
@@ -121,10 +121,14 @@ class HostDirectory:
         return state
 
     def trusted_fingerprints(self) -> tuple[str, ...]:
-        """Fingerprints of the user CAs sshd trusts now; none if the file is missing or broken."""
+        """Of the user CAs sshd trusts now."""
+        return tuple(ca.fingerprint for ca in self.trusted_cas())
+
+    def trusted_cas(self) -> tuple[KeyBlob, ...]:
+        """The user CAs sshd trusts now; none if the file is missing or broken."""
         lines = (read_small(self.user_cas) or "").splitlines()
         try:
-            return tuple(parse_key_line(line).fingerprint for line in lines if line.strip())
+            return tuple(parse_key_line(line) for line in lines if line.strip())
         except FormatError:
             return ()
 

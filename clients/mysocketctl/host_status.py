@@ -8,11 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ca.formats.errors import FormatError
+from ca.formats.host_messages import CLOCK_TOLERANCE_SECONDS
 from ca.formats.krl import Krl, parse_krl
+from ca.formats.krl_serials import MAX_SERIAL
 from ca.formats.ssh_certificate import SshCertificate, parse_certificate_line
+from ca.formats.ssh_keys import KeyBlob
 from clients.mysocketctl.errors import InvalidInput
 from clients.mysocketctl.host_files import HostDirectory, HostState
 
+_EVERY_SERIAL = (1, MAX_SERIAL)
 _LAST_YEAR = 253_402_300_800
 """Year 10000: what ends later, as certificates without an end do, has no date."""
 
@@ -22,9 +26,12 @@ def standing(
 ) -> tuple[dict[str, object], str]:
     """What there is to say, and what is wrong with it; empty if nothing is."""
     wrong: list[str] = []
-    age = max(0, int(time.time()) - state.synced_at)
+    age = int(time.time()) - state.synced_at
     if age > max_age:
         wrong.append(f"the last news are {age} s old" if state.synced_at else "never synchronised")
+    if age < -CLOCK_TOLERANCE_SECONDS:
+        # Such news would count as fresh until then, however long none came.
+        wrong.append(f"the last news are of {-age} s from now: this server's clock went back")
     krl = _revoked(files, wrong)
     certificate = _certificate(files, krl, wrong)
     untold = files.untold_serial(state)
@@ -32,9 +39,12 @@ def standing(
         wrong.append(
             "sshd was not told of its new certificate; run: mysocketctl host sync --on-renewal ..."
         )
-    trusted = files.trusted_fingerprints()
+    trusted = files.trusted_cas()
+    revoked = [ca.fingerprint for ca in trusted if krl is not None and _is_revoked(krl, ca)]
     if not trusted:
         wrong.append("no user CA is trusted")
+    elif len(revoked) == len(trusted):
+        wrong.append("all certificates of every trusted user CA are revoked: nobody can log in")
     wrong += (
         f"sshd lets {login} in by no certificate, for as {login} it cannot read {path}; "
         "directories need mode 0755, files 0644"
@@ -45,11 +55,12 @@ def standing(
         "dns_name": state.dns_name,
         "gateway": state.gateway,
         "bundle": state.number,
-        "seconds_since_news": age if state.synced_at else None,
+        "seconds_since_news": max(0, age) if state.synced_at else None,
         "certificate_ends": certificate and _spelled(certificate.valid_before),
         "sshd_told": not untold,
         "revoked_certificates": None if krl is None else _count(krl),
-        "trusted_cas": list(trusted),
+        "revoked_cas": revoked,
+        "trusted_cas": [ca.fingerprint for ca in trusted],
     }
     return facts, "; ".join(wrong)
 
@@ -63,7 +74,16 @@ def _revoked(files: HostDirectory, wrong: list[str]) -> Krl | None:
 
 
 def _count(krl: Krl) -> int:
-    return sum(last - first + 1 for ca in krl.certificates for first, last in ca.serials)
+    """Certificates that are named one by one, not with all others of their CA."""
+    ranges = (each for ca in krl.certificates for each in ca.serials)
+    return sum(last - first + 1 for first, last in ranges if (first, last) != _EVERY_SERIAL)
+
+
+def _is_revoked(krl: Krl, ca: KeyBlob) -> bool:
+    """Whether a CA's key is named, or every certificate it can make."""
+    return krl.revokes_key(ca.blob) or any(
+        entry.ca in {b"", ca.blob} and _EVERY_SERIAL in entry.serials for entry in krl.certificates
+    )
 
 
 def _certificate(files: HostDirectory, krl: Krl | None, wrong: list[str]) -> SshCertificate | None:

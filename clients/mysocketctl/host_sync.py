@@ -10,8 +10,9 @@ import secrets
 import shlex
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -52,6 +53,10 @@ _COMMAND_SECONDS = 60
 _UNQUOTABLE = frozenset("\"'\\")
 _ROUNDS = 2
 _MAX_HOST_ID = 64
+
+
+OpenTrust = Callable[[], LogTrust]
+"""What is kept of the log is read where a certificate came, and only there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +132,7 @@ def enrol(
     directory.make()
     with directory.alone():
         state = _state(answer, socket_id, host_key, api.base, settings.ca_file)
-        trust = LogTrust(settings, api, directory=directory.path)
+        trust = partial(LogTrust, settings, api, directory=directory.path)
         line = _first_certificate(answer, host_key, trust)
         _install_first_files(directory, line)
         return directory.write_state(state, told_serial=directory.untold_serial(state))
@@ -149,7 +154,7 @@ def sync(
     """
     try:
         with directory.alone():
-            trust = LogTrust(settings, api, directory=directory.path)
+            trust = partial(LogTrust, settings, api, directory=directory.path)
             outcome = _sync_once(api, directory, trust)
             for _ in range(_ROUNDS - 1):
                 if outcome.trusts_others:
@@ -180,7 +185,7 @@ class _Round:
 
 
 def _sync_once(
-    api: GatewayApi, directory: HostDirectory, trust: LogTrust, *, renewed: bool = False
+    api: GatewayApi, directory: HostDirectory, trust: OpenTrust, *, renewed: bool = False
 ) -> _Round:
     state = directory.read_state()
     key = load_host_key(Path(state.host_key))
@@ -197,7 +202,12 @@ def _sync_once(
     bundle = _verified(answer, state)
     lines, krl = _checked(bundle, state, statement, key)
     if bundle.host_certificate:
-        _check_logged(bundle.host_certificate, answer, trust)
+        try:
+            _check_logged(bundle.host_certificate, answer, trust)
+        except InvalidInput:
+            # A file of this server is at fault, not the news: who is locked out is locked out.
+            install(directory.revoked, krl)
+            raise
     # Who is locked out first, then who is let in.
     install(directory.revoked, krl)
     install(directory.user_cas, _text(lines))
@@ -309,7 +319,7 @@ def _check_certificate(line: str, host_cas: set[bytes] | None, key: HostKey) -> 
         raise BundleRefused("the host certificate is of another CA than the bundle names")
 
 
-def _first_certificate(answer: Json, key: HostKey, trust: LogTrust) -> str:
+def _first_certificate(answer: Json, key: HostKey, trust: OpenTrust) -> str:
     line = text_field(answer, "host_certificate").strip()
     try:
         _check_certificate(line, None, key)
@@ -319,8 +329,8 @@ def _first_certificate(answer: Json, key: HostKey, trust: LogTrust) -> str:
     return line
 
 
-def _check_logged(line: str, answer: Json, trust: LogTrust) -> None:
-    trust.check(answer, kind="ssh", certificate=parse_certificate_line(line).blob)
+def _check_logged(line: str, answer: Json, trust: OpenTrust) -> None:
+    trust().check(answer, kind="ssh", certificate=parse_certificate_line(line).blob)
 
 
 def _install_first_files(directory: HostDirectory, line: str) -> None:

@@ -21,6 +21,7 @@ from clients.mysocketctl.sightings import (
     read_edge_log,
     read_sshd_log,
 )
+from clients.mysocketctl.sshd_lines import LET_IN
 
 STANDARD_INPUT = "-"
 
@@ -34,9 +35,7 @@ _OF_SSHD = re.compile(
     rb"|(?:Accepted|Partial|Failed|Postponed) \S+ for "
     rb"|(?:Server listening on|Connection (?:from|closed|reset)|Disconnected from|Received ) ?"
 )
-_WHO = re.compile(
-    rb"(?:Accepted|Partial) publickey for (?P<login>.{1,256}?) from (?P<address>\S{1,64}) port "
-)
+_WHO = re.compile(LET_IN + rb"(?P<login>.{1,256}?) from (?P<address>\S{1,64}) port ")
 
 
 class Place(NamedTuple):

@@ -4,11 +4,11 @@ Kept per gateway in ``~/.mysocket/log-<hash>.json``, for an enrolled server in i
 the log's public key from its first use, and the newest checkpoint that was seen. Every later
 checkpoint must be signed by that key, and the log must begin with what was there before; so a
 gateway cannot take a certificate out of the log, or show different people different logs, without
-being noticed by whoever compares.
+being noticed by whoever compares. A checkpoint that could not be compared is kept until it was:
+otherwise a fork that is only shown while nothing can be compared would leave no trace.
 """
 
 import contextlib
-import hashlib
 import json
 import time
 from pathlib import Path
@@ -27,22 +27,15 @@ from clients.mysocketctl.errors import (
     LogProofMissing,
     ProtocolViolation,
 )
-from clients.mysocketctl.files import HomeFiles, locked, read_small, write_private
+from clients.mysocketctl.files import HomeFiles, locked, write_private
+from clients.mysocketctl.log_memory import (
+    MAX_UNCHECKED,
+    file_name,
+    read_kept,
+    unchecked,
+    with_unchecked,
+)
 from clients.mysocketctl.settings import Settings
-
-
-def _name(base: str, roots: str | None) -> str:
-    """The file's name; an installation with a root of its own is another gateway.
-
-    Otherwise whoever tries the product again on ``gateway.localhost`` had to remove what was kept
-    of the one before.
-    """
-    told_by = hashlib.sha256(base.encode())
-    if roots is not None:
-        with contextlib.suppress(OSError):
-            told_by.update(b"\n" + Path(roots).read_bytes())
-    return f"log-{told_by.hexdigest()[:16]}.json"
-
 
 _PASSING = frozenset({429, 502, 503, 504})
 """What an overloaded gateway answers, or who stands before one that is away."""
@@ -60,10 +53,10 @@ class LogTrust:
         self._api = api
         self._required = settings.require_log_proof
         roots = None if directory else settings.ca_file
-        self.path: Path = (directory or HomeFiles(settings.home).tunnel_directory) / _name(
+        self.path: Path = (directory or HomeFiles(settings.home).tunnel_directory) / file_name(
             api.base, roots
         )
-        kept = _read(self.path)
+        kept = read_kept(self.path)
         self._note = kept.get("checkpoint")
         self._given = settings.log_key
         where = "MYSOCKET_LOG_KEY" if self._given else str(self.path)
@@ -76,7 +69,7 @@ class LogTrust:
             asked = _parse(text_field(self._api.get("/ca/log/key"), "key"), "the answer")
             with self._alone():
                 # Another process may have been the first to see it.
-                kept = _read(self.path)
+                kept = read_kept(self.path)
                 self._key = _key(kept.get("key"), str(self.path)) or asked
                 self._note = kept.get("checkpoint")
                 if "key" not in kept:
@@ -155,36 +148,45 @@ class LogTrust:
             raise LogNotTrusted(f"the log's checkpoint: {error}{self._with_another_key}") from error
 
     def _go_on(self, note: str, now: Checkpoint, *, must: bool) -> None:
-        """Keep a checkpoint once it is known to follow from the last; without ``must`` a gateway
-        that is away or overloaded leaves that for the next time.
+        """Keep a checkpoint once it, and each that waits, is known to be of the one log; without
+        ``must`` a gateway that is away or overloaded leaves that for the next time.
         """
+        try:
+            for waiting in self._waiting():
+                self._follow(waiting)
+            self._follow(note)
+        except (GatewayUnreachable, GatewayRefused) as error:
+            self._bear(error, now)
+            if must:
+                raise
+            self._leave_unchecked(note)
+
+    def _waiting(self) -> list[str]:
+        """Smallest first: then what was compared needs no second look when the rest fails."""
+        notes = unchecked(read_kept(self.path), self.path)
+        return sorted(notes, key=lambda note: self._open(note).size)
+
+    def _follow(self, note: str) -> None:
+        """Keep a checkpoint that is of one log with the newest kept one, the larger of both."""
+        now = self._open(note)
         while True:
             before = self.seen()
             if before is not None:
-                try:
-                    self._compare(*sorted((before, now), key=lambda one: one.size))
-                except (GatewayUnreachable, GatewayRefused) as error:
-                    self._bear(error, before, now)
-                    if must:
-                        raise
-                    self._note_unchecked()
-                    return
-                if now.size <= before.size:
-                    return
-            if self._replace(note):
+                self._compare(*sorted((before, now), key=lambda one: one.size))
+            if self._settle(note, is_newest=before is None or now.size > before.size):
                 return
 
-    def _bear(
-        self, error: GatewayUnreachable | GatewayRefused, before: Checkpoint, now: Checkpoint
-    ) -> None:
+    def _bear(self, error: GatewayUnreachable | GatewayRefused, now: Checkpoint) -> None:
         """Raises LogNotTrusted if that is no trouble that passes: a gateway that has the log it
         showed before can always show this.
         """
         if isinstance(error, GatewayUnreachable) or error.status in _PASSING:
             return
+        before = self.seen()
         raise LogNotTrusted(
-            f"the gateway does not show that its log only grew, from {before.size} entries seen "
-            f"before, now {now.size} ({error.reason})" + self._way_out("was restored from a backup")
+            "the gateway does not show that its log only grew, from "
+            f"{before.size if before else 0} entries seen before, now {now.size} ({error.reason})"
+            + self._way_out("was restored from a backup")
         ) from error
 
     def _compare(self, old: Checkpoint, new: Checkpoint) -> None:
@@ -213,32 +215,41 @@ class LogTrust:
         except FormatError as error:
             raise ProtocolViolation("the gateway's answer has no hashes") from error
 
-    def _replace(self, note: str) -> bool:
-        """Keep ``note`` in place of the checkpoint it was compared with; if another process kept
-        another one meanwhile, take that up instead and say False.
+    def _settle(self, note: str, *, is_newest: bool) -> bool:
+        """Note that ``note`` was compared with the kept checkpoint; if another process kept another
+        one meanwhile, take that up instead and say False.
         """
         with self._alone():
-            kept = _read(self.path)
+            kept = read_kept(self.path)
             if kept.get("checkpoint") != self._note:
                 self._note = kept.get("checkpoint")
                 return False
-            self._note = note
-            kept.pop("unchecked_since", None)
-            self._write(kept)
+            if is_newest:
+                self._note = note
+            left = [one for one in unchecked(kept, self.path) if one != note]
+            after = with_unchecked(kept, left)
+            if not left:
+                after.pop("unchecked_since", None)
+            if is_newest or after != kept:
+                self._write(after)
             return True
 
-    def _note_unchecked(self) -> None:
-        """Raises LogNotTrusted if the log's growth could not be checked for too long."""
+    def _leave_unchecked(self, note: str) -> None:
+        """Raises LogNotTrusted if the log's growth could not be checked for too long, or for too
+        many checkpoints to keep.
+        """
         with self._alone():
-            kept = _read(self.path)
+            kept = read_kept(self.path)
             since = kept.get("unchecked_since", "")
             if not (since.isdecimal() and len(since) <= _MOST_DIGITS):
                 since = str(int(time.time()))
-                self._write(kept | {"unchecked_since": since})
-        if int(since) + _UNCHECKED_SECONDS < time.time():
+            waiting = list(dict.fromkeys([*unchecked(kept, self.path), note]))
+            if len(waiting) <= MAX_UNCHECKED:
+                self._write(with_unchecked(kept, waiting) | {"unchecked_since": since})
+        if len(waiting) > MAX_UNCHECKED or int(since) + _UNCHECKED_SECONDS < time.time():
             raise LogNotTrusted(
-                "the gateway has not shown for more than a day that its log only grew; "
-                "when it is well again, run: mysocketctl ca log consistency"
+                "the gateway has not shown for more than a day, or of too many certificates, that "
+                "its log only grew; when it is well again, run: mysocketctl ca log consistency"
             )
 
     def _write(self, kept: dict[str, str]) -> None:
@@ -260,19 +271,6 @@ class LogTrust:
         if self._given is not None:
             return " (MYSOCKET_LOG_KEY names the log's key)"
         return self._way_out("has begun a new log")
-
-
-def _read(path: Path) -> dict[str, str]:
-    text = read_small(path)
-    if text is None:
-        return {}
-    try:
-        kept = json.loads(text)
-    except (ValueError, RecursionError):
-        kept = None
-    if not isinstance(kept, dict) or not all(isinstance(value, str) for value in kept.values()):
-        raise InvalidInput(f"{path} cannot be read; remove it to begin anew")
-    return kept
 
 
 def _key(text: str | None, where: str) -> LogKey | None:

@@ -57,6 +57,6 @@ def parse_certificate(text: str) -> LoggedCertificate:
             serial = format(leaf.serial_number, "x")
             return LoggedCertificate(kind="x509", serial=serial, content=der)
         certificate = parse_certificate_line(text.strip())
-    except (FormatError, ValueError) as error:
+    except (FormatError, ValueError, x509.InvalidVersion) as error:
         raise InvalidInput("neither an SSH certificate nor a PEM certificate") from error
     return LoggedCertificate(kind="ssh", serial=str(certificate.serial), content=certificate.blob)

@@ -5,7 +5,8 @@ sshd writes (auth2.c and auth2-pubkey.c of OpenSSH), at its default log level:
     Accepted publickey for bob from 192.0.2.1 port 50022 ssh2: ED25519-CERT SHA256:… ID … (serial 7)
     CA ED25519 SHA256:…
 
-The key id is the certificate's own word and may hold anything, also what looks like such a line.
+and of a host's certificate ``Accepted hostbased for …``, with more behind that the host chose. The
+key id is the certificate's own word and may hold anything, also what looks like such a line.
 So what stands before it is read from the front and what follows it from the end, and a line that
 sshd may have cut off (log.c) has no end to go by.
 An edge writes one JSON object a line, see ``docs/transparency.md``.
@@ -42,8 +43,10 @@ _LOGIN = re.compile(LET_IN + rb".*? from \S+ port [0-9]+ ssh2(?:: |$)")
 """To the end of what is not the certificate's word; an account may have blanks in its name."""
 _KEY = re.compile(rb"(?P<type>\S+-CERT) (?P<key>SHA256:[A-Za-z0-9+/]{43}) ID ")
 _END = re.compile(
-    rb" \(serial (?P<serial>[0-9]{1,20})\) CA \S+ (?P<ca>SHA256:[A-Za-z0-9+/]{43})\s*\Z"
+    rb" \(serial (?P<serial>[0-9]{1,20})\) CA \S+ (?P<ca>SHA256:[A-Za-z0-9+/]{43})"
+    rb"(?P<client>, client user \".*\", client host \".*\")?\s*\Z"
 )
+_SERIAL = b" (serial "
 
 
 _PRIORITY = rb"(?:<[0-9]{1,3}>)?(?:1 )?"
@@ -107,7 +110,7 @@ def read_sshd_log(
     for line in lines:
         # Looking for a pattern in a long line made for it could take for ever.
         if len(line) > MAX_SSHD_LINE_BYTES:
-            if b" publickey for " in line:
+            if b" publickey for " in line or b" hostbased for " in line:
                 yield Unreadable(line)
         elif _SPEAKS_OF_LOGIN.search(line):
             found = _read_login(line)
@@ -130,8 +133,14 @@ def _read_login(line: bytes) -> Sighting | Unreadable | None:
     shown = message[login.end() :]
     if not shown.split(b" ", 1)[0].endswith(b"-CERT"):
         return None
-    key, end = _KEY.match(shown), _END.match(shown, max(0, shown.rfind(b" (serial ")))
-    if key is None or end is None or end.start() < key.end():
+    key, end = _KEY.match(shown), _END.match(shown, max(0, shown.rfind(_SERIAL)))
+    # With a client's user there are two words that may hold what looks like the end.
+    if (
+        key is None
+        or end is None
+        or end.start() < key.end()
+        or (end["client"] and shown.count(_SERIAL) > 1)
+    ):
         return Unreadable(line)
     return Sighting(
         kind="ssh",

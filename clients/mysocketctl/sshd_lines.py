@@ -7,7 +7,7 @@ to report, for what a relay puts in front of a message is known to nobody in ful
 
 import re
 
-LET_IN = rb"(?:Accepted|Partial) publickey for "
+LET_IN = rb"(?:Accepted|Partial) (?:publickey|hostbased) for "
 
 _OF_ANOTHER = re.compile(
     # A host may be called as one of these words; so each goes on as far as sshd's message does.

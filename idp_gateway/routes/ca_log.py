@@ -14,7 +14,7 @@ from idp_gateway.composition import Gateway
 from idp_gateway.dependencies import GatewayDep
 from idp_gateway.errors import NotFound
 from idp_gateway.log_questions import answer
-from idp_gateway.records import CertificateKind, CertificateRecord, DecisionRecord
+from idp_gateway.records import CertificateRecord, DecisionRecord
 from idp_gateway.routes.audit import decision_reply
 from idp_gateway.routes.documented import problems
 from idp_gateway.schemas.ca_log import (
@@ -76,7 +76,8 @@ def list_entries(
     """Certificates in the log, newest first: those for one's sockets, and one's own."""
     wanted = Sought(
         account_id=caller.account.account_id,
-        email=caller.session.email,
+        issuer=caller.session.issuer,
+        holder=caller.session.subject,
         **sought.model_dump(exclude={"limit"}),
     )
     found = gateway.store.log_entries(wanted, limit=sought.limit)
@@ -108,8 +109,8 @@ def explain_certificate(gateway: GatewayDep, caller: CallerDep, serial: str) -> 
 
 
 def _may_see(gateway: Gateway, caller: Caller, record: CertificateRecord) -> bool:
-    personal = record.kind in {CertificateKind.SSH_USER, CertificateKind.X509_CLIENT}
-    if personal and caller.session.email is not None and record.subject == caller.session.email:
+    identity = (caller.session.issuer, caller.session.subject)
+    if identity == (record.holder_issuer, record.holder_subject):
         return True
     socket = gateway.store.find_socket(record.socket_id) if record.socket_id else None
     return socket is not None and socket.account_id == caller.account.account_id

@@ -42,8 +42,6 @@ CHECKPOINTS = table_of(LogCheckpoint)
 
 _LOG_LOCK = 0x6D79736F6C6F  # any fixed number of ours: "mysolo"
 _NODES_AT_ONCE = 200
-_PERSONAL = (CertificateKind.SSH_USER, CertificateKind.X509_CLIENT)
-"""Kinds whose subject is the person who holds them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +64,9 @@ class Sought:
 
     account_id: str
     """Whoever owns the socket sees what was issued for it."""
-    email: str | None
-    """Their verified address: they see what was issued to it."""
+    issuer: str
+    """With ``holder``, the identity they logged in as, who sees what was issued to it."""
+    holder: str
     socket_id: str | None = None
     subject: str | None = None
     serial: str | None = None
@@ -202,10 +201,11 @@ class LogStore(StorePart):
 
 def _conditions(sought: Sought) -> list[ColumnElement[bool]]:
     own = select(SOCKETS.c.socket_id).where(SOCKETS.c.account_id == sought.account_id)
-    visible: ColumnElement[bool] = CERTIFICATES.c.socket_id.in_(own)
-    if sought.email is not None:
-        mine = and_(CERTIFICATES.c.subject == sought.email, CERTIFICATES.c.kind.in_(_PERSONAL))
-        visible = or_(visible, mine)
+    mine = and_(
+        CERTIFICATES.c.holder_issuer == sought.issuer,
+        CERTIFICATES.c.holder_subject == sought.holder,
+    )
+    visible = or_(CERTIFICATES.c.socket_id.in_(own), mine)
     equal = {
         CERTIFICATES.c.socket_id: sought.socket_id,
         CERTIFICATES.c.subject: sought.subject,

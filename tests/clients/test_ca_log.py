@@ -7,10 +7,13 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bench.issuance_gateway import EMAIL, IssuingGateway
@@ -336,6 +339,22 @@ def test_one_that_is_not_in_the_log_does_not_verify(
         assert done.returncode == 1
         assert len(done.stderr.splitlines()) == 1
         assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", [("explain",), ("log", "verify")])
+def test_a_certificate_of_no_version_is_one_line(
+    owner: Ctl, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    key, name, now = Ed25519PrivateKey.generate(), x509.Name([]), datetime.now(UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), 5, now, now).sign(key, None)
+    der = made.public_bytes(serialization.Encoding.DER)
+    sixth = der.replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020105"), 1)
+    file = tmp_path / "odd.pem"
+    body = base64.encodebytes(sixth).decode()
+    file.write_text(f"-----BEGIN CERTIFICATE-----\n{body}-----END CERTIFICATE-----\n")
+    done = owner.run("ca", *command, str(file))
+    assert done.returncode == 2
+    assert b"neither an SSH certificate nor a PEM certificate" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,17 @@ def test_a_certificate_that_was_never_issued_shows(
     assert {row["serial"] for row in answer["report"]} == {"4711", str(certificate.serial)}
 
 
+def test_no_length_of_key_ids_ends_the_run(owner: Ctl, issue: Issue, tmp_path: Path) -> None:
+    """As long as ``sshd -E`` writes them: together several times what one call takes."""
+    _, certificate = issue()
+    log = tmp_path / "auth.log"
+    forged = [accepted(certificate, serial=str(n), id="\\303\\274" * 80) for n in range(1, 200)]
+    log.write_text("".join([*forged, accepted(certificate)]))
+    done = owner.run("ca", "reconcile", "--sshd-log", str(log), "--json")
+    assert done.returncode == 1, done.stderr
+    assert json.loads(done.stdout)["verdicts"] == {"unknown": 199, "issued": 1}
+
+
 def test_a_copy_that_is_used_after_the_end_shows(owner: Ctl, issue: Issue) -> None:
     """Serial, key, key id and CA are those of a true one."""
     _, certificate = issue()

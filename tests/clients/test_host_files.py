@@ -12,14 +12,17 @@ from clients.mysocket.instance import only_one
 from clients.mysocket.layout import Layout
 from clients.mysocketctl.certificates import ClientIdentity
 from clients.mysocketctl.errors import InvalidInput
-from clients.mysocketctl.files import locked
+from clients.mysocketctl.files import locked, write_private
 from clients.mysocketctl.host_files import HostDirectory, install
 from clients.mysocketctl.settings import read_settings
 from idp_gateway.ca_files import _only_one
 
+every_writer = pytest.mark.parametrize("write", [install, write_private])
 
+
+@every_writer
 def test_a_file_is_on_disk_before_it_takes_the_place_of_the_old_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    write: Callable[[Path, str], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "revoked"
     path.write_text("old")
@@ -33,13 +36,29 @@ def test_a_file_is_on_disk_before_it_takes_the_place_of_the_old_one(
         sync(descriptor)
 
     monkeypatch.setattr(os, "fsync", noting)
+    write(path, "new")
+    assert synced[0] == ("new", "old")
+    assert path.read_text() == "new"
+
+
+def test_an_installed_file_has_its_name_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+
+    def noting(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+
+    monkeypatch.setattr(os, "fsync", noting)
+    path = tmp_path / "revoked"
     assert install(path, "new")
-    assert synced == [("new", "old"), ("the directory", "new")]
+    assert synced[1:] == [tmp_path]
     assert not install(path, "new")
 
 
+@every_writer
 def test_a_file_the_disk_does_not_take_leaves_the_old_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    write: Callable[[Path, str], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "revoked"
     path.write_text("old")
@@ -49,7 +68,7 @@ def test_a_file_the_disk_does_not_take_leaves_the_old_one(
 
     monkeypatch.setattr(os, "fsync", failing)
     with pytest.raises(InvalidInput, match="Input/output"):
-        install(path, "new")
+        write(path, "new")
     assert path.read_text() == "old"
     assert [one.name for one in tmp_path.iterdir()] == ["revoked"]
 

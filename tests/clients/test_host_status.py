@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from ca.formats.krl import Krl, RevokedByCa
 from ca.formats.ssh_certificate import SshCertificate, parse_certificate_line
+from ca.formats.ssh_keys import blob_of, parse_key_blob, parse_key_line
 from clients.mysocketctl.host_files import HostDirectory, install
 from clients.mysocketctl.host_status import unreadable_principals
 from tests.clients.conftest import Ctl
@@ -54,6 +56,51 @@ def test_another_certificate_on_the_list_is_not_the_servers_own(server: Server) 
     server.gateway.krl = Krl(certificates=(others,)).encode()
     server.sync()
     assert server.status().returncode == 0
+
+
+NOBODY: dict[str, Callable[[bytes], Krl]] = {
+    "every number": lambda ca: Krl(certificates=(RevokedByCa(ca=ca, serials=((1, 2**64 - 1),)),)),
+    "of any CA": lambda ca: Krl(certificates=(RevokedByCa(ca=b"", serials=((1, 2**64 - 1),)),)),
+    "its key": lambda ca: Krl(keys=(ca,)),
+}
+
+
+@pytest.mark.parametrize("what", NOBODY)
+def test_a_server_that_nobody_can_log_in_to_is_told(server: Server, what: str) -> None:
+    server.enrol()
+    ca = parse_key_line(server.gateway.user_cas[0])
+    server.gateway.krl = NOBODY[what](ca.blob).encode()
+    assert server.sync().returncode == 0
+
+    done = server.status("--json")
+
+    assert done.returncode == 1
+    assert b"every trusted user CA are revoked: nobody can log in" in done.stderr
+    facts = json.loads(done.stdout)
+    assert (facts["revoked_cas"], facts["revoked_certificates"]) == ([ca.fingerprint], 0)
+
+
+def test_one_of_two_cas_is_enough(server: Server) -> None:
+    server.enrol()
+    other = parse_key_blob(blob_of(ed25519.Ed25519PrivateKey.generate().public_key()))
+    server.gateway.user_cas = (other.line, server.gateway.user_cas[0])
+    server.gateway.krl = Krl(keys=(other.blob,)).encode()
+    assert server.sync().returncode == 0
+    done = server.status("--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["revoked_cas"] == [other.fingerprint]
+
+
+def test_news_from_the_future_are_not_fresh(server: Server) -> None:
+    server.enrol()
+    server.sync()
+    path = server.files / "host.json"
+    state = json.loads(path.read_text())
+    for ahead, code in ((300, 0), (365 * 86_400, 1)):
+        path.write_text(json.dumps(state | {"synced_at": state["synced_at"] + ahead}))
+        done = server.status()
+        assert done.returncode == code, done.stderr
+        assert (b"clock went back" in done.stderr) == bool(code)
 
 
 @pytest.mark.parametrize(

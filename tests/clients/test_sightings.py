@@ -264,3 +264,32 @@ def test_what_a_real_sshd_writes_of_a_forgers_certificates(tmp_path: Path) -> No
     )
     assert (first, second) == (seen, seen._replace(key_id=forged))
     assert isinstance(third, Unreadable)
+
+
+HOSTBASED = (
+    "sshd[7]: Accepted hostbased for bob from 192.0.2.1 port 50022 ssh2: ED25519-CERT "
+    "SHA256:{key} ID {key_id} (serial 7) CA ED25519 SHA256:{ca}, "
+    'client user "{user}", client host "web.lab.test"\n'
+)
+
+
+def hostbased(key_id: str = "web", user: str = "bob") -> bytes:
+    return HOSTBASED.format(key="A" * 43, ca="B" * 43, key_id=key_id, user=user).encode()
+
+
+def test_a_hosts_certificate_that_lets_in_is_read() -> None:
+    (found,) = read_sshd_log([hostbased()])
+    assert isinstance(found, Sighting)
+    assert (found.serial, found.ca, found.key_id) == ("7", "SHA256:" + "B" * 43, "web")
+
+
+@pytest.mark.parametrize("word", ["key_id", "user"])
+def test_a_hosts_certificate_cannot_pass_for_another(word: str) -> None:
+    other = f'x (serial 8) CA ED25519 SHA256:{"C" * 43}, client user "a", client host "b"'
+    line = hostbased(**{word: other})
+    assert list(read_sshd_log([line])) == [Unreadable(line)]
+
+
+def test_a_plain_key_of_a_host_is_no_certificate() -> None:
+    line = hostbased().replace(b"ED25519-CERT", b"ED25519").split(b" ID ", maxsplit=1)[0]
+    assert list(read_sshd_log([line + b', client user "b", client host "c"\n'])) == []

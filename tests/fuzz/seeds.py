@@ -80,6 +80,24 @@ def _csr(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
 def _requests() -> Iterator[tuple[str, str, bytes]]:
     for name in ("p256", "p384", "rsa"):
         yield "csr", name, _csr(KEYS[name])  # type: ignore[arg-type]
+    yield from _wishes()
+
+
+def _wishes() -> Iterator[tuple[str, str, bytes]]:
+    """Extensions with what libraries have no class for, as requests whose signature is to come."""
+    unusual = {
+        "x400-address": ("2.5.29.17", "3002a300"),
+        "edi-party-name": ("2.5.29.17", "3007a505a103130178"),
+        "constraints": ("2.5.29.30", "3008a0063004a3023000"),
+        "tls-feature": ("1.3.6.1.5.5.7.1.24", "3003020163"),
+        "names": ("2.5.29.17", "3013820161870401020304860178a4023000880109"),
+    }
+    for name, (oid, value) in unusual.items():
+        extension = x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), bytes.fromhex(value))
+        builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+        request = builder.add_extension(extension, critical=False)
+        signed = request.sign(KEYS["p256"], hashes.SHA256())  # type: ignore[arg-type]
+        yield "signed-csr", name, signed.tbs_certrequest_bytes
 
 
 def _krls() -> Iterator[tuple[str, Krl]]:

@@ -4,6 +4,7 @@ A target returns if the bytes were refused in the way the format's page says, or
 was promised of readable bytes held. Anything else it raises is a finding.
 """
 
+import base64
 import contextlib
 import itertools
 import json
@@ -11,6 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
 
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from ca.errors import CaError, CsrMalformedError, CsrNamesError
@@ -38,6 +40,8 @@ _LOG = LogKey(
     origin="gateway.test/ca/log",
     public=ed25519.Ed25519PrivateKey.from_private_bytes(b"\x01" * 32).public_key(),
 )
+_CSR_KEY = ec.derive_private_key(7, ec.SECP256R1())
+_ECDSA_SHA256 = bytes.fromhex("300a06082a8648ce3d040302")
 _ENTRY = LogEntry(kind="ssh", issued_at_ms=1_795_392_000_000, certificate=b"certificate")
 
 
@@ -316,6 +320,18 @@ def subject_key(data: bytes) -> None:
     assert parse_ssh_public_key(key.line) == key
 
 
+def signed_csr(data: bytes) -> None:
+    """A request whose key signed these very bytes, which no change of a whole request gets to."""
+    signature = b"\0" + _CSR_KEY.sign(data, ec.ECDSA(hashes.SHA256()))
+    der = _der(0x30, data + _ECDSA_SHA256 + _der(0x03, signature))
+    pem = f"-----BEGIN CERTIFICATE REQUEST-----\n{base64.encodebytes(der).decode()}"
+    csr(f"{pem}-----END CERTIFICATE REQUEST-----\n".encode())
+
+
+def _der(tag: int, content: bytes) -> bytes:
+    return bytes([tag, 0x84]) + len(content).to_bytes(4) + content
+
+
 def csr(data: bytes) -> None:
     """A request is one whole, signed PEM, or refused by name."""
     try:
@@ -366,6 +382,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
         "agent-answer": agent_answer,
         "subject-key": subject_key,
         "csr": csr,
+        "signed-csr": signed_csr,
     }
 )
 """Every target by the name of its corpus folder."""

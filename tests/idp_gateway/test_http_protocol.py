@@ -108,6 +108,34 @@ async def test_a_body_before_the_next_head_is_no_overhead_of_that(path: Path) ->
     writer.close()
 
 
+UPGRADE = HEAD + b"connection: upgrade\r\nupgrade: websocket\r\n"
+HIDDEN = b"GET /hidden HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "length", [b"content-length: %d" % len(HIDDEN), b"transfer-encoding: chunked"]
+)
+async def test_the_body_of_an_upgrade_is_no_request(path: Path, length: bytes) -> None:
+    reader, writer = await asyncio.open_unix_connection(str(path))
+    writer.write(UPGRADE + length + b"\r\n\r\n")
+    async with asyncio.timeout(10):
+        assert status(await reader.readuntil(b"\r\n\r\n")) == 400
+        said = b""
+        with contextlib.suppress(ConnectionError):
+            writer.write(HIDDEN)
+            await writer.drain()
+            said = await reader.read()
+        assert b"HTTP/1.1" not in said
+    writer.close()
+
+
+@pytest.mark.parametrize("length", [b"", b"content-length: 0\r\n"])
+async def test_an_upgrade_without_a_body_is_a_request_as_others_are(
+    path: Path, length: bytes
+) -> None:
+    assert status(await answer(path, UPGRADE + length + b"\r\n")) == 200
+
+
 async def test_requests_of_one_connection_are_counted_apart(path: Path) -> None:
     reader, writer = await asyncio.open_unix_connection(str(path))
     filler = b"a: " + b"b" * (MAX_OVERHEAD_BYTES // 2) + b"\r\n"

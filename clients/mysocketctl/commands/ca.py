@@ -2,26 +2,27 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from itertools import chain, islice
+from collections.abc import Sequence
+from itertools import chain
 
 import click
 
-from clients.mysocketctl.api import GatewayApi, Json, object_list, segment
+from clients.mysocketctl.api import Json, segment
 from clients.mysocketctl.commands.ca_log import log
 from clients.mysocketctl.commands.ca_revoke import lift, revocations, revoke
 from clients.mysocketctl.commands.options import json_option, logged_in
-from clients.mysocketctl.errors import GatewayRefused, InvalidInput, ProtocolViolation
+from clients.mysocketctl.errors import GatewayRefused, InvalidInput
 from clients.mysocketctl.log_files import Place, read_edge_file, read_sshd_file
 from clients.mysocketctl.logged import LoggedCertificate, read_certificate
 from clients.mysocketctl.sightings import Sighting, Unreadable, latest
 from clients.mysocketctl.tables import show_json, show_pairs, show_table
+from clients.mysocketctl.verdicts import UNASKED, UNDATED, verdicts
 
-_AT_ONCE = 200
 _BAD = {
     "unknown": "never issued",
     "different": "issued, but not like this, or not good any more",
-    "undated": "long gone, and the log does not say when it was seen",
+    UNASKED: "the gateway takes no question about it",
+    UNDATED: "long gone, and the log does not say when it was seen",
 }
 _MOST_PLACES = 20
 """Places shown of one certificate."""
@@ -117,16 +118,16 @@ def reconcile(
     undated = sum(count for one, count in times.items() if one.seen_at is None)
     with logged_in(context) as api:
         ours = [one for one in times if one.may_be_ours]
-        said = dict(zip(ours, _ask(api, ours), strict=True))
-    verdicts = {one: said.get(one, "unknown") for one in times}
+        said = dict(zip(ours, verdicts(api, ours), strict=True))
+    found = {one: said.get(one, "unknown") for one in times}
     report = [
         one.question()
         | {"verdict": verdict, "times": times[one]}
         | {"places": [place._asdict() for place in places[one._replace(seen_at=None)]]}
-        for one, verdict in verdicts.items()
+        for one, verdict in found.items()
         if verdict in _BAD
     ]
-    totals = Counter(verdicts.values())
+    totals = Counter(found.values())
     if as_json:
         counts: dict[str, Json] = {"unreadable": unreadable, "undated": undated}
         lines = [place._asdict() for place in places[None]]
@@ -154,20 +155,6 @@ def _read_all(
             if len(places[key]) < _MOST_PLACES:
                 places[key].append(place)
     return seen, places
-
-
-def _ask(api: GatewayApi, sightings: Sequence[Sighting]) -> Iterator[str]:
-    rest = iter(sightings)
-    while part := list(islice(rest, _AT_ONCE)):
-        body = {"certificates": [one.question() for one in part]}
-        answer = api.post("/ca/log/known", body)
-        answers = object_list(answer.get("certificates") if isinstance(answer, dict) else None)
-        if len(answers) != len(part):
-            raise ProtocolViolation("the gateway did not answer about every certificate")
-        for one, said in zip(part, answers, strict=True):
-            verdict = str(said.get("verdict"))
-            undated = verdict == "forgotten" and one.seen_at is None
-            yield "undated" if undated else verdict
 
 
 def _show_report(

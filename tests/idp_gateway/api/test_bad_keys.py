@@ -68,6 +68,12 @@ def request(key: Any, *, digest: Any = None, **extensions: Any) -> bytes:
     return builder.sign(key, digest).public_bytes(serialization.Encoding.PEM)
 
 
+def wishing(oid: str, value: bytes) -> bytes:
+    """A request with one extension of these very bytes."""
+    extension = x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), value)
+    return request(ec_key(), digest=hashes.SHA256(), wish=extension)
+
+
 def request_for_another_key() -> bytes:
     """The signature is a good one, of another key."""
     mine, theirs = ec_key(), ec_key()
@@ -224,6 +230,11 @@ TLS_REQUESTS = {
         pem(der_of(CSR)[:-1] + bytes([der_of(CSR)[-1] ^ 1])).encode(),
         "csr-signature-invalid",
     ),
+    "names nobody can read": (wishing("2.5.29.17", b"\xff\xff"), "csr-malformed"),
+    "a name of a kind no library knows": (
+        wishing("2.5.29.17", bytes.fromhex("3002a300")),
+        "csr-names-other",
+    ),
     "another person": (csr(ec_key(), asked="root@evil.test"), "csr-names-other"),
     "RSA 1024": (csr(rsa.generate_private_key(65537, 1024)), "key-weak"),
     "P-521": (
@@ -261,6 +272,21 @@ def test_every_reason_is_in_the_documentation() -> None:
 def test_a_certificate_is_no_request(ask: Ask) -> None:
     issued = ask("csr", {"csr": CSR.decode()}).json()["client_certificate"]
     refused(ask("csr", {"csr": issued}), "csr-malformed")
+
+
+@pytest.mark.parametrize(
+    ("oid", "value"),
+    [
+        ("1.3.6.1.5.5.7.1.24", "3003020163"),  # a TLS feature without a name
+        ("2.5.29.30", "3008a0063004a3023000"),  # constraints on X.400 addresses
+        ("2.5.29.18", "3002a500"),  # an EDI party name of the issuer
+    ],
+)
+def test_what_a_request_wishes_beside_names_is_not_even_read(
+    oid: str, value: str, ask: Ask
+) -> None:
+    reply = ask("csr", {"csr": wishing(oid, bytes.fromhex(value)).decode()})
+    assert reply.status_code == 200, reply.text
 
 
 @pytest.mark.parametrize("digest", ["sha1", "md5", "sha224"])

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from sqlalchemy import update
 
 from ca.formats import merkle
 from ca.formats.checkpoint import LogKey, decode_base64
@@ -19,6 +20,7 @@ from ca.formats.ssh_certificate import parse_certificate_line
 from idp_gateway import sessions
 from idp_gateway.composition import Gateway
 from idp_gateway.errors import Conflict
+from idp_gateway.store.issuance import CERTIFICATES
 from idp_gateway.store.log import LogTransaction
 from idp_gateway.tokens import API_TOKEN_LIFE
 from policy.addresses import EmailAddress
@@ -160,13 +162,16 @@ def test_owners_see_what_was_issued_for_their_sockets(
         assert [one["serial"] for one in answer.json()] == expected, query
 
 
-def logged_in_as(gateway: Gateway, person: Person, email: str | None) -> Person:
-    """The same account, with a login that vouches for this address."""
+ISSUER = "https://idp.lab.test"
+
+
+def logged_in_as(gateway: Gateway, person: Person, email: str, issuer: str, subject: str) -> Person:
+    """The same account, with a login as this identity."""
     now = gateway.clock()
     identity = Identity(
-        issuer="https://idp.lab.test",
-        subject="a holder",
-        email=EmailAddress.parse(email) if email else None,
+        issuer=issuer,
+        subject=subject,
+        email=EmailAddress.parse(email),
         name="Holder",
         assurance=Assurance.PROVIDER_VERIFIED,
         authenticated_at=now,
@@ -187,13 +192,35 @@ def test_people_see_their_own_certificates_for_others_sockets(
 ) -> None:
     mine, anothers = serial_of(certify(EMAIL)), serial_of(certify("owner1@lab.test"))
     holder = new_person()
-    for email, seen in ((EMAIL, [mine]), (None, []), ("bob@lab.test", [])):
-        person = logged_in_as(gateway, holder, email)
+    me = f"subject of {EMAIL}"
+    for email, issuer, subject, seen in (
+        (EMAIL, ISSUER, me, [mine]),
+        ("alice.new@lab.test", ISSUER, me, [mine]),
+        # Whoever was given the address later, or has it at another provider.
+        (EMAIL, ISSUER, "another", []),
+        (EMAIL, "https://other.lab.test", me, []),
+        ("bob@lab.test", ISSUER, "subject of bob@lab.test", []),
+    ):
+        person = logged_in_as(gateway, holder, email, issuer, subject)
         found = person.call("GET", "/ca/log/entries").json()
         assert [one["serial"] for one in found] == seen
         for serial in (mine, anothers):
             reply = person.call("GET", f"/ca/certificates/{serial}")
             assert (reply.status_code == 200) == (serial in seen)
+
+
+@both_databases
+def test_of_certificates_of_before_only_the_sockets_owner_is_sure(
+    owner: Person, new_person: PersonMaker, certify: Certify, gateway: Gateway
+) -> None:
+    serial = serial_of(certify(EMAIL))
+    with gateway.store.database.writing() as connection:
+        connection.execute(update(CERTIFICATES).values(holder_issuer=None, holder_subject=None))
+    person = logged_in_as(gateway, new_person(), EMAIL, ISSUER, f"subject of {EMAIL}")
+    assert person.call("GET", "/ca/log/entries").json() == []
+    assert person.call("GET", f"/ca/certificates/{serial}").status_code == 404
+    assert [one["serial"] for one in owner.call("GET", "/ca/log/entries").json()] == [serial]
+    assert owner.call("GET", f"/ca/certificates/{serial}").status_code == 200
 
 
 @both_databases

@@ -1,18 +1,28 @@
 """The short way to an SSH certificate answers exactly as the documented one."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from starlette.routing import Match
 
+from ca import key_strength
+from idp_gateway.app import create_app
+from idp_gateway.composition import Gateway
 from idp_gateway.routes.quick_keys import ShortWay
 from tests.idp_gateway.api.conftest import ClientTokenMaker
 from tests.support.subjects import ec_key, public_line
 
 Sent = dict[str, Any]
+
+HUNG_UP = [
+    {"type": "http.request", "body": b"{", "more_body": True},
+    {"type": "http.disconnect"},
+]
 
 
 @pytest.fixture
@@ -108,3 +118,62 @@ def test_other_methods_and_names_are_not_its(
     for odd in ("a%2fb", "x" * 300, "%C3%A9", f"{name}%0a"):
         reply = api.post(f"/mtls-ca/socket/{odd}/ssh", json=body, headers=headers)
         assert 400 <= reply.status_code < 500, odd
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/mtls-ca/socket/x/ssh", "/api/v1/mtls-ca/socket/x/ssh", "/mtls-ca/socket/x/csr", "/policies"],
+)
+async def test_hanging_up_in_the_middle_is_no_fault_of_ours(
+    gateway: Gateway, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    left, answered = list(HUNG_UP), []
+
+    async def receive() -> Any:
+        return left.pop(0)
+
+    async def send(message: Any) -> None:
+        answered.append(message)
+
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "scheme": "http",
+        "server": ("gateway.localhost", 80),
+        "client": ("127.0.0.1", 1),
+        "headers": [(b"host", b"gateway.localhost"), (b"content-type", b"application/json")],
+    }
+    await create_app(gateway)(scope, receive, send)
+    assert answered[0]["status"] == 400
+    assert caplog.records == []
+
+
+def test_a_new_rsa_key_keeps_nobody_waiting(
+    api: httpx.Client,
+    tls_socket: dict[str, Any],
+    client_token: ClientTokenMaker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is looked at in a thread, not where every other request waits."""
+    vetted, check = [], key_strength.check_rsa
+
+    def noting(key: rsa.RSAPublicKey) -> None:
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            asyncio.get_running_loop()
+        vetted.append(key)
+        check(key)
+
+    monkeypatch.setattr(key_strength, "check_rsa", noting)
+    name = tls_socket["dnsname"]
+    reply = api.post(
+        f"/mtls-ca/socket/{name}/ssh",
+        json={"ssh_public_key": public_line(rsa.generate_private_key(65537, 2048))},
+        headers={"x-access-token": client_token(name)},
+    )
+    assert reply.status_code == 200, reply.text
+    assert len(vetted) == 1

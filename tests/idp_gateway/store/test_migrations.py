@@ -1,5 +1,7 @@
 """Migrations: models and head agree, starting at once is safe, everything can be undone."""
 
+import dataclasses
+
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -9,7 +11,7 @@ from sqlmodel import SQLModel
 from idp_gateway.policy_records import PrefixListRecord
 from idp_gateway.store import Database, Store
 from idp_gateway.store.migrate import alembic_config, upgrade
-from tests.support.rows import NOW, owner_with_socket, race
+from tests.support.rows import NOW, certificate, owner_with_socket, race
 
 
 def test_models_and_migrations_agree(store: Store) -> None:
@@ -59,6 +61,17 @@ def test_the_history_of_a_list_that_is_there_begins_with_it(store: Store) -> Non
     with store.database.writing() as connection:
         upgrade(connection)
     assert store.prefix_lists_at(owner.account_id, ["office"], NOW) == (office,)
+
+
+def test_whose_certificates_of_before_are_nobody_guesses(store: Store) -> None:
+    kept = certificate(holder_issuer="https://idp.test", holder_subject="ann")
+    store.record_certificate(kept)
+    with store.database.writing() as connection:
+        command.downgrade(alembic_config(connection), "0007")
+    with store.database.writing() as connection:
+        upgrade(connection)
+    of_before = dataclasses.replace(kept, holder_issuer=None, holder_subject=None)
+    assert store.find_certificate(kept.serial) == of_before
 
 
 def test_undoing_leaves_nothing_behind(store: Store) -> None:
