@@ -181,20 +181,26 @@ class Authority:
         ca_id = user_ca_id(socket_id)
         return self.generations.new(ca_id, generation=1, state=CaState.ACTIVE)
 
-    def crl(self, revoked: Sequence[RevokedX509], *, ca_key_id: str | None = None) -> bytes:
-        """A revocation list (DER) of the issuing CA that signs, or of another that is trusted.
+    def issuing_ca(self, ca_key_id: str | None) -> CaGenerationRecord:
+        """The issuing CA of that key id if it is trusted; for ``None`` the one that signs.
+
+        Raises:
+            NotFound: there is none.
+        """
+        for record in self.generations.trusted(X509_ISSUING):
+            if record.state is CaState.ACTIVE if ca_key_id is None else record.key_id == ca_key_id:
+                return record
+        raise NotFound("no such issuing CA", reason="ca-unknown")
+
+    def crl(self, issuing: CaGenerationRecord, revoked: Sequence[RevokedX509]) -> bytes:
+        """A revocation list (DER) of an issuing CA: this one's certificates, this one's signature.
 
         Its number is the time, so that it grows whichever gateway makes it.
 
         Raises:
-            NotFound: no trusted issuing CA has that key id.
             ca.errors.SpecError: an entry is out of range.
         """
-        wanted = ca_key_id or self.generations.active(X509_ISSUING).record.key_id
-        for record in self.generations.trusted(X509_ISSUING):
-            if record.key_id == wanted:
-                return self._crls.current(self.generations.issuer(record), revoked, self._clock())
-        raise NotFound("no such issuing CA", reason="ca-unknown")
+        return self._crls.current(self.generations.issuer(issuing), revoked, self._clock())
 
     def issue_client_certificate(self, grant: Grant, csr: str) -> Issued[x509.IssuedCertificate]:
         """A TLS client certificate for one socket and epoch; only the CSR's key is used.

@@ -17,7 +17,7 @@ from ca.formats.krl import Krl, RevokedByCa
 from ca.formats.krl_serials import MAX_SERIAL
 from ca.formats.ssh_certificate import parse_certificate_line
 from ca.formats.ssh_keys import parse_key_line
-from idp_gateway.ca_generations import SSH_HOST, X509_ISSUING, user_ca_id
+from idp_gateway.ca_generations import SSH_HOST, user_ca_id
 from idp_gateway.composition import Gateway
 from idp_gateway.errors import InvalidInput, NotFound, QuotaExceeded
 from idp_gateway.records import (
@@ -114,18 +114,15 @@ def crl(gateway: Gateway, ca_key_id: str | None) -> bytes:
         NotFound: no such CA.
         QuotaExceeded: more is revoked than a list can name.
     """
-    now = gateway.clock()
-    authority = gateway.authority
-    wanted = ca_key_id
-    if wanted is None:
-        wanted = authority.generations.active(X509_ISSUING).record.key_id
-    revoked = revoked_x509(gateway.store, now, wanted)
+    # Settled once: entries of one CA under the signature of another would undo revocations.
+    issuing = gateway.authority.issuing_ca(ca_key_id)
+    revoked = revoked_x509(gateway.store, gateway.clock(), issuing.key_id)
     if len(revoked) > MAX_REVOKED:
         raise QuotaExceeded(
             f"more than {MAX_REVOKED} certificates of this CA are revoked; it has to be rotated",
             reason="too-many-revoked",
         )
-    return authority.crl(revoked, ca_key_id=wanted)
+    return gateway.authority.crl(issuing, revoked)
 
 
 def revoked_x509(store: Store, now: datetime, ca_key_id: str) -> tuple[RevokedX509, ...]:

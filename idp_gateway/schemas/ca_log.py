@@ -7,8 +7,7 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from idp_gateway.records import CertificateKind
 from idp_gateway.schemas.audit import CertificateReply, DecisionReply
-from idp_gateway.schemas.text import Moment
-from idp_gateway.serials import as_kept
+from idp_gateway.schemas.text import Moment, serial_number
 
 MAX_QUESTIONS = 200
 """Certificates asked about in one call."""
@@ -19,7 +18,7 @@ _Wish = Annotated[str | None, Field(min_length=1, max_length=320, pattern=r"^[!-
 
 
 def _serial_as_kept(serial: str | None) -> str | None:
-    return serial and as_kept(serial)
+    return None if serial is None else serial_number(serial)
 
 
 class LogKeyReply(BaseModel):

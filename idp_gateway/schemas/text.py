@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from idp_gateway.serials import as_kept
+from idp_gateway.serials import NONE, as_kept
 from policy.addresses import DomainName, EmailAddress
 from policy.errors import AddressError
 
@@ -142,6 +142,18 @@ def _sized(longest: int, what: str) -> Callable[[str], str]:
     return check
 
 
+def serial_number(text: str) -> str:
+    """A serial number as the store spells it.
+
+    Raises:
+        PydanticCustomError: ``serial-invalid``.
+    """
+    kept = as_kept(text)
+    if kept == NONE:
+        raise PydanticCustomError("serial-invalid", "must be more than zeros and colons")
+    return kept
+
+
 def _each_once(texts: list[str]) -> list[str]:
     return list(dict.fromkeys(texts))
 
@@ -160,7 +172,9 @@ DomainList = Annotated[list[Domain], Field(max_length=MAX_LIST_LENGTH), AfterVal
 Network = Annotated[str, Field(max_length=64), AfterValidator(network)]
 NetworkList = Annotated[list[Network], Field(max_length=MAX_NETWORKS), AfterValidator(_each_once)]
 SerialNumber = Annotated[
-    str, Field(min_length=1, max_length=64, pattern=r"^[0-9A-Fa-f:]+$"), AfterValidator(as_kept)
+    str,
+    Field(min_length=1, max_length=64, pattern=r"^[0-9A-Fa-f:]+$"),
+    AfterValidator(serial_number),
 ]
 """SSH: decimal. X.509: hex, in any case, with or without colons and leading zeros."""
 PublicKeyLine = Annotated[
