@@ -3,7 +3,8 @@
 All other routes share the framework's 40 threads. The edge's questions have some for themselves,
 so that nobody with an account can make visitors of others wait; passwords have a few, as each check
 takes 32 MiB and much of a processor, and those that wait for one hold no thread at all. Neither do
-most of those who wait for a token or agent to sign their logins: it may hang.
+most of those who wait for a token or agent to sign their logins: it may hang. Strangers who ask for
+public lists have a few: to look at what is kept takes a moment, to make a list may take seconds.
 """
 
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import TypeVar
 from anyio import CapacityLimiter, to_thread
 
 from ca.errors import SignerBusyError
+from idp_gateway.errors import ListsBusy
 
 Result = TypeVar("Result")
 
@@ -28,6 +30,15 @@ MOST_UNSIGNED = 64
 """Logins that may wait for one of these threads."""
 
 
+LISTS = 4
+"""Public lists that are looked up side by side."""
+MOST_LISTS = 1_000
+"""Who may wait for one of these threads."""
+MADE_LISTS = 2
+"""Public lists that are made side by side, for whoever asked first; each keeps a processor busy."""
+MOST_UNMADE = 64
+"""Who may wait for one of these."""
+
 REPLAYS = 2
 """Replays of recorded decisions side by side; each keeps a processor busy."""
 
@@ -39,6 +50,8 @@ class Capacity:
     decisions: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(DECISIONS))
     passwords: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(PASSWORDS))
     signatures: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(SIGNATURES))
+    lists: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(LISTS))
+    made_lists: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(MADE_LISTS))
     replays: "ReplayPlaces" = field(default_factory=lambda: ReplayPlaces(REPLAYS))
 
 
@@ -96,6 +109,27 @@ async def sign_in_thread(limiter: CapacityLimiter, work: Callable[[], Result]) -
     if limiter.statistics().tasks_waiting >= MOST_UNSIGNED:
         raise SignerBusyError(f"{MOST_UNSIGNED} logins wait to be signed already")
     return await in_thread(limiter, work)
+
+
+async def list_in_thread(
+    capacity: Capacity, look: Callable[[], bytes | None], make: Callable[[], bytes]
+) -> bytes:
+    """The list that is kept, or else one that is made.
+
+    Raises:
+        ListsBusy: too many wait already.
+    """
+    _check_wait(capacity.lists, MOST_LISTS)
+    found = await in_thread(capacity.lists, look)
+    if found is not None:
+        return found
+    _check_wait(capacity.made_lists, MOST_UNMADE)
+    return await in_thread(capacity.made_lists, make)
+
+
+def _check_wait(limiter: CapacityLimiter, most: int) -> None:
+    if limiter.statistics().tasks_waiting >= most:
+        raise ListsBusy("too many ask for lists at the moment; try again in some seconds")
 
 
 async def in_thread(limiter: CapacityLimiter, work: Callable[[], Result]) -> Result:

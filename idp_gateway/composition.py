@@ -15,6 +15,7 @@ from idp_gateway.denials import RecentDenials
 from idp_gateway.feed import Feed
 from idp_gateway.forms import Signer, browser_signer
 from idp_gateway.issuance_log import IssuanceLog
+from idp_gateway.kept_lists import KeptLists
 from idp_gateway.origins import Origins
 from idp_gateway.providers import build_providers
 from idp_gateway.providers.base import IdentityProvider
@@ -50,6 +51,8 @@ class Gateway:
     """How much of what is done at a time."""
     denials: RecentDenials
     """What need not be put on record again."""
+    lists: KeptLists
+    """Public lists of what is revoked, as they were last made."""
     rules: Rules
     """Which policies bear on a socket."""
     origins: Origins
@@ -111,6 +114,7 @@ def build_gateway(settings: Settings, *, clock: Clock = system_clock) -> Gateway
         providers=build_providers(settings.providers, clock),
         capacity=Capacity(),
         denials=RecentDenials(),
+        lists=KeptLists(store, clock),
         rules=rules,
         origins=Origins(country_file=settings.geo_country_file, asn_file=settings.geo_asn_file),
         signer=browser_signer(master_key),

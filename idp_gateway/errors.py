@@ -24,6 +24,7 @@ GatewayError
 │   └── PrefixListInUse     names the policies that look at the list
 ├── TooManyAttempts         come back after ``retry_after`` seconds
 │   └── TooManyCertificates
+├── ListsBusy               too many ask for lists; come back after ``retry_after`` seconds
 ├── PortsExhausted          every port of the range is given away
 ├── ProviderFailed          an identity provider did not answer as it must
 └── SettingsError           the gateway cannot start like this
@@ -217,6 +218,13 @@ class TooManyCertificates(TooManyAttempts):
     """A socket was given as many certificates lately as it may be given."""
 
     reason = "too-many-certificates"
+
+
+class ListsBusy(GatewayError):
+    """As many wait already for public lists as may."""
+
+    reason = "lists-busy"
+    retry_after = 5
 
 
 class PortsExhausted(GatewayError):

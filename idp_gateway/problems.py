@@ -37,6 +37,7 @@ _STATUS: Mapping[type[Exception], int] = {
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.TooManyAttempts: 429,
+    errors.ListsBusy: 503,
     errors.PortsExhausted: 503,
     errors.ProviderFailed: 502,
     # A token or agent may be back soon; a certificate that fails its own checks is our mistake.
@@ -102,7 +103,7 @@ def problem_of(error: errors.GatewayError | PolicyError | CaError) -> JSONRespon
             members["cases"] = list(error.cases)
     if isinstance(error, errors.PrefixListInUse):
         members["policies"] = list(error.policies)
-    if isinstance(error, errors.TooManyAttempts):
+    if isinstance(error, errors.TooManyAttempts | errors.ListsBusy):
         headers["retry-after"] = str(error.retry_after)
     return problem(status, error.reason, str(error), headers=headers, **members)
 

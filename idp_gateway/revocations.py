@@ -13,13 +13,14 @@ from functools import partial
 
 from ca.crl import MAX_REVOKED, RevokedX509
 from ca.formats.host_messages import CLOCK_TOLERANCE_SECONDS
-from ca.formats.krl import Krl, RevokedByCa
+from ca.formats.krl import Krl, RevokedByCa, renumbered
 from ca.formats.krl_serials import MAX_SERIAL
 from ca.formats.ssh_certificate import parse_certificate_line
 from ca.formats.ssh_keys import parse_key_line
 from idp_gateway.ca_generations import SSH_HOST, user_ca_id
 from idp_gateway.composition import Gateway
 from idp_gateway.errors import InvalidInput, NotFound, QuotaExceeded
+from idp_gateway.kept_lists import KeptList, ListQuestion
 from idp_gateway.records import (
     AccountRecord,
     CaGenerationRecord,
@@ -31,7 +32,7 @@ from idp_gateway.records import (
 )
 from idp_gateway.serials import as_kept
 from idp_gateway.store import Store
-from idp_gateway.store.revocations import RevokedCertificate
+from idp_gateway.store.named import RevokedCertificate
 from policy.addresses import EmailAddress
 from policy.types import Reason
 
@@ -83,12 +84,34 @@ def socket_krl(gateway: Gateway, socket: SocketRecord) -> bytes:
     Its number is the newest revision of anything: it never goes back, on any gateway. Where more
     is revoked than a list may name, it names all that a CA signed: rather nobody than anybody.
     """
-    # The revision first: whatever was revoked up to it is on the list.
-    number = gateway.store.revision()
+    made = gateway.lists.get(_krl_question(socket), partial(_new_krl, gateway, socket))
+    return _numbered(gateway, made)
+
+
+def kept_krl(gateway: Gateway, socket: SocketRecord) -> bytes | None:
+    """As ``socket_krl``, if that is no work."""
+    kept = gateway.lists.find(_krl_question(socket))
+    return None if kept is None else _numbered(gateway, kept)
+
+
+def _krl_question(socket: SocketRecord) -> ListQuestion:
+    return ListQuestion(
+        kinds=(CertificateKind.SSH_USER, CertificateKind.SSH_HOST), socket_id=socket.socket_id
+    )
+
+
+def _numbered(gateway: Gateway, kept: KeptList) -> bytes:
+    """The list, which was right at that revision, whenever it was made."""
+    return renumbered(
+        kept.content,
+        number=kept.position.revision,
+        generated_at=int(gateway.clock().timestamp()),
+    )
+
+
+def _new_krl(gateway: Gateway, socket: SocketRecord) -> bytes:
     named = [one for ca in _krl_cas(socket) for one in _revoked_of(gateway, socket, *ca)]
     return Krl(
-        number=number,
-        generated_at=int(gateway.clock().timestamp()),
         comment=socket.dns_name.encode("ascii"),
         certificates=tuple(named),
         keys=_withdrawn_keys(gateway, socket),
@@ -116,21 +139,46 @@ def crl(gateway: Gateway, ca_key_id: str | None) -> bytes:
     """
     # Settled once: entries of one CA under the signature of another would undo revocations.
     issuing = gateway.authority.issuing_ca(ca_key_id)
+    made = gateway.lists.get(_crl_question(issuing), partial(_new_crl, gateway, issuing))
+    return _not_too_long(made)
+
+
+def kept_crl(gateway: Gateway, ca_key_id: str | None) -> bytes | None:
+    """As ``crl``, if that is no work.
+
+    Raises:
+        NotFound: no such CA.
+        QuotaExceeded: more is revoked than a list can name.
+    """
+    kept = gateway.lists.find(_crl_question(gateway.authority.issuing_ca(ca_key_id)))
+    return None if kept is None else _not_too_long(kept)
+
+
+def _crl_question(issuing: CaGenerationRecord) -> ListQuestion:
+    return ListQuestion(kinds=(CertificateKind.X509_CLIENT,), ca_key_id=issuing.key_id)
+
+
+def _new_crl(gateway: Gateway, issuing: CaGenerationRecord) -> bytes:
+    """The list; nothing, which is kept as well, if it would be too long."""
     revoked = revoked_x509(gateway.store, gateway.clock(), issuing.key_id)
-    if len(revoked) > MAX_REVOKED:
+    return b"" if len(revoked) > MAX_REVOKED else gateway.authority.crl(issuing, revoked)
+
+
+def _not_too_long(kept: KeptList) -> bytes:
+    if not kept.content:
         raise QuotaExceeded(
             f"more than {MAX_REVOKED} certificates of this CA are revoked; it has to be rotated",
             reason="too-many-revoked",
         )
-    return gateway.authority.crl(issuing, revoked)
+    return kept.content
 
 
 def revoked_x509(store: Store, now: datetime, ca_key_id: str) -> tuple[RevokedX509, ...]:
     """Client certificates of one issuing CA that are revoked and not expired by any clock."""
+    kinds = (CertificateKind.X509_CLIENT,)
     return tuple(
         RevokedX509(serial=int(one.serial, 16), at=one.at)
-        for one in store.live_revoked(now - SLOWEST_CLOCK, kinds=(CertificateKind.X509_CLIENT,))
-        if one.ca_key_id == ca_key_id
+        for one in store.live_revoked(now - SLOWEST_CLOCK, kinds=kinds, ca_key_id=ca_key_id)
     )
 
 

@@ -24,7 +24,7 @@ from ca.formats.krl_serials import (
 )
 from ca.formats.wire import Reader, string, uint32, uint64
 
-__all__ = ["MAX_KRL_BYTES", "Krl", "KrlError", "RevokedByCa", "parse_krl"]
+__all__ = ["MAX_KRL_BYTES", "Krl", "KrlError", "RevokedByCa", "parse_krl", "renumbered"]
 
 MAGIC = b"SSHKRL\n\0"
 FORMAT_VERSION = 1
@@ -134,6 +134,12 @@ class Krl:
     @property
     def is_empty(self) -> bool:
         return not (self.certificates or self.keys or self.sha256 or self.sha1)
+
+
+def renumbered(encoded: bytes, *, number: int, generated_at: int) -> bytes:
+    """The same list with another number and time."""
+    head = MAGIC + uint32(FORMAT_VERSION) + uint64(number) + uint64(generated_at)
+    return head + encoded[len(head) :]
 
 
 def parse_krl(data: bytes) -> Krl:

@@ -3,6 +3,7 @@
 The lists are public: sshd and TLS verifiers have no account, and serial numbers say nothing.
 """
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -10,6 +11,7 @@ from fastapi.responses import PlainTextResponse
 
 from idp_gateway import revocations
 from idp_gateway.callers import CallerDep
+from idp_gateway.capacity import list_in_thread
 from idp_gateway.dependencies import GatewayDep
 from idp_gateway.in_force import ChangeRoute
 from idp_gateway.known_hosts import PATH as KNOWN_HOSTS
@@ -77,11 +79,18 @@ def lift(
 @lists.get(
     "/ssh/{dns_name}/krl",
     response_class=Response,
-    responses={200: {"content": {"application/octet-stream": {}}}, **problems(404)},
+    responses={200: {"content": {"application/octet-stream": {}}}, **problems(404, 503)},
 )
-def show_krl(gateway: GatewayDep, dns_name: str) -> Response:
+async def show_krl(gateway: GatewayDep, dns_name: str) -> Response:
     """The socket's key revocation list, for `RevokedKeys` of an sshd (PROTOCOL.krl)."""
-    krl = revocations.socket_krl(gateway, revocations.socket_named(gateway, dns_name))
+
+    def look() -> bytes | None:
+        return revocations.kept_krl(gateway, revocations.socket_named(gateway, dns_name))
+
+    def make() -> bytes:
+        return revocations.socket_krl(gateway, revocations.socket_named(gateway, dns_name))
+
+    krl = await list_in_thread(gateway.capacity, look, make)
     return Response(krl, media_type="application/octet-stream", headers=_FRESH)
 
 
@@ -105,9 +114,9 @@ def show_known_hosts(gateway: GatewayDep) -> PlainTextResponse:
 @lists.get(
     "/ca/crl",
     response_class=Response,
-    responses={200: {"content": {"application/pkix-crl": {}}}, **problems(400, 404)},
+    responses={200: {"content": {"application/pkix-crl": {}}}, **problems(400, 403, 404, 503)},
 )
-def show_crl(
+async def show_crl(
     gateway: GatewayDep,
     ca: Annotated[
         SerialNumber | None,
@@ -117,7 +126,12 @@ def show_crl(
     ] = None,
 ) -> Response:
     """Client certificates that were revoked before their end, as DER (RFC 5280 §5)."""
-    return Response(revocations.crl(gateway, ca), media_type="application/pkix-crl", headers=_FRESH)
+    crl = await list_in_thread(
+        gateway.capacity,
+        partial(revocations.kept_crl, gateway, ca),
+        partial(revocations.crl, gateway, ca),
+    )
+    return Response(crl, media_type="application/pkix-crl", headers=_FRESH)
 
 
 def _reply(record: RevocationRecord) -> RevocationReply:

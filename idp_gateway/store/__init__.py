@@ -11,6 +11,7 @@ from idp_gateway.store.generations import GenerationStore
 from idp_gateway.store.guests import GuestStore
 from idp_gateway.store.hosts import HostStore
 from idp_gateway.store.issuance import IssuanceStore
+from idp_gateway.store.list_position import ListPositionStore
 from idp_gateway.store.log import LogStore
 from idp_gateway.store.logins import LoginStore
 from idp_gateway.store.policies import PolicyStore
@@ -32,6 +33,7 @@ class Store(
     EdgeStore,
     GenerationStore,
     RevocationStore,
+    ListPositionStore,
     HostStore,
     PolicyStore,
     PrefixListStore,

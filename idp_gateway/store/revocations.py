@@ -7,11 +7,11 @@ that raced with it is found too.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from idp_gateway.errors import Conflict, NotFound, QuotaExceeded
 from idp_gateway.records import (
@@ -23,10 +23,8 @@ from idp_gateway.records import (
 )
 from idp_gateway.store.base import StorePart, columns_for, find_one, note_change, values_of
 from idp_gateway.store.issuance import CERTIFICATES
+from idp_gateway.store.named import REVOCATIONS, RevokedCertificate, revoked_among
 from idp_gateway.store.sockets import SOCKETS, owned_socket
-from idp_gateway.tables import Revocation, table_of
-
-REVOCATIONS = table_of(Revocation)
 
 MAX_STANDING = 10_000
 """Revocations of one socket and scope that are not lifted; those of certificates do not count for
@@ -46,17 +44,6 @@ _BLOCKED_COLUMN = {
 _REVOCABLE = (CertificateKind.SSH_USER, CertificateKind.X509_CLIENT, CertificateKind.SSH_HOST)
 _LONGEST_CERTIFICATE = timedelta(days=32)
 """After this no certificate that was revoked is good: ``MAX_HOST_LIFE`` and a day."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RevokedCertificate:
-    """A certificate that would still be good, were it not revoked."""
-
-    serial: str
-    kind: CertificateKind
-    ca_key_id: str
-    at: datetime
-    """When it was revoked."""
 
 
 class RevocationStore(StorePart):
@@ -158,45 +145,31 @@ class RevocationStore(StorePart):
         # What all share has no bound: one who revokes much would keep it from all the others.
         most = None if socket_id is None else MAX_LISTED
         only = [CERTIFICATES.c.not_after > now, CERTIFICATES.c.kind.in_(kinds)]
+        if socket_id is None:
+            # Of all others none is revoked, and an index finds what these have that is still good.
+            revoking = select(REVOCATIONS.c.socket_id).distinct()
+            only.append(CERTIFICATES.c.socket_id.in_(revoking))
         if ca_key_id is not None:
             only.append(CERTIFICATES.c.ca_key_id == ca_key_id)
         if serial is not None:
             only.append(CERTIFICATES.c.serial == serial)
         with self.database.reading() as connection:
-            sockets = _revoking_sockets(connection) if socket_id is None else (socket_id,)
-            rows = [
-                row
-                for one in sockets
-                for where in _named_certificates(connection, one)
-                for row in _matching(connection, one, and_(where, *only), most=most)
-            ]
-        found: dict[str, RevokedCertificate] = {}
-        for row in rows:
-            known = found.get(row.serial)
-            if known is None or row.at < known.at:
-                found[row.serial] = row
+            found = revoked_among(
+                connection, *only, socket_id=socket_id, most=None if most is None else most + 1
+            )
         if most is not None and len(found) > most:
             raise QuotaExceeded(
                 f"more than {MAX_LISTED} certificates are revoked; rotate the CA instead",
                 reason="too-many-revoked",
             )
-        return tuple(found[serial] for serial in sorted(found))
+        return tuple(sorted(found, key=attrgetter("serial")))
 
     def count_revoked_by(self, record: RevocationRecord, now: datetime) -> int:
         """How many certificates one revocation names that have not expired."""
-        only = and_(
-            REVOCATIONS.c.revocation_id == record.revocation_id,
-            CERTIFICATES.c.not_after > now,
-            CERTIFICATES.c.kind.in_(_REVOCABLE),
-        )
+        only = (CERTIFICATES.c.not_after > now, CERTIFICATES.c.kind.in_(_REVOCABLE))
+        by = REVOCATIONS.c.revocation_id == record.revocation_id
         with self.database.reading() as connection:
-            return len(
-                {
-                    row.serial
-                    for where in _named_certificates(connection, record.socket_id)
-                    for row in _matching(connection, record.socket_id, and_(where, only))
-                }
-            )
+            return len(revoked_among(connection, *only, socket_id=record.socket_id, by=by))
 
     def forget_revocations(self, now: datetime) -> None:
         """Remove those of sockets that are gone, once nothing they name can still be good."""
@@ -326,68 +299,3 @@ def _with_blocked(connection: Connection, socket_id: str) -> dict[str, Any]:
         column: tuple(sorted({row.value for row in rows if row.scope is scope}))
         for scope, column in _BLOCKED_COLUMN.items()
     }
-
-
-def _revoking_sockets(connection: Connection) -> Sequence[str]:
-    query = select(REVOCATIONS.c.socket_id).distinct()
-    return connection.execute(query).scalars().all()
-
-
-def _named_certificates(connection: Connection, socket_id: str) -> list[ColumnElement[bool]]:
-    """For each way to be revoked, what joins a revocation to the certificates it names.
-
-    One query each, so that every certificate is looked up in the index of revocations.
-    """
-    column = {
-        RevocationScope.PERSON: CERTIFICATES.c.subject,
-        RevocationScope.KEY: CERTIFICATES.c.public_key_fingerprint,
-        RevocationScope.SERIAL: CERTIFICATES.c.serial,
-    }
-    in_time = or_(
-        REVOCATIONS.c.lifted_at.is_(None), CERTIFICATES.c.issued_at <= REVOCATIONS.c.lifted_at
-    )
-    query = select(REVOCATIONS.c.scope).where(REVOCATIONS.c.socket_id == socket_id).distinct()
-    present = set(connection.execute(query).scalars())
-    named = [
-        and_(REVOCATIONS.c.scope == scope, REVOCATIONS.c.value == found, in_time)
-        for scope, found in column.items()
-        if scope in present
-    ]
-    newest = (
-        select(REVOCATIONS.c.revocation_id, REVOCATIONS.c.value)
-        .where(REVOCATIONS.c.socket_id == socket_id)
-        .where(REVOCATIONS.c.scope == RevocationScope.SOCKET)
-        .order_by(*_HIGHEST_EPOCH)
-        .limit(1)
-    )
-    # The last one names what those before it did.
-    return named + [
-        and_(
-            REVOCATIONS.c.revocation_id == row.revocation_id,
-            CERTIFICATES.c.epoch <= int(row.value),
-        )
-        for row in connection.execute(newest)
-    ]
-
-
-def _matching(
-    connection: Connection,
-    socket_id: str,
-    where: ColumnElement[bool],
-    *,
-    most: int | None = MAX_LISTED,
-) -> list[RevokedCertificate]:
-    query = (
-        select(
-            CERTIFICATES.c.serial,
-            CERTIFICATES.c.kind,
-            CERTIFICATES.c.ca_key_id,
-            # The same certificate may be named again and again: the limit is one on certificates.
-            func.min(REVOCATIONS.c.created_at).label("at"),
-        )
-        .join(REVOCATIONS, and_(REVOCATIONS.c.socket_id == CERTIFICATES.c.socket_id, where))
-        .where(CERTIFICATES.c.socket_id == socket_id)
-        .group_by(CERTIFICATES.c.serial, CERTIFICATES.c.kind, CERTIFICATES.c.ca_key_id)
-        .limit(None if most is None else most + 1)
-    )
-    return [RevokedCertificate(**row) for row in connection.execute(query).mappings()]

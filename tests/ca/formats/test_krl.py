@@ -1,5 +1,6 @@
 """Key revocation lists: the value behind the bytes, the fewest bytes, and what is refused."""
 
+import dataclasses
 from hashlib import sha1, sha256
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ca.formats.errors import FormatError
-from ca.formats.krl import MAGIC, Krl, KrlError, RevokedByCa, parse_krl
+from ca.formats.krl import MAGIC, Krl, KrlError, RevokedByCa, parse_krl, renumbered
 from ca.formats.krl_serials import (
     MAX_BITMAP_BITS,
     MAX_SERIAL,
@@ -216,3 +217,9 @@ def test_flags_are_refused() -> None:
 def test_serials_that_no_certificate_has_are_refused(stretch: tuple[int, int]) -> None:
     with pytest.raises(KrlError):
         RevokedByCa(ca=b"", serials=(stretch,))
+
+
+def test_another_number_leaves_the_rest_as_it_is() -> None:
+    plain = Krl(comment=b"c", certificates=(RevokedByCa.of_serials(b"", [7, 9]),), keys=(b"k",))
+    again = parse_krl(renumbered(plain.encode(), number=5, generated_at=6))
+    assert again == dataclasses.replace(plain, number=5, generated_at=6)

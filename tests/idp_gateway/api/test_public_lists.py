@@ -1,14 +1,29 @@
 """The lists anybody may fetch: right for whoever asks and however, and cheap to ask for."""
 
+import asyncio
+import threading
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 from cryptography import x509
+from sqlalchemy import event, insert
 
+from ca.formats.krl import parse_krl
+from idp_gateway import capacity, revocations
+from idp_gateway.app import create_app
+from idp_gateway.ca_generations import user_ca_id
 from idp_gateway.composition import Gateway
-from tests.idp_gateway.api.conftest import ClientTokenMaker, Person
+from idp_gateway.issuance_log import entry_of
+from idp_gateway.kept_lists import KeptLists
+from idp_gateway.records import CertificateKind, RevocationRecord, RevocationScope
+from idp_gateway.store.base import values_of
+from idp_gateway.store.named import REVOCATIONS
+from tests.idp_gateway.api.conftest import ClientTokenMaker, Person, both_databases
 from tests.idp_gateway.api.test_revocations import ALICE, BOB, Room
+from tests.idp_gateway.api.test_withdrawn_cas import rotate
+from tests.idp_gateway.conftest import FixedClock
 from tests.support.subjects import csr, ec_key
 
 
@@ -60,3 +75,158 @@ def test_no_spelling_of_no_ca_gets_an_empty_list(
 def test_no_other_question_takes_nothing_for_a_serial_number(owner: Person, path: str) -> None:
     reply = owner.call("GET", path, params={"serial": "0:0"})
     assert (reply.status_code, reply.json()["reason"]) == (400, "serial-invalid")
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Which lists were made, rather than given out again."""
+    found: list[str] = []
+    for name in ("_new_krl", "_new_crl"):
+        make = getattr(revocations, name)
+
+        def counted(*given: Any, _make: Any = make, _name: str = name) -> bytes:
+            found.append(_name)
+            content: bytes = _make(*given)
+            return content
+
+        monkeypatch.setattr(revocations, name, counted)
+    return found
+
+
+def test_asking_again_makes_no_list_whatever_else_goes_on(
+    owner: Person, room: Room, api: httpx.Client, made: list[str]
+) -> None:
+    hers, serial = room.ssh(ALICE), tls(room, ALICE)
+    revoke(owner, room)
+    numbers = []
+    for _ in range(3):
+        krl = room.krl()
+        assert krl.certificates[0].serials == ((hers.serial, hers.serial),)
+        numbers.append(krl.number)
+        assert listed(api) == {serial}
+        # Others come and go, and people log in here who were not revoked.
+        other = owner.socket(socket_type="tls")
+        owner.call("DELETE", f"/socket/{other['socket_id']}")
+        room.ssh(BOB)
+        tls(room, BOB)
+    assert made.count("_new_krl") == 1
+    # A socket that was deleted had its certificates revoked: there might have been some.
+    assert made.count("_new_crl") == 3
+    assert numbers == sorted(set(numbers))
+
+
+@both_databases
+def test_what_is_revoked_is_on_the_next_list_of_every_gateway(
+    owner: Person, room: Room, gateway: Gateway, api: httpx.Client
+) -> None:
+    his, serial = room.ssh(BOB), tls(room, BOB)
+    elsewhere = KeptLists(gateway.store, gateway.clock)
+    both = [gateway, replace(gateway, lists=elsewhere)]
+    socket = revocations.socket_named(gateway, room.dns_name)
+    for one in both:
+        assert parse_krl(revocations.socket_krl(one, socket)).is_empty
+        assert not list(x509.load_der_x509_crl(revocations.crl(one, None)))
+    revoke(owner, room, BOB)
+    for one in both:
+        krl = parse_krl(revocations.socket_krl(one, socket))
+        assert krl.certificates[0].serials == ((his.serial, his.serial),)
+        (entry,) = x509.load_der_x509_crl(revocations.crl(one, None))
+        assert entry.serial_number == serial
+
+
+def test_what_was_being_issued_meanwhile_is_on_the_next_list(
+    owner: Person, room: Room, api: httpx.Client, gateway: Gateway
+) -> None:
+    """It comes on record after the list was made, and gives out no revision."""
+    room.ssh(ALICE)
+    tls(room, ALICE)
+    socket = revocations.socket_named(gateway, room.dns_name)
+    revoke(owner, room)
+    before = room.krl().certificates[0].serials
+    on_crl = listed(api)
+    slipped = []
+    for old in gateway.store.certificates_of(socket.socket_id):
+        late = replace(old, serial=str(int(old.serial, 16) % 2**60 + 1))
+        gateway.log.append(late, entry_of(late))
+        slipped.append(int(late.serial, 10 if late.kind is CertificateKind.SSH_USER else 16))
+    assert set(room.krl().certificates[0].serials) - set(before) == {(slipped[0], slipped[0])}
+    assert listed(api) - on_crl == {slipped[1]}
+
+
+def test_what_expired_is_not_named_for_ever(
+    owner: Person, room: Room, api: httpx.Client, clock: FixedClock
+) -> None:
+    room.ssh(ALICE)
+    tls(room, ALICE)
+    revoke(owner, room)
+    assert listed(api)
+    assert not room.krl().is_empty
+    clock.advance(minutes=30)
+    assert not listed(api)
+    assert room.krl().is_empty
+
+
+def test_a_withdrawn_ca_is_on_the_next_list(room: Room, gateway: Gateway) -> None:
+    assert not room.krl().keys
+    ca_id = user_ca_id(revocations.socket_named(gateway, room.dns_name).socket_id)
+    rotate(gateway, ca_id, compromised=True)
+    assert len(room.krl().keys) == 1
+
+
+async def test_who_asks_for_lists_holds_up_nobody_else(
+    room: Room, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a list takes its time, other questions are answered, and too many are sent away."""
+    monkeypatch.setattr(capacity, "MOST_UNMADE", 3)
+    go_on = threading.Event()
+    make = revocations._new_krl
+
+    def slow(*given: Any) -> bytes:
+        assert go_on.wait(60)
+        return make(*given)
+
+    monkeypatch.setattr(revocations, "_new_krl", slow)
+    transport = httpx.ASGITransport(app=create_app(gateway))
+    async with httpx.AsyncClient(
+        transport=transport, base_url=gateway.settings.base_url, timeout=120
+    ) as client:
+        path = f"/ssh/{room.dns_name}/krl"
+        asked = [asyncio.ensure_future(client.get(path)) for _ in range(45)]
+        try:
+            done, waiting = await asyncio.wait(asked, timeout=10)
+            assert (await client.get("/ca/log/key")).status_code == 200
+        finally:
+            go_on.set()
+        refused = [task.result() for task in done]
+        served = [await task for task in waiting]
+    assert {reply.status_code for reply in served} == {200}
+    # Some more slip past a limit that several look at before any of them waits.
+    assert capacity.MADE_LISTS + 3 <= len(served) < 20
+    assert {reply.json()["reason"] for reply in refused} == {"lists-busy"}
+    assert {reply.headers["retry-after"] for reply in refused} == {"5"}
+
+
+def test_sockets_with_nothing_left_to_name_cost_nothing(gateway: Gateway) -> None:
+    """One question however many sockets: each had three to five, and nobody forgets a socket."""
+    row = values_of(
+        RevocationRecord(
+            revocation_id="",
+            socket_id="",
+            scope=RevocationScope.PERSON,
+            value=ALICE,
+            reason="",
+            created_by="x",
+            created_at=gateway.clock(),
+        )
+    )
+    names = [{"revocation_id": str(number), "socket_id": str(number)} for number in range(300)]
+    with gateway.store.database.writing() as connection:
+        connection.execute(insert(REVOCATIONS), [row | one for one in names])
+    questions: list[str] = []
+    event.listen(
+        gateway.store.database.engine,
+        "before_cursor_execute",
+        lambda _connection, _cursor, statement, *_: questions.append(statement),
+    )
+    revocations.crl(gateway, None)
+    assert len(questions) < 30

@@ -1,0 +1,94 @@
+"""Public lists as they were last made, so that asking once more is one look at where things stand.
+
+Anybody may ask for them, without an account, and to make one may take seconds. A kept list is given
+out only while the database says that nothing came which could bear on it, whichever gateway wrote
+it: what was revoked is on the list that is asked for next.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from threading import Lock
+
+from idp_gateway.clock import Clock
+from idp_gateway.records import CertificateKind
+from idp_gateway.store import Store
+from idp_gateway.store.list_position import Position
+
+KEPT_FOR = timedelta(minutes=1)
+"""How long what has expired since may go on being named."""
+MAX_BYTES = 128 << 20
+"""Of all lists that are kept; the longest unused goes first."""
+
+_OVERHEAD = 1024
+_LOCKS = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListQuestion:
+    """Which list: what tells one from another, and what bears on it."""
+
+    kinds: tuple[CertificateKind, ...]
+    socket_id: str | None = None
+    ca_key_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptList:
+    """A list, and how far everything had come when it was last known to be right."""
+
+    content: bytes
+    made_at: datetime
+    position: Position
+
+
+class KeptLists:
+    """Finished lists of one gateway, in a bounded room; safe in any thread."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._lock = Lock()
+        self._kept: OrderedDict[ListQuestion, KeptList] = OrderedDict()
+        self._bytes = 0
+        # Of those who ask for the same list one makes it; rarely do others wait with them.
+        self._making = tuple(Lock() for _ in range(_LOCKS))
+
+    def find(self, question: ListQuestion) -> KeptList | None:
+        """The list, if it is kept and still right."""
+        with self._lock:
+            kept = self._kept.get(question)
+        if kept is None or not timedelta(0) <= self._clock() - kept.made_at < KEPT_FOR:
+            return None
+        # Looked up before what came until then: whatever comes between is looked at again.
+        position = self._store.position()
+        if position == kept.position:
+            return kept
+        if not kept.position.reaches(position) or self._store.is_behind(
+            kept.position, question.kinds, question.socket_id
+        ):
+            return None
+        return self._keep(question, replace(kept, position=position))
+
+    def get(self, question: ListQuestion, make: Callable[[], bytes]) -> KeptList:
+        """The list, made if it has to be; it raises what ``make`` raises."""
+        with self._making[hash(question) % _LOCKS]:
+            kept = self.find(question)
+            if kept is not None:
+                return kept
+            # First where things stand: whatever had come until then is on the list.
+            position, now = self._store.position(), self._clock()
+            return self._keep(question, KeptList(content=make(), made_at=now, position=position))
+
+    def _keep(self, question: ListQuestion, kept: KeptList) -> KeptList:
+        with self._lock:
+            self._bytes += _size(kept) - _size(self._kept.pop(question, None))
+            self._kept[question] = kept
+            while self._bytes > MAX_BYTES:
+                self._bytes -= _size(self._kept.popitem(last=False)[1])
+        return kept
+
+
+def _size(kept: KeptList | None) -> int:
+    return 0 if kept is None else len(kept.content) + _OVERHEAD
