@@ -25,7 +25,13 @@ from policy.types import Assurance, Identity, SocketType
 from tests.support.processes import Process, free_port, running
 
 EMAIL = "alice@example.com"
-_CONFIGURED = ("state_dir", "listen_socket", "listen_address", "database_url")
+_CONFIGURED = (
+    "state_dir",
+    "listen_socket",
+    "listen_address",
+    "database_url",
+    "certificates_per_person",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +66,7 @@ def issuing_gateway(
         state_dir=state,
         listen_socket=directory / "gateway.sock",
         listen_address=f"127.0.0.1:{port}",
+        certificates_per_person=1_000_000,  # one person asks for all there is
         database_url=database_url or f"sqlite:///{state / 'gateway.db'}",
     )
     with contextlib.closing(build_gateway(settings)) as gateway:

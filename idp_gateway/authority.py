@@ -37,7 +37,7 @@ from idp_gateway.clock import Clock
 from idp_gateway.errors import KeyRevoked, NotFound
 from idp_gateway.grant_sources import source_addresses, source_ids
 from idp_gateway.issuance_log import IssuanceLog
-from idp_gateway.paces import Pace
+from idp_gateway.paces import CertificatePace
 from idp_gateway.prepared import (
     CertificateType,
     Issued,
@@ -76,10 +76,12 @@ HOST_LIFE = timedelta(days=14)
 """Life of a host certificate: its host renews it when half of that is over, or the CA's key was
 replaced."""
 
-TLS_CERTIFICATES = 10_000
-"""Client certificates for one socket in ``TLS_WINDOW``: revoked, they are all on the one list that
-everybody shares (``ca.crl.MAX_REVOKED``), which nobody may fill alone."""
-TLS_WINDOW = timedelta(minutes=10)
+_TLS_SHARES = {"for_socket": 5, "for_account": 50}
+"""How many persons' fill of client certificates there is for a socket, and for all of an account:
+revoked, they are on the list that all share (``ca.crl.MAX_REVOKED``), which nobody may fill
+alone."""
+_SSH_SHARES = {"for_socket": 15, "for_account": 150}
+"""The same of SSH certificates: a socket's list names ``store.revocations.MAX_LISTED``."""
 
 CRL_LIFE = timedelta(days=7)
 """How long a revocation list counts; ``ca.crl.KeptCrls`` says when a new one is made."""
@@ -108,7 +110,9 @@ class Authority:
         self._clock = clock
         self._issuances = issuances
         self._crls = KeptCrls(CRL_LIFE)
-        self._tls_pace = Pace(TLS_CERTIFICATES, TLS_WINDOW)
+        each = settings.certificates_per_person
+        self._tls_pace = CertificatePace(each, **_TLS_SHARES)
+        self._ssh_pace = CertificatePace(each, **_SSH_SHARES)
         self._drift = timedelta(minutes=settings.clock_drift_minutes)
         self._life = timedelta(minutes=settings.grant_minutes)
         self._server_names = (*settings.gateway_names, f"*.{settings.edge_domain}")
@@ -211,13 +215,13 @@ class Authority:
             ca.errors.CsrError: the request is malformed, its key is refused, or it asks for names
                 other than the person's address and the socket's.
             KeyRevoked: the key was revoked on this socket.
-            TooManyCertificates: the socket was given very many lately.
+            TooManyCertificates: the person, the socket or its account was given very many lately.
             Forbidden: no edge could hold the grant to its addresses.
             NotFound: the socket is gone.
         """
         key = parse_csr(csr, names={str(grant.email), grant.dns_name})
-        self._check_key(grant.socket_id, key.fingerprint)
-        self._tls_pace.take(grant.socket_id, self._clock())
+        socket = self._check_key(grant.socket_id, key.fingerprint)
+        self._tls_pace.take(socket, str(grant.email), self._clock())
         issuing = self.generations.active(X509_ISSUING).record
         issuer = self.generations.issuer(issuing)
         spec = ClientCertSpec(
@@ -266,10 +270,12 @@ class Authority:
         Raises:
             ca.errors.SubjectKeyError: the key is refused.
             KeyRevoked: the key was revoked on this socket.
+            TooManyCertificates: the person, the socket or its account was given very many lately.
             NotFound: the socket is gone.
         """
         key = parse_ssh_public_key(public_key)
         socket = self._check_key(grant.socket_id, key.fingerprint)
+        self._ssh_pace.take(socket, str(grant.email), self._clock())
         ca = self.generations.active(user_ca_id(grant.socket_id))
         decision = f"{grant.decision_id} {policy_version(grant)}"
         spec = UserCertSpec(

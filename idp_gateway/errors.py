@@ -215,7 +215,7 @@ class TooManyAttempts(GatewayError):
 
 
 class TooManyCertificates(TooManyAttempts):
-    """A socket was given as many certificates lately as it may be given."""
+    """A person, a socket or an account was given as many certificates lately as it may be given."""
 
     reason = "too-many-certificates"
 

@@ -1,11 +1,18 @@
-"""How many of something one socket may be given within a while, counted in this process."""
+"""How many certificates may be given out within a while, counted in this process.
+
+Revoked, they are all on a list that others share: the socket's, or that of all sockets. So there is
+a pace for each person on a socket, a far higher one for the socket, and one for its account:
+whoever asks for very many waits alone, and no list is filled by one.
+"""
 
 import threading
 from collections import OrderedDict
 from datetime import datetime, timedelta
 
 from idp_gateway.errors import TooManyCertificates
+from idp_gateway.records import SocketRecord
 
+WINDOW = timedelta(minutes=10)
 MAX_REMEMBERED = 65_536
 """Keys counted at a time; the one longest unused is forgotten first."""
 
@@ -14,11 +21,14 @@ class Pace:
     """About ``most`` for one key in a window; safe in any thread, of a bounded size.
 
     Windows begin at fixed times; the one before weighs what is left of it, so that around the turn
-    nobody gets twice as many at once. Over a whole window it may come to that.
+    nobody gets twice as many at once. Over a whole window it may come to that. A time before the
+    window that is counted in counts as its beginning: clocks are set back, and of two threads the
+    one that looked at it first may come second.
     """
 
-    def __init__(self, most: int, window: timedelta) -> None:
+    def __init__(self, most: int, window: timedelta, whose: str = "this socket") -> None:
         self._most = most
+        self._whose = whose
         self._window = window
         self._lock = threading.Lock()
         self._counts: OrderedDict[str, tuple[int, int, int]] = OrderedDict()
@@ -30,18 +40,41 @@ class Pace:
         Raises:
             TooManyCertificates: that would be too many; nothing was counted.
         """
-        number, into = divmod(now.timestamp(), self._window.total_seconds())
-        share_left = 1 - into / self._window.total_seconds()
+        length = self._window.total_seconds()
+        at = now.timestamp()
         with self._lock:
-            window, count, before = self._counts.get(key, (int(number), 0, 0))
-            if window != int(number):
-                count, before = 0, count if window == int(number) - 1 else 0
+            window, count, before = self._counts.get(key, (int(at // length), 0, 0))
+            number = max(window, int(at // length))
+            if window != number:
+                count, before = 0, count if window == number - 1 else 0
+            share_left = min(1, number + 1 - at / length)
             if count + before * share_left >= self._most:
                 raise TooManyCertificates(
-                    "too many certificates were issued for this socket; try again later",
-                    retry_after=max(1, int(self._window.total_seconds() - into)),
+                    f"too many certificates were issued for {self._whose}; try again later",
+                    retry_after=max(1, int((number + 1) * length - at)),
                 )
-            self._counts[key] = (int(number), count + 1, before)
+            self._counts[key] = (number, count + 1, before)
             self._counts.move_to_end(key)
             while len(self._counts) > MAX_REMEMBERED:
                 self._counts.popitem(last=False)
+
+
+class CertificatePace:
+    """The pace of one kind of certificate, for everybody."""
+
+    def __init__(self, each: int, *, for_socket: int, for_account: int) -> None:
+        """``each``: for one person on one socket; the others are multiples of it."""
+        self._each = Pace(each, WINDOW, "you on this socket")
+        self._socket = Pace(each * for_socket, WINDOW)
+        self._account = Pace(each * for_account, WINDOW, "sockets of this account")
+
+    def take(self, socket: SocketRecord, person: str, now: datetime) -> None:
+        """Count one more certificate of a person for a socket.
+
+        Raises:
+            TooManyCertificates: that would be too many.
+        """
+        # The narrowest first: what one person is refused takes nothing from the others.
+        self._each.take(f"{socket.socket_id} {person}", now)
+        self._socket.take(socket.socket_id, now)
+        self._account.take(socket.account_id, now)

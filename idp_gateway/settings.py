@@ -144,6 +144,8 @@ class Settings(BaseSettings):
     """How long after a login its API token can be renewed; 0 for not at all."""
     grant_minutes: float = Field(default=5, gt=0, le=60)
     """How far ahead a grant is good for."""
+    certificates_per_person: int = Field(default=2_000, ge=1, le=1_000_000)
+    """Most SSH and most TLS certificates for one person on one socket in ten minutes."""
     clock_drift_minutes: float = Field(default=5, ge=0, le=60)
     """How far back a certificate's start is put, for clocks that are slow."""
     audit_days: float = Field(default=365, ge=0, le=36500)

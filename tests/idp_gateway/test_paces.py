@@ -1,5 +1,6 @@
 """How many of something within a while."""
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -49,3 +50,29 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(pace._counts) == 2
     with pytest.raises(TooManyCertificates):
         pace.take("c", START)
+
+
+def test_a_clock_that_goes_back_and_a_thread_that_comes_late_give_nothing_more() -> None:
+    pace = Pace(10, WINDOW)
+    turn = START + WINDOW
+    for _ in range(10):
+        pace.take("a", turn - timedelta(seconds=1))
+    taken = 0
+    for _ in range(50):
+        for moment in (turn - timedelta(seconds=0.1), turn, turn - 3 * WINDOW):
+            with contextlib.suppress(TooManyCertificates):
+                pace.take("a", moment)
+                taken += 1
+    assert taken == 0
+
+
+def test_what_is_counted_while_a_clock_is_behind_counts_when_it_is_right() -> None:
+    pace = Pace(3, WINDOW)
+    pace.take("a", START)
+    for _ in range(2):
+        pace.take("a", START - timedelta(seconds=30))
+    with pytest.raises(TooManyCertificates) as refused:
+        pace.take("a", START - timedelta(seconds=30))
+    assert refused.value.retry_after == 630
+    with pytest.raises(TooManyCertificates):
+        pace.take("a", START)

@@ -1,24 +1,26 @@
 """More is revoked than one list may name: whoever reads the lists admits nobody, and goes on."""
 
-from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
+from ca.crl import MAX_REVOKED
 from ca.formats.krl import Krl, parse_krl
 from ca.formats.ssh_certificate import SshCertificate, parse_certificate_line
+from idp_gateway.authority import _SSH_SHARES, _TLS_SHARES
 from idp_gateway.ca_generations import user_ca_id
 from idp_gateway.composition import Gateway
-from idp_gateway.paces import Pace
+from idp_gateway.paces import CertificatePace
 from idp_gateway.rotation import GivenUp, Step
+from idp_gateway.settings import Settings
 from idp_gateway.store import revocations
 from tests.idp_gateway.api.conftest import ClientTokenMaker, Person
 from tests.idp_gateway.api.test_hosts import Server
 from tests.idp_gateway.api.test_revocations import ALICE, BOB, Room
 from tests.idp_gateway.conftest import FixedClock
-from tests.support.subjects import csr, ec_key
+from tests.support.subjects import csr, ec_key, public_line
 
 
 @pytest.fixture
@@ -109,13 +111,12 @@ def test_a_new_ca_mends_it(
 def test_no_socket_gets_so_many_tls_certificates_that_it_fills_the_list_of_all(
     owner: Person, room: Room, api: httpx.Client, clock: FixedClock, gateway: Gateway
 ) -> None:
-    gateway.authority._tls_pace = Pace(2, timedelta(minutes=10))
+    gateway.authority._tls_pace = CertificatePace(2, for_socket=1, for_account=2)
     request = csr(ec_key()).decode()
-    answers = [room.ask(ALICE, "csr", csr=request) for _ in range(3)]
+    answers = [room.ask(who, "csr", csr=request) for who in (ALICE, BOB, ALICE)]
     assert [answer.status_code for answer in answers] == [200, 200, 429]
     assert answers[2].json()["reason"] == "too-many-certificates"
     assert int(answers[2].headers["retry-after"]) > 0
-    assert room.ask(BOB, "csr", csr=request).status_code == 429
     room.ssh(ALICE)
     other = owner.socket(
         socket_type="tls",
@@ -125,6 +126,33 @@ def test_no_socket_gets_so_many_tls_certificates_that_it_fills_the_list_of_all(
     assert Room(api, other, room._token).ask(ALICE, "csr", csr=request).status_code == 200
     clock.advance(minutes=20)
     assert room.ask(ALICE, "csr", csr=request).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("csr", {"csr": csr(ec_key()).decode()}),
+        ("ssh", {"ssh_public_key": public_line(ec_key())}),
+    ],
+)
+def test_one_person_asks_for_very_many_and_the_others_go_on(
+    room: Room, gateway: Gateway, kind: str, body: dict[str, str]
+) -> None:
+    pace = CertificatePace(2, for_socket=2, for_account=2)
+    gateway.authority._tls_pace = gateway.authority._ssh_pace = pace
+    answers = [room.ask(ALICE, kind, **body) for _ in range(6)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429, 429, 429, 429]
+    assert answers[2].json()["reason"] == "too-many-certificates"
+    assert room.ask(BOB, kind, **body).status_code == 200
+
+
+def test_no_person_can_fill_a_list_and_no_account_the_list_of_all(settings: Settings) -> None:
+    """Whatever is still named was given out in the ten minutes it lives on, and the life before."""
+    windows = (settings.grant_minutes + 10) / 10 + 1
+    each = settings.certificates_per_person
+    assert each * windows < revocations.MAX_LISTED / 10
+    assert each * _SSH_SHARES["for_socket"] * windows < revocations.MAX_LISTED
+    assert each * _TLS_SHARES["for_account"] * (70 / 10 + 1) < MAX_REVOKED
 
 
 def test_a_list_that_cannot_name_all_says_so(
