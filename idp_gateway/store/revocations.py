@@ -165,11 +165,17 @@ class RevocationStore(StorePart):
         return tuple(sorted(found, key=attrgetter("serial")))
 
     def count_revoked_by(self, record: RevocationRecord, now: datetime) -> int:
-        """How many certificates one revocation names that have not expired."""
+        """How many certificates one revocation names that have not expired.
+
+        Of more than a list may name it says no more than that.
+        """
         only = (CERTIFICATES.c.not_after > now, CERTIFICATES.c.kind.in_(_REVOCABLE))
         by = REVOCATIONS.c.revocation_id == record.revocation_id
         with self.database.reading() as connection:
-            return len(revoked_among(connection, *only, socket_id=record.socket_id, by=by))
+            found = revoked_among(
+                connection, *only, socket_id=record.socket_id, by=by, most=MAX_LISTED + 1
+            )
+        return len(found)
 
     def forget_revocations(self, now: datetime) -> None:
         """Remove those of sockets that are gone, once nothing they name can still be good."""
