@@ -6,7 +6,7 @@ it: what was revoked is on the list that is asked for next.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from threading import Lock
@@ -16,8 +16,11 @@ from idp_gateway.records import CertificateKind
 from idp_gateway.store import Store
 from idp_gateway.store.list_position import Position
 
-KEPT_FOR = timedelta(minutes=1)
-"""How long what has expired since may go on being named."""
+FEW = 1_000
+"""A list that names more is kept for ``LONG_LISTS_KEPT_FOR`` although something on it has expired:
+of thousands something does all the time."""
+LONG_LISTS_KEPT_FOR = timedelta(minutes=1)
+LONGEST_KEPT = timedelta(hours=1)
 MAX_BYTES = 128 << 20
 """Of all lists that are kept; the longest unused goes first."""
 
@@ -35,10 +38,26 @@ class ListQuestion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MadeList:
+    """A list, and until when it is right if nothing happens."""
+
+    content: bytes
+    until: datetime
+
+
+def right_until(now: datetime, ends: Collection[datetime]) -> datetime:
+    """When a list made now has to be made anew, of which entries go at these times."""
+    first = min(ends, default=now + LONGEST_KEPT)
+    if len(ends) > FEW:
+        first = max(first, now + LONG_LISTS_KEPT_FOR)
+    return min(first, now + LONGEST_KEPT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeptList:
     """A list, and how far everything had come when it was last known to be right."""
 
-    content: bytes
+    made: MadeList
     made_at: datetime
     position: Position
 
@@ -59,7 +78,7 @@ class KeptLists:
         """The list, if it is kept and still right."""
         with self._lock:
             kept = self._kept.get(question)
-        if kept is None or not timedelta(0) <= self._clock() - kept.made_at < KEPT_FOR:
+        if kept is None or not kept.made_at <= self._clock() < kept.made.until:
             return None
         # Looked up before what came until then: whatever comes between is looked at again.
         position = self._store.position()
@@ -71,7 +90,7 @@ class KeptLists:
             return None
         return self._keep(question, replace(kept, position=position))
 
-    def get(self, question: ListQuestion, make: Callable[[], bytes]) -> KeptList:
+    def get(self, question: ListQuestion, make: Callable[[], MadeList]) -> KeptList:
         """The list, made if it has to be; it raises what ``make`` raises."""
         with self._making[hash(question) % _LOCKS]:
             kept = self.find(question)
@@ -79,7 +98,7 @@ class KeptLists:
                 return kept
             # First where things stand: whatever had come until then is on the list.
             position, now = self._store.position(), self._clock()
-            return self._keep(question, KeptList(content=make(), made_at=now, position=position))
+            return self._keep(question, KeptList(made=make(), made_at=now, position=position))
 
     def _keep(self, question: ListQuestion, kept: KeptList) -> KeptList:
         with self._lock:
@@ -91,4 +110,4 @@ class KeptLists:
 
 
 def _size(kept: KeptList | None) -> int:
-    return 0 if kept is None else len(kept.content) + _OVERHEAD
+    return 0 if kept is None else len(kept.made.content) + _OVERHEAD

@@ -20,7 +20,13 @@ from ca.formats.ssh_keys import parse_key_line
 from idp_gateway.ca_generations import SSH_HOST, user_ca_id
 from idp_gateway.composition import Gateway
 from idp_gateway.errors import InvalidInput, NotFound, QuotaExceeded
-from idp_gateway.kept_lists import KeptList, ListQuestion
+from idp_gateway.kept_lists import (
+    LONG_LISTS_KEPT_FOR,
+    KeptList,
+    ListQuestion,
+    MadeList,
+    right_until,
+)
 from idp_gateway.records import (
     AccountRecord,
     CaGenerationRecord,
@@ -103,19 +109,21 @@ def _krl_question(socket: SocketRecord) -> ListQuestion:
 def _numbered(gateway: Gateway, kept: KeptList) -> bytes:
     """The list, which was right at that revision, whenever it was made."""
     return renumbered(
-        kept.content,
+        kept.made.content,
         number=kept.position.revision,
         generated_at=int(gateway.clock().timestamp()),
     )
 
 
-def _new_krl(gateway: Gateway, socket: SocketRecord) -> bytes:
-    named = [one for ca in _krl_cas(socket) for one in _revoked_of(gateway, socket, *ca)]
-    return Krl(
+def _new_krl(gateway: Gateway, socket: SocketRecord) -> MadeList:
+    ends: list[datetime] = []
+    named = [one for ca in _krl_cas(socket) for one in _revoked_of(gateway, socket, *ca, ends)]
+    krl = Krl(
         comment=socket.dns_name.encode("ascii"),
         certificates=tuple(named),
         keys=_withdrawn_keys(gateway, socket),
-    ).encode()
+    )
+    return MadeList(content=krl.encode(), until=right_until(gateway.clock(), ends))
 
 
 def socket_named(gateway: Gateway, dns_name: str) -> SocketRecord:
@@ -158,28 +166,31 @@ def _crl_question(issuing: CaGenerationRecord) -> ListQuestion:
     return ListQuestion(kinds=(CertificateKind.X509_CLIENT,), ca_key_id=issuing.key_id)
 
 
-def _new_crl(gateway: Gateway, issuing: CaGenerationRecord) -> bytes:
+def _new_crl(gateway: Gateway, issuing: CaGenerationRecord) -> MadeList:
     """The list; nothing, which is kept as well, if it would be too long."""
-    revoked = revoked_x509(gateway.store, gateway.clock(), issuing.key_id)
-    return b"" if len(revoked) > MAX_REVOKED else gateway.authority.crl(issuing, revoked)
+    now = gateway.clock()
+    found = gateway.store.live_revoked(
+        now - SLOWEST_CLOCK, kinds=(CertificateKind.X509_CLIENT,), ca_key_id=issuing.key_id
+    )
+    content = b""
+    if len(found) <= MAX_REVOKED:
+        revoked = [RevokedX509(serial=int(one.serial, 16), at=one.at) for one in found]
+        content = gateway.authority.crl(issuing, revoked)
+    return MadeList(content=content, until=right_until(now, [_leaves(one) for one in found]))
+
+
+def _leaves(one: RevokedCertificate) -> datetime:
+    """When a certificate leaves the lists: no verifier's clock is so slow that it is still good."""
+    return one.not_after + SLOWEST_CLOCK
 
 
 def _not_too_long(kept: KeptList) -> bytes:
-    if not kept.content:
+    if not kept.made.content:
         raise QuotaExceeded(
             f"more than {MAX_REVOKED} certificates of this CA are revoked; it has to be rotated",
             reason="too-many-revoked",
         )
-    return kept.content
-
-
-def revoked_x509(store: Store, now: datetime, ca_key_id: str) -> tuple[RevokedX509, ...]:
-    """Client certificates of one issuing CA that are revoked and not expired by any clock."""
-    kinds = (CertificateKind.X509_CLIENT,)
-    return tuple(
-        RevokedX509(serial=int(one.serial, 16), at=one.at)
-        for one in store.live_revoked(now - SLOWEST_CLOCK, kinds=kinds, ca_key_id=ca_key_id)
-    )
+    return kept.made.content
 
 
 def _krl_cas(socket: SocketRecord) -> tuple[tuple[CertificateKind, str], ...]:
@@ -203,18 +214,27 @@ def _withdrawn_keys(gateway: Gateway, socket: SocketRecord) -> tuple[bytes, ...]
 
 
 def _revoked_of(
-    gateway: Gateway, socket: SocketRecord, kind: CertificateKind, ca_id: str
+    gateway: Gateway,
+    socket: SocketRecord,
+    kind: CertificateKind,
+    ca_id: str,
+    ends: list[datetime],
 ) -> tuple[RevokedByCa, ...]:
+    """What is revoked of a CA; ``ends`` is told when each certificate leaves the list."""
     since = gateway.clock() - SLOWEST_CLOCK
     revoked_of = partial(
         gateway.store.live_revoked, since, kinds=(kind,), socket_id=socket.socket_id
     )
     try:
-        return tuple(_by_ca(gateway.store, revoked_of()))
+        revoked = revoked_of()
     except QuotaExceeded:
+        # It may soon be few enough.
+        ends.append(gateway.clock() + LONG_LISTS_KEPT_FOR)
         # Each CA by itself, so that a new one takes the place of one of which too much is revoked.
         trusted = gateway.authority.generations.trusted(ca_id)
         return tuple(_of_generation(record, revoked_of) for record in trusted)
+    ends += map(_leaves, revoked)
+    return tuple(_by_ca(gateway.store, revoked))
 
 
 def _of_generation(

@@ -51,6 +51,7 @@ class RevokedCertificate:
     serial: str
     kind: CertificateKind
     ca_key_id: str
+    not_after: datetime
     at: datetime
     """When it was revoked."""
 
@@ -73,8 +74,10 @@ def revoked_among(
         return []
     query = _query(only, true() if by is None else by, ways)
     return [
-        RevokedCertificate(serial=serial, kind=kind, ca_key_id=ca_key_id, at=_earliest(at))
-        for serial, kind, ca_key_id, *at in connection.execute(query.limit(most))
+        RevokedCertificate(
+            serial=serial, kind=kind, ca_key_id=ca_key_id, not_after=not_after, at=_earliest(at)
+        )
+        for serial, kind, ca_key_id, not_after, *at in connection.execute(query.limit(most))
     ]
 
 
@@ -90,9 +93,13 @@ def _query(
     ways: Iterable[RevocationScope],
 ) -> Select[Any]:
     first = [_first_by(scope, by).label(f"by_{scope}") for scope in ways]
-    asked = select(
-        CERTIFICATES.c.serial, CERTIFICATES.c.kind, CERTIFICATES.c.ca_key_id, *first
-    ).where(*only)
+    columns = (
+        CERTIFICATES.c.serial,
+        CERTIFICATES.c.kind,
+        CERTIFICATES.c.ca_key_id,
+        CERTIFICATES.c.not_after,
+    )
+    asked = select(*columns, *first).where(*only)
     found = asked.subquery()
     return select(found).where(or_(*(found.c[one.name].is_not(None) for one in first)))
 

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -16,7 +17,14 @@ from idp_gateway.app import create_app
 from idp_gateway.ca_generations import user_ca_id
 from idp_gateway.composition import Gateway
 from idp_gateway.issuance_log import entry_of
-from idp_gateway.kept_lists import KeptLists
+from idp_gateway.kept_lists import (
+    FEW,
+    LONG_LISTS_KEPT_FOR,
+    LONGEST_KEPT,
+    KeptLists,
+    MadeList,
+    right_until,
+)
 from idp_gateway.records import CertificateKind, RevocationRecord, RevocationScope
 from idp_gateway.store.base import values_of
 from idp_gateway.store.named import REVOCATIONS
@@ -84,9 +92,9 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for name in ("_new_krl", "_new_crl"):
         make = getattr(revocations, name)
 
-        def counted(*given: Any, _make: Any = make, _name: str = name) -> bytes:
+        def counted(*given: Any, _make: Any = make, _name: str = name) -> MadeList:
             found.append(_name)
-            content: bytes = _make(*given)
+            content: MadeList = _make(*given)
             return content
 
         monkeypatch.setattr(revocations, name, counted)
@@ -181,7 +189,7 @@ async def test_who_asks_for_lists_holds_up_nobody_else(
     go_on = threading.Event()
     make = revocations._new_krl
 
-    def slow(*given: Any) -> bytes:
+    def slow(*given: Any) -> MadeList:
         assert go_on.wait(60)
         return make(*given)
 
@@ -230,3 +238,13 @@ def test_sockets_with_nothing_left_to_name_cost_nothing(gateway: Gateway) -> Non
     )
     revocations.crl(gateway, None)
     assert len(questions) < 30
+
+
+def test_short_lists_are_right_to_the_moment_and_long_ones_to_the_minute() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    soon = now + timedelta(seconds=1)
+    later = now + timedelta(minutes=5)
+    assert right_until(now, [later, soon]) == soon
+    assert right_until(now, [later] * FEW + [soon]) == now + LONG_LISTS_KEPT_FOR
+    assert right_until(now, [later] * (FEW + 1)) == later
+    assert right_until(now, []) == now + LONGEST_KEPT
