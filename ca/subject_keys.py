@@ -227,7 +227,10 @@ def _csr_key(request: x509.CertificateSigningRequest) -> object:
 def _check_csr_signature(request: x509.CertificateSigningRequest) -> None:
     try:
         trusted_hash = isinstance(request.signature_hash_algorithm, _CSR_HASHES)
-        valid = trusted_hash and request.is_signature_valid
+        # A signature is whole octets (RFC 5280 §4.1.1.3): none of its bits are said to be unused.
+        der = request.public_bytes(serialization.Encoding.DER)
+        whole = der.endswith(b"\0" + request.signature)
+        valid = trusted_hash and whole and request.is_signature_valid
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise errors.CsrSignatureError("the request's signature is not readable") from error
     if not valid:

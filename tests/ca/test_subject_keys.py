@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
+from cryptography.x509 import load_der_x509_csr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sshpubkeys import InvalidKeyError, SSHKey
@@ -372,6 +373,17 @@ def test_a_csr_is_told_that_its_type_of_key_is_not_certified(
 def test_any_text_gives_a_csr_or_a_typed_error(text: str | bytes) -> None:
     with pytest.raises((errors.CsrError, errors.SubjectKeyError)):
         parse_csr(text)
+
+
+def test_a_csr_whose_signature_has_unused_bits_is_refused() -> None:
+    """The library does not look at how many it says there are, if they are zeros."""
+    while True:
+        der = bytearray(b64decode(b"".join(csr(ec_key()).split(b"\n")[1:-2])))
+        if not der[-1] & 1:
+            break
+    der[-1 - len(load_der_x509_csr(bytes(der)).signature)] = 1
+    with pytest.raises(errors.CsrSignatureError):
+        parse_csr(_pem(bytes(der)))
 
 
 @settings(max_examples=300)

@@ -307,10 +307,8 @@ async def test_a_client_that_does_not_read_blocks_nobody_and_is_told_later(
         client = await openssh(bench, f"10001:127.0.0.1:{port}")
         await client.shows(b"Logs")
         client.process.send_signal(signal.SIGSTOP)
-        started = time.monotonic()
-        for _ in range(20_000):
+        for _ in range(20_000):  # were one of them to wait for the client, the test would hang
             bench.backend.log("web-id", "x" * 200)
-        assert time.monotonic() - started < 5
         client.process.send_signal(signal.SIGCONT)
         await client.shows(b"lines dropped", seconds=30)
         bench.backend.log("web-id", "after")
