@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from idp_gateway import sessions
 from idp_gateway.composition import build_gateway
 from idp_gateway.providers.local import local_identity
 from idp_gateway.tokens import API_TOKEN_LIFE
+from tests.support import warm
 from tests.support.wire_gateway import Authority, WireGateway, api_token, running_gateway
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,20 +43,26 @@ except urllib.error.HTTPError as answer:
 """
 
 
+PROGRAM = (sys.executable, "-m", "clients.mysocketctl")
+
+
 @dataclass(frozen=True, slots=True)
 class Ctl:
     """``mysocketctl`` with a home directory of its own."""
 
     home: Path
     environment: Mapping[str, str]
-    program: tuple[str, ...] = field(default=(sys.executable, "-m", "clients.mysocketctl"))
+    program: tuple[str, ...] = PROGRAM
 
     def run(
         self, *arguments: str, stdin: bytes = b"", **more: str
     ) -> subprocess.CompletedProcess[bytes]:
+        environment = {**self.environment, **more}
+        if self.program == PROGRAM:
+            return warm.run(PROGRAM[-1], arguments, env=environment, stdin=stdin)
         return subprocess.run(
             [*self.program, *arguments],
-            env={**self.environment, **more},
+            env=environment,
             cwd=ROOT,
             input=stdin,
             capture_output=True,
@@ -195,4 +202,4 @@ def owner(issuing: IssuingGateway, settings: Settings) -> Ctl:
         )
     (settings.home / ".mysocketio_token").write_text(token + "\n")
     environment = {"HOME": str(settings.home), "MYSOCKET_API": settings.api_url}
-    return Ctl(settings.home, environment, (sys.executable, "-m", "clients.mysocketctl"))
+    return Ctl(settings.home, environment)

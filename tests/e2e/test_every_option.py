@@ -8,8 +8,9 @@ import pytest
 
 from clients.mysocket.cli import root as mysocket
 from clients.mysocketctl.cli import root as mysocketctl
+from tests.support import warm
 from tests.support.command_tree import Place, places
-from tests.support.product import BIN, Person, Product
+from tests.support.product import Person, Product
 from tests.support.row_counts import row_counts
 
 LONGEST_LINE = 1_100
@@ -100,7 +101,8 @@ def test_an_option_of_mysocketctl(
     before = row_counts(product)
     for value in place.hostile:
         arguments = typed(place, value, sensible)
-        done = owner.ctl(*arguments, check=False, MYSOCKET_LOGIN="device", BROWSER="false")
+        environment = owner.environment | {"MYSOCKET_LOGIN": "device", "BROWSER": "false"}
+        done = warm.run("clients.mysocketctl", arguments, env=environment)
         judge(done, value)
     assert row_counts(product) == before
 
@@ -114,14 +116,8 @@ def test_an_option_of_mysocket(
     for value in place.hostile:
         own = [] if place.parameter.name == "state" else [f"--state={state}"]
         group, words = len(place.command), typed(place, value, sensible)
-        done = subprocess.run(
-            [BIN / "mysocket", *words[:group], *own, *words[group:]],
-            env=owner.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
+        arguments = [*words[:group], *own, *words[group:]]
+        done = warm.run("clients.mysocket", arguments, env=owner.environment)
         judge(done, value)
     assert row_counts(product) == before
     assert place.command != ("up",) or not state.exists()

@@ -74,13 +74,15 @@ def test_any_bytes(target: str, content: bytes) -> None:
 @pytest.mark.skipif(
     not importlib.util.find_spec("atheris"), reason="Atheris is not for this Python"
 )
-@every_target
-def test_a_short_guided_run(target: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.fuzz", target, f"-runs={GUIDED_RUNS}"]
+@pytest.mark.timeout(600)
+def test_a_short_guided_run_of_each(tmp_path: Path) -> None:
+    for target in TARGETS:
+        (tmp_path / target).mkdir()
+    command = [sys.executable, "-m", "tests.fuzz", "each", f"-runs={GUIDED_RUNS}"]
     command += ["-seed=1", "-max_len=4096", "-rss_limit_mb=1024", "-timeout=10"]
-    command += [f"-artifact_prefix={tmp_path}/", str(tmp_path), str(CORPUS / target)]
+    command += [f"-artifact_prefix={tmp_path}/{{}}/", f"{tmp_path}/{{}}"]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, errors="replace", check=False
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    assert f"Done {GUIDED_RUNS} runs" in done.stderr
+    assert done.stderr.count(f"Done {GUIDED_RUNS} runs") == len(TARGETS)
