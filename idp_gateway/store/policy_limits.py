@@ -3,8 +3,6 @@
 What takes away is never refused: detaching and deleting work whatever the limits say.
 """
 
-import json
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
@@ -13,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, delete, func, s
 from idp_gateway.errors import QuotaExceeded
 from idp_gateway.policy_records import PolicyChangeKind, PolicyRecord
 from idp_gateway.store.base import in_parts
+from idp_gateway.store.policy_sizes import PolicySize
 from idp_gateway.store.rules import POLICIES, rules_in
 from idp_gateway.tables import PolicyVersion, table_of
 
@@ -29,8 +28,8 @@ NOT_PUSHED_OUT = timedelta(days=1)
 MAX_DENY_RULES = 1_000
 """Deny rules that bear on one socket; a decision looks at many of them."""
 MAX_LISTED_NETWORKS = 200_000
-"""Networks of the account's lists that bear on one socket, counted once for each rule that names
-the list: all of them are sorted whenever the socket's policies are made ready."""
+"""Networks that bear on one socket: those of the documents, and those of the account's lists, once
+for each rule that names the list. All are sorted when the socket's policies are made ready."""
 MAX_ORG_WIDE = 100
 """Policies of an account that bear on all its sockets."""
 
@@ -46,49 +45,26 @@ def check_effective(
     """
     socket_ids = tuple(socket_ids)
     rules = rules_in(connection, account_id, socket_ids)
-    denies = {policy_id: _deny_rules(one) for policy_id, one in rules.policies.items()}
-    sizes = {name: len(one.prefixes) for name, one in rules.prefix_lists.items()}
-    listed = {
-        policy_id: sum(sizes.get(name, 0) * times for name, times in _named_lists(one).items())
-        for policy_id, one in rules.policies.items()
-    }
+    sizes = {policy_id: PolicySize.of(one) for policy_id, one in rules.policies.items()}
+    lists = {name: len(one.prefixes) for name, one in rules.prefix_lists.items()}
+    networks = {policy_id: size.networks(lists) for policy_id, size in sizes.items()}
     wide = {policy_id for policy_id, one in rules.policies.items() if one.org_wide}
     attached = [rules.attached.get(socket_id, frozenset()) for socket_id in socket_ids]
     for bearing in {frozenset(wide), *(own | wide for own in attached)}:
-        if sum(denies[policy_id] for policy_id in bearing) > MAX_DENY_RULES:
+        if sum(sizes[policy_id].denies for policy_id in bearing) > MAX_DENY_RULES:
             raise QuotaExceeded(f"no more than {MAX_DENY_RULES} deny rules can bear on a socket")
-        if sum(listed[policy_id] for policy_id in bearing) > MAX_LISTED_NETWORKS:
+        named = sum(networks[policy_id] for policy_id in bearing)
+        if named > MAX_LISTED_NETWORKS:
             raise QuotaExceeded(
-                f"the rules of a socket can name no more than {MAX_LISTED_NETWORKS} networks of"
-                " prefix lists between them"
+                f"the rules of a socket can name no more than {MAX_LISTED_NETWORKS} networks, of"
+                f" documents and prefix lists together; these would come to {named}"
             )
 
 
-def _deny_rules(policy: PolicyRecord) -> int:
-    try:
-        rules = json.loads(policy.document).get("deny", ())
-    except (ValueError, AttributeError):
-        return 0
-    return len(rules) if isinstance(rules, list) else 0
-
-
-def _named_lists(policy: PolicyRecord) -> Counter[str]:
-    """How many rules of a policy name a list of addresses, by its name."""
-    try:
-        document = json.loads(policy.document)
-        rules = [document.get("condition"), *document.get("deny", ())]
-        return Counter(
-            name for rule in rules if rule for name in rule.get("where", {}).get("prefix_list", ())
-        )
-    except (ValueError, AttributeError, TypeError):
-        return Counter()
-
-
 def adds_work(before: PolicyRecord, after: PolicyRecord) -> bool:
-    """Whether a change makes more deny rules, lists or policies bear on some socket."""
+    """Whether a change makes more rules, networks or policies bear on some socket."""
     wider = after.org_wide and not before.org_wide
-    more = _named_lists(after) - _named_lists(before)
-    return wider or bool(more) or _deny_rules(after) > _deny_rules(before)
+    return wider or PolicySize.of(after).exceeds(PolicySize.of(before))
 
 
 def check_org_wide(connection: Connection, account_id: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 from idp_gateway.errors import QuotaExceeded
 from idp_gateway.policy_records import PolicyChangeKind, PolicyRecord
 from idp_gateway.store import Store, policy_limits, prefix_lists
+from idp_gateway.store.policy_sizes import PolicySize
 from tests.idp_gateway.store.test_policies import BY, Sockets, policy, prefix_list
 from tests.support.rows import NOW
 
@@ -234,3 +235,45 @@ def test_the_networks_that_rules_name_are_bounded_together(
         store.add_policy(naming(sockets, "wide", 1, org_wide=True), BY)
     fewer = replace(two, prefixes=("10.0.0.0/8",))
     assert store.put_prefix_list(fewer).prefixes == ("10.0.0.0/8",)
+
+
+def bringing(sockets: Sockets, name: str, *rules: dict[str, Any], **parts: Any) -> PolicyRecord:
+    """A policy with a list of two networks of its own, called as one of the account's might be."""
+    own = {"office": ["10.0.0.0/8", "192.0.2.0/24"]}
+    document = {"version": "v2", "deny": [{"where": rule} for rule in rules], "prefix_lists": own}
+    return policy(sockets.owner, name, document=json.dumps(document), **parts)
+
+
+def test_the_networks_of_documents_count_as_those_of_lists_do(
+    sockets: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred documents bear on a socket, and each may bring thousands of networks."""
+    monkeypatch.setattr(policy_limits, "MAX_LISTED_NETWORKS", 5)
+    store, listed = sockets.store, {"prefix_list": ["office"]}
+    first = store.add_policy(bringing(sockets, "first", listed, listed), BY)
+    second = store.add_policy(bringing(sockets, "second", listed), BY)
+    third = store.add_policy(bringing(sockets, "third", {"allowed_ip": ["10.0.0.0/8"] * 2}), BY)
+    sockets.attach(first, "a")
+    sockets.attach(second, "a")
+    longer = bringing(sockets, "second", {**listed, "allowed_ip": ["10.0.0.1", "10.0.0.2"]})
+    changed = partial(
+        store.change_policy,
+        replace(second, document=longer.document),
+        PolicyChangeKind.CHANGED,
+        BY,
+        means_the_same=False,
+    )
+    wide = partial(store.add_policy, bringing(sockets, "wide", listed, org_wide=True), BY)
+    for too_much in (changed, wide):
+        with pytest.raises(QuotaExceeded, match="documents and prefix lists together"):
+            too_much()
+    store.attach(first.account_id, {third.policy_id: {sockets.id_of("a"): True}}, BY, limit=9)
+    sockets.attach(first, "a", there=False)
+    assert changed().version == 2
+
+
+@pytest.mark.parametrize(
+    "document", ["", "[]", '{"deny": 3}', '{"deny": [3]}', '{"condition": {"where": 3}}']
+)
+def test_what_cannot_be_read_has_no_size(sockets: Sockets, document: str) -> None:
+    assert PolicySize.of(policy(sockets.owner, document=document)) == PolicySize()
