@@ -8,6 +8,7 @@ from dataclasses import replace
 from ipaddress import ip_network
 from typing import Any, Generic, TypeVar
 
+from idp_gateway.flights import Flights
 from idp_gateway.policy_records import PolicyRecord, PrefixListRecord
 from policy.document import PolicyDocument
 from policy.types import DenyRule, IPNetwork, Policy
@@ -22,13 +23,14 @@ V = TypeVar("V")
 
 class Remembered(Generic[V]):
     """What was made last, up to a weight in all; safe in any thread. Thousands of small documents
-    are kept, and few large ones.
+    are kept, and few large ones. One thread makes each; others who want it wait.
     """
 
     def __init__(self, most: int) -> None:
         self._most, self._weight = most, 0
         self._lock = threading.Lock()
         self._known: OrderedDict[Hashable, tuple[V, int]] = OrderedDict()
+        self._made: Flights[tuple[V, int]] = Flights()
 
     def get(self, key: Hashable, make: Callable[[], tuple[V, int]]) -> V:
         """What is kept under ``key``; else what ``make`` makes, which tells its weight too."""
@@ -37,7 +39,7 @@ class Remembered(Generic[V]):
             if known is not None:
                 self._known.move_to_end(key)
                 return known[0]
-        made = make()
+        made = self._made.once(key, make)
         with self._lock:
             before = self._known.pop(key, None)
             self._weight += made[1] - (0 if before is None else before[1])

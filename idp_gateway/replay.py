@@ -20,7 +20,6 @@ from idp_gateway.replay_times import Times
 from idp_gateway.store import Store
 from idp_gateway.store.replays import ASKED, AT, AUTHENTICATED_AT, moment
 from policy.addresses import EmailAddress
-from policy.conditions import entries
 from policy.errors import AddressError
 from policy.names import GroupName
 from policy.policy_set import PolicySet
@@ -139,7 +138,7 @@ class _Policies:
         self._key = _columns(looked_at(policies))
         self._known: dict[_Key, _Answer] = {}
         self._stopped: dict[int, PolicySet] = {}
-        self._small = self.times.matter and _size(policies) <= MAX_STOPPED_SIZE
+        self._small = self.times.matter and policies.size <= MAX_STOPPED_SIZE
 
     def answer(self, row: Sequence[Any], request: AccessRequest, kind: Any) -> _Answer:
         """The decision on ``request``, made of ``row``, at a moment of that kind."""
@@ -160,19 +159,6 @@ class _Policies:
         if opened not in self._stopped and len(self._stopped) < MAX_STOPPED:
             self._stopped[opened] = self.times.stopped(self._policies, opened)
         return self._stopped.get(opened, self._policies)
-
-
-def _size(policies: PolicySet) -> int:
-    """How much there is to make ready: entries of all lists."""
-    size = 0
-    for policy in policies.policies:
-        whos = [policy.who, *(rule.who for rule in policy.denies if rule.who)]
-        wheres = [policy.where, *(rule.where for rule in policy.denies if rule.where)]
-        size += sum(1 for who in whos for _ in entries(who)) + len(policy.denies)
-        size += sum(len(where.prefixes) for where in wheres)
-        names = [name for where in wheres for name in where.prefix_lists]
-        size += sum(len(policies.prefix_lists.get(name, ())) for name in names)
-    return size
 
 
 _UNKNOWN: Any = object()

@@ -11,18 +11,18 @@ no others: it may have been what keeps somebody out.
 
 import logging
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from ipaddress import ip_network
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from idp_gateway.clock import Clock, system_clock
 from idp_gateway.conversions import decided_socket, own_lists
+from idp_gateway.flights import Flights
 from idp_gateway.policy_documents import networks_in, policy_in
 from idp_gateway.policy_records import PolicyRecord
+from idp_gateway.ready_rules import ReadyRules, key_of
 from idp_gateway.records import SocketRecord
 from idp_gateway.store import Store
 from idp_gateway.store.database import DatabaseFailure
@@ -30,12 +30,8 @@ from idp_gateway.store.rules import AccountRules
 from policy.errors import PolicyError
 from policy.policy_set import PolicySet, places
 from policy.types import DenyRule, IPNetwork, Policy, Socket, Where
-from policy.windows import FOREVER
 
 log = logging.getLogger(__name__)
-
-MAX_REMEMBERED = 16_384
-"""Sockets whose rules are kept ready."""
 
 TemporaryPolicies = Callable[[Sequence[SocketRecord]], Mapping[str, Sequence[Policy]]]
 """Policies that let somebody in for a while, by socket id. Each says itself when it ends; who adds
@@ -55,18 +51,6 @@ class GuardedSocket:
     policies: PolicySet
 
 
-_Key = tuple[int, int, tuple[str, ...], tuple[str, ...]]
-
-
-class _Known(NamedTuple):
-    """The rules of a socket, ready."""
-
-    key: _Key
-    policies: PolicySet
-    until: datetime
-    """When one of them ends, which then must not be told to edges any more."""
-
-
 class Rules:
     """Builds the policy sets of sockets, and keeps those it has built; safe in any thread."""
 
@@ -79,22 +63,31 @@ class Rules:
         self._store = store
         self._temporary = temporary
         self._clock = clock
+        self._ready = ReadyRules()
+        self._asked: Flights[PolicySet] = Flights()
+        self._made: Flights[PolicySet] = Flights()
         self._lock = threading.Lock()
-        self._known: OrderedDict[str, _Known] = OrderedDict()
         self._shared: WeakValueDictionary[Hashable, PolicySet] = WeakValueDictionary()
 
     def guarded(self, socket: SocketRecord) -> GuardedSocket:
         """A socket as it is decided on; ``socket`` has just been read."""
-        return self.guarded_all([socket])[0]
+        found = self._find(socket)
+        if found is None:
+            # Whoever comes while it is made waits, and does not make it as well.
+            asked = socket.socket_id, key_of(socket)
+            found = self._asked.once(asked, lambda: self._find_all([socket])[socket.socket_id])
+        return _door(socket, found)
 
     def guarded_all(self, sockets: Sequence[SocketRecord]) -> list[GuardedSocket]:
         """As ``guarded``, for many sockets in a few queries."""
+        found = self._find_all(sockets)
+        return [_door(socket, found[socket.socket_id]) for socket in sockets]
+
+    def _find_all(self, sockets: Sequence[SocketRecord]) -> dict[str, PolicySet]:
         found = {socket.socket_id: self._find(socket) for socket in sockets}
         missing = [socket for socket in sockets if found[socket.socket_id] is None]
         made = self._make(missing) if missing else {}
-        return [
-            _door(socket, found[socket.socket_id] or made[socket.socket_id]) for socket in sockets
-        ]
+        return made | {socket_id: one for socket_id, one in found.items() if one is not None}
 
     def guarded_under(
         self, sockets: Sequence[SocketRecord], rules: AccountRules
@@ -110,11 +103,7 @@ class Rules:
         return [_door(socket, made[socket.socket_id]) for socket in sockets]
 
     def _find(self, socket: SocketRecord) -> PolicySet | None:
-        with self._lock:
-            known = self._known.get(socket.socket_id)
-        if known is None or known.key != _key(socket) or self._clock() >= known.until:
-            return None
-        return known.policies
+        return self._ready.find(socket, self._clock())
 
     def _make(self, sockets: Sequence[SocketRecord]) -> dict[str, PolicySet]:
         closed = set()
@@ -125,15 +114,9 @@ class Rules:
 
         now = self._clock()
         made = apart(self._build, sockets, close)
-        with self._lock:
-            # What went wrong may have been the moment's: the next decision tries again.
-            for socket in (one for one in sockets if one.socket_id not in closed):
-                policies = made[socket.socket_id]
-                known = _Known(_key(socket), policies, _first_end(policies, after=now))
-                self._known[socket.socket_id] = known
-                self._known.move_to_end(socket.socket_id)
-            while len(self._known) > MAX_REMEMBERED:
-                self._known.popitem(last=False)
+        # What went wrong may have been the moment's: the next decision tries again.
+        for socket in (one for one in sockets if one.socket_id not in closed):
+            self._ready.keep(socket, made[socket.socket_id], made_at=now)
         return made
 
     def _build(self, sockets: Sequence[SocketRecord]) -> dict[str, PolicySet]:
@@ -159,13 +142,18 @@ class Rules:
             frozenset(map(id, policies)),
             frozenset((name, id(networks)) for name, networks in lists.items()),
         )
-        with self._lock:
-            found = self._shared.get(shared)
-        if found is not None:
-            return found
-        made = PolicySet.build(policies, lists)
-        with self._lock:
-            return self._shared.setdefault(shared, made)
+
+        def make() -> PolicySet:
+            with self._lock:
+                found = self._shared.get(shared)
+            if found is not None:
+                return found
+            made = PolicySet.build(policies, lists)
+            with self._lock:
+                self._shared[shared] = made
+            return made
+
+        return self._made.once(shared, make)
 
 
 Found = TypeVar("Found")
@@ -243,12 +231,3 @@ def _lists_named(
     names = {name for policy in policies for where in places(policy) for name in where.prefix_lists}
     found = rules.prefix_lists
     return {name: networks_in(found[name]) for name in names if name in found}
-
-
-def _first_end(policies: PolicySet, *, after: datetime) -> datetime:
-    ends = (policy.when.before for policy in policies.policies)
-    return min((end for end in ends if end is not None and end > after), default=FOREVER)
-
-
-def _key(socket: SocketRecord) -> _Key:
-    return socket.epoch, socket.rules_version, socket.emails, socket.domains

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Self
 
+from policy.conditions import entries
 from policy.index import PolicyIndex
 from policy.types import IPNetwork, Policy, Where
 
@@ -24,10 +25,14 @@ class PolicySet:
     """Whether the addresses they allow are too many networks to be said. No decision names any
     then, and each is to be held to the very address it was made for."""
 
+    size: int = field(init=False, repr=False, compare=False)
+    """How much there is to it: policies, deny rules, and the entries of all their lists."""
+
     def __post_init__(self) -> None:
         index = PolicyIndex.build(self.policies, self.prefix_lists)
         object.__setattr__(self, "index", index)
         object.__setattr__(self, "too_large", index.reaches.too_large)
+        object.__setattr__(self, "size", self._size())
         wheres = (where for policy in self.policies for where in places(policy))
         object.__setattr__(
             self, "place_counts", self.too_large or any(map(_looks_at_place, wheres))
@@ -43,6 +48,17 @@ class PolicySet:
         meets no condition, and in a deny rule it counts as a match (unknown is deny).
         """
         return cls(tuple(sorted(policies, key=lambda p: p.policy_id)), prefix_lists)
+
+    def _size(self) -> int:
+        size, wheres = 0, set[Where]()
+        for policy in self.policies:
+            whos = [policy.who, *(rule.who for rule in policy.denies if rule.who)]
+            size += 1 + len(policy.denies) + sum(1 for who in whos for _ in entries(who))
+            wheres.update(places(policy))
+        for where in wheres:
+            size += len(where.prefixes)
+            size += sum(len(self.prefix_lists.get(name, ())) for name in where.prefix_lists)
+        return size
 
 
 def places(policy: Policy) -> Iterator[Where]:

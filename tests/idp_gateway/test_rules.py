@@ -1,12 +1,15 @@
 """The one place that builds policy sets: what goes into one, and what is remembered."""
 
+import threading
+import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from idp_gateway import rules
 from idp_gateway.composition import Gateway
 from idp_gateway.policy_records import PolicyRecord
 from idp_gateway.records import SocketRecord
@@ -14,6 +17,7 @@ from idp_gateway.rules import Rules
 from idp_gateway.store.policies import Author
 from policy.addresses import EmailAddress
 from policy.evaluate import evaluate
+from policy.policy_set import PolicySet
 from policy.types import Policy, Reason, Who
 from tests.support import policies, rows
 from tests.support.rows import NOW, PORTS
@@ -68,11 +72,37 @@ def test_what_is_remembered_is_not_asked_for_again(
     assert len(gateway.rules.guarded(fresh(gateway, socket)).policies.policies) == 1
 
 
-def test_little_is_remembered(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rules, "MAX_REMEMBERED", 2)
-    for socket in sockets_of_an_owner(gateway, 4):
-        gateway.rules.guarded(socket)
-    assert len(gateway.rules._known) == 2
+def test_decisions_at_the_same_time_have_one_set_made(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Large sets take seconds, and as many threads as decide may want the same one."""
+    (socket,) = sockets_of_an_owner(gateway, 1)
+    gateway.store.add_policy(wide(socket.account_id), BY)
+    current, build, made = fresh(gateway, socket), PolicySet.build, list[PolicySet]()
+    begun, wanted = threading.Event(), threading.Barrier(5)
+
+    def slowly(*given: Any) -> PolicySet:
+        begun.set()
+        wanted.wait(timeout=30)
+        time.sleep(0.05)
+        made.append(build(*given))
+        return made[-1]
+
+    def ask(rules: Rules) -> PolicySet:
+        wanted.wait(timeout=30)
+        return rules.guarded(current).policies
+
+    monkeypatch.setattr(PolicySet, "build", slowly)
+    with ThreadPoolExecutor(5) as threads:
+        first = threads.submit(gateway.rules.guarded, current)
+        assert begun.wait(timeout=30)
+        others = [threads.submit(ask, gateway.rules) for _ in range(3)]
+        all_at_once = threads.submit(
+            lambda: (wanted.wait(timeout=30), gateway.rules.guarded_all([current]))[1][0].policies
+        )
+        found = [first.result().policies, all_at_once.result(), *(one.result() for one in others)]
+    assert len(made) == 1
+    assert all(policies is made[0] for policies in found)
 
 
 def test_what_lets_somebody_in_for_a_while_is_one_more_policy(gateway: Gateway) -> None:
