@@ -13,6 +13,7 @@ from idp_gateway.tables import Change, table_of
 CHANGES = table_of(Change)
 
 RecordType = TypeVar("RecordType")
+Key = TypeVar("Key", str, int)
 
 _LARGEST_SET = 500
 
@@ -71,7 +72,7 @@ def note_change(
         connection.execute(insert(CHANGES), rows)
 
 
-def in_parts(values: Iterable[str]) -> Iterator[Sequence[str]]:
+def in_parts(values: Iterable[Key]) -> Iterator[Sequence[Key]]:
     """The values, each once and sorted, in sets small enough for ``IN (…)`` in every database."""
     ordered = sorted(set(values))
     for start in range(0, len(ordered), _LARGEST_SET):

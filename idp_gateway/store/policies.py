@@ -407,13 +407,14 @@ def _note(
     *,
     socket_ids: tuple[str, ...] = (),
 ) -> None:
-    if change not in {PolicyChangeKind.DETACHED, PolicyChangeKind.DELETED}:
-        check_history(connection, policy, author.at)
     without_document = {
         PolicyChangeKind.ATTACHED,
         PolicyChangeKind.DETACHED,
         PolicyChangeKind.DELETED,
     }
+    document = None if change in without_document else policy.document
+    if change not in {PolicyChangeKind.DETACHED, PolicyChangeKind.DELETED}:
+        check_history(connection, policy, author.at, document=document is not None)
     entry = PolicyVersionRecord(
         policy_id=policy.policy_id,
         account_id=policy.account_id,
@@ -421,7 +422,7 @@ def _note(
         change=change,
         name=policy.name,
         description=policy.description,
-        document=None if change in without_document else policy.document,
+        document=document,
         org_wide=policy.org_wide,
         socket_ids=socket_ids,
         at=author.at,

@@ -3,16 +3,17 @@
 What takes away is never refused: detaching and deleting work whatever the limits say.
 """
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from datetime import datetime
+from functools import partial
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, delete, func, select
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, or_, select
 
 from idp_gateway.errors import QuotaExceeded
 from idp_gateway.policy_records import PolicyChangeKind, PolicyRecord
-from idp_gateway.store.base import in_parts
+from idp_gateway.store.histories import History
 from idp_gateway.store.policy_sizes import PolicySize
-from idp_gateway.store.rules import POLICIES, rules_in
+from idp_gateway.store.rules import ATTACHMENTS, POLICIES, rules_in
 from idp_gateway.tables import PolicyVersion, table_of
 
 VERSIONS = table_of(PolicyVersion)
@@ -23,8 +24,8 @@ MAX_ENTRIES = 10_000
 """Entries of one policy's history altogether."""
 MAX_VERSIONS_OF_ACCOUNT = 20_000
 """As ``MAX_VERSIONS``, of all policies of an account, deleted ones too."""
-NOT_PUSHED_OUT = timedelta(days=1)
-"""How old an entry is before a newer one may take its place: nobody hides what they just did."""
+MAX_TEXT = 64 << 20
+"""Characters of all documents of an account that are not in force any more."""
 MAX_DENY_RULES = 1_000
 """Deny rules that bear on one socket; a decision looks at many of them."""
 MAX_LISTED_NETWORKS = 200_000
@@ -78,55 +79,50 @@ def check_org_wide(connection: Connection, account_id: str) -> None:
         raise QuotaExceeded(f"no more than {MAX_ORG_WIDE} policies can bear on a whole account")
 
 
-def check_history(connection: Connection, policy: PolicyRecord, at: datetime) -> None:
-    """Make room for one more entry in a history, by removing its oldest: a change that keeps
-    somebody out must not wait for a year to pass.
+def check_history(
+    connection: Connection, policy: PolicyRecord, at: datetime, *, document: bool
+) -> None:
+    """Make room for one more entry in a history, with a document or without.
 
     Raises:
-        QuotaExceeded: all of it is of the last day.
+        QuotaExceeded: all of it that is not in force is of the last day.
     """
     own = VERSIONS.c.policy_id == policy.policy_id
     of_account = VERSIONS.c.account_id == policy.account_id
     with_document = VERSIONS.c.document.is_not(None)
-    in_force = (
+    there = select(POLICIES.c.policy_id).where(POLICIES.c.account_id == policy.account_id)
+    newest = (
         select(func.max(VERSIONS.c.entry_id))
-        .where(of_account, with_document)
+        .where(of_account, with_document, VERSIONS.c.policy_id.in_(there))
         .group_by(VERSIONS.c.policy_id)
     )
-    for where, limit in (
-        ((own, with_document), MAX_VERSIONS),
-        ((own,), MAX_ENTRIES),
-        ((of_account, with_document), MAX_VERSIONS_OF_ACCOUNT),
-    ):
-        make_room(connection, VERSIONS, where, limit=limit, at=at, keep=in_force)
-
-
-def make_room(
-    connection: Connection,
-    table: Table,
-    where: Sequence[ColumnElement[bool]],
-    *,
-    limit: int,
-    at: datetime,
-    keep: Select[tuple[int]],
-) -> None:
-    """Remove the oldest rows of a history, so that it may have one more at ``at``; never ``keep``.
-
-    Raises:
-        QuotaExceeded: that would remove what is of the last day.
-    """
-    surplus = _count(connection, table, *where) - limit + 1
-    if surplus <= 0:
-        return
-    entry = table.c.entry_id
-    query = select(entry).where(*where, table.c.at <= at - NOT_PUSHED_OUT, entry.not_in(keep))
-    oldest = connection.execute(query.order_by(entry).limit(surplus)).scalars().all()
-    if len(oldest) < surplus:
-        raise QuotaExceeded(
-            f"the history has {limit} entries of the last day, and no more are allowed"
+    in_force = VERSIONS.c.entry_id.in_(newest)
+    if _count(connection, VERSIONS, own) >= MAX_ENTRIES:
+        keep = or_(in_force, VERSIONS.c.entry_id.in_(_standing(connection, policy.policy_id)))
+        History(table=VERSIONS, where=[own], keep=keep).make_room(connection, at, limit=MAX_ENTRIES)
+    if document:
+        kept = partial(History, table=VERSIONS, keep=in_force)
+        kept(where=[own, with_document]).make_room(connection, at, limit=MAX_VERSIONS)
+        all_versions = kept(where=[of_account, with_document])
+        all_versions.make_room(connection, at, limit=MAX_VERSIONS_OF_ACCOUNT)
+        all_versions.make_space(
+            connection, at, column="document", limit=MAX_TEXT, coming=len(policy.document)
         )
-    for part in in_parts(oldest):
-        connection.execute(delete(table).where(entry.in_(part)))
+
+
+def _standing(connection: Connection, policy_id: str) -> list[int]:
+    """Entries of attachments that stand: without them nobody could say what a socket had then."""
+    query = select(ATTACHMENTS.c.socket_id).where(ATTACHMENTS.c.policy_id == policy_id)
+    there = set(connection.execute(query).scalars())
+    attached = select(VERSIONS.c.entry_id, VERSIONS.c.socket_ids).where(
+        VERSIONS.c.policy_id == policy_id, VERSIONS.c.change == PolicyChangeKind.ATTACHED
+    )
+    found = []
+    for entry_id, socket_ids in connection.execute(attached.order_by(VERSIONS.c.entry_id.desc())):
+        if not there.isdisjoint(socket_ids):
+            found.append(entry_id)
+            there.difference_update(socket_ids)
+    return found
 
 
 def _count(connection: Connection, table: Table, *where: ColumnElement[bool]) -> int:

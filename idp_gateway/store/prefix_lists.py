@@ -2,6 +2,7 @@
 name it.
 """
 
+import json
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
@@ -16,8 +17,9 @@ from idp_gateway.policy_records import (
     PrefixListVersionRecord,
 )
 from idp_gateway.store.base import StorePart, columns_for, find_all, find_one, in_parts, values_of
+from idp_gateway.store.histories import History
 from idp_gateway.store.policies import STALE, Author
-from idp_gateway.store.policy_limits import check_effective, make_room
+from idp_gateway.store.policy_limits import check_effective
 from idp_gateway.store.rules import LISTS, POLICIES, sockets_borne_on, touch
 from idp_gateway.store.tried_cases import TriedOn, check_still_so
 from idp_gateway.tables import table_of
@@ -27,6 +29,8 @@ VERSIONS = table_of(PrefixListVersion)
 
 MAX_ENTRIES = 1_000
 """Entries that the history of an account's lists keeps."""
+MAX_TEXT = 64 << 20
+"""Characters of what they held that they do not hold any more."""
 
 
 class PrefixListStore(StorePart):
@@ -200,15 +204,28 @@ def _newest_version(connection: Connection, account_id: str, name: str) -> int:
     return connection.execute(query).scalar_one() or 0
 
 
-def _check_history(connection: Connection, account_id: str, at: datetime) -> None:
-    of_account = VERSIONS.c.account_id == account_id
-    in_force = select(func.max(VERSIONS.c.entry_id)).where(of_account).group_by(VERSIONS.c.name)
-    make_room(connection, VERSIONS, [of_account], limit=MAX_ENTRIES, at=at, keep=in_force)
+def _check_history(connection: Connection, coming: PrefixListRecord) -> None:
+    of_account = VERSIONS.c.account_id == coming.account_id
+    there = select(LISTS.c.name).where(LISTS.c.account_id == coming.account_id)
+    newest = (
+        select(func.max(VERSIONS.c.entry_id))
+        .where(of_account, VERSIONS.c.name.in_(there))
+        .group_by(VERSIONS.c.name)
+    )
+    history = History(table=VERSIONS, where=[of_account], keep=VERSIONS.c.entry_id.in_(newest))
+    history.make_room(connection, coming.updated_at, limit=MAX_ENTRIES)
+    history.make_space(
+        connection,
+        coming.updated_at,
+        column="prefixes",
+        limit=MAX_TEXT,
+        coming=len(json.dumps(coming.prefixes)),
+    )
 
 
 def _note(connection: Connection, found: PrefixListRecord, change: PrefixListChangeKind) -> None:
     if change is not PrefixListChangeKind.DELETED:
-        _check_history(connection, found.account_id, found.updated_at)
+        _check_history(connection, found)
     entry = PrefixListVersionRecord(
         account_id=found.account_id,
         name=found.name,

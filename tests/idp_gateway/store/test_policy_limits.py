@@ -11,6 +11,7 @@ import pytest
 from idp_gateway.errors import QuotaExceeded
 from idp_gateway.policy_records import PolicyChangeKind, PolicyRecord
 from idp_gateway.store import Store, policy_limits, prefix_lists
+from idp_gateway.store.policies import Author
 from idp_gateway.store.policy_sizes import PolicySize
 from tests.idp_gateway.store.test_policies import BY, Sockets, policy, prefix_list
 from tests.support.rows import NOW
@@ -277,3 +278,112 @@ def test_the_networks_of_documents_count_as_those_of_lists_do(
 )
 def test_what_cannot_be_read_has_no_size(sockets: Sockets, document: str) -> None:
     assert PolicySize.of(policy(sockets.owner, document=document)) == PolicySize()
+
+
+def at_day(days: float) -> Author:
+    return replace(BY, at=NOW + timedelta(days=days))
+
+
+def test_what_is_deleted_makes_room_for_what_is_there(
+    sockets: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or whoever made and deleted enough could change nothing until the history is forgotten."""
+    monkeypatch.setattr(policy_limits, "MAX_VERSIONS_OF_ACCOUNT", 4)
+    store = sockets.store
+    staff = store.add_policy(policy(sockets.owner), BY)
+    for day in range(1, 7):
+        other = policy(sockets.owner, str(day))
+        store.add_policy(other, at_day(day))
+        store.delete_policy(other.account_id, other.policy_id, at_day(day))
+    assert edit(sockets, staff, 8 * 24 * 60).version == 2
+    gone = store.policy_history(staff.account_id, other.policy_id, offset=0, limit=9)
+    assert [one.change.value for one in gone] == ["deleted", "created"]
+
+
+def test_lists_that_are_deleted_make_room_for_those_that_are_there(
+    sockets: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefix_lists, "MAX_ENTRIES", 4)
+    store, owner = sockets.store, sockets.owner
+    store.put_prefix_list(prefix_list(owner))
+    for day in range(2, 12, 2):
+        at = at_day(day)
+        store.put_prefix_list(replace(prefix_list(owner, name=str(day)), updated_at=at.at))
+        store.delete_prefix_list(owner.account_id, str(day), at)
+    tighter = replace(prefix_list(owner, "192.0.2.1/32"), updated_at=at_day(12).at)
+    assert store.put_prefix_list(tighter).version == 2
+    history = store.prefix_list_history(owner.account_id, "office", offset=0, limit=9)
+    assert [one.version for one in history] == [2, 1]
+
+
+def test_what_is_in_force_leaves_room_however_much_it_is(
+    sockets: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy_limits, "MAX_VERSIONS_OF_ACCOUNT", 2)
+    monkeypatch.setattr(prefix_lists, "MAX_ENTRIES", 2)
+    store, owner = sockets.store, sockets.owner
+    for day in range(3):
+        store.add_policy(policy(owner, f"staff-{day}"), at_day(day))
+        named = replace(prefix_list(owner, name=f"list-{day}"), updated_at=at_day(day).at)
+        store.put_prefix_list(named)
+    edit(sockets, policy(owner, "staff-0"), 9 * 24 * 60)
+    tighter = replace(prefix_list(owner, "192.0.2.1/32", name="list-0"), updated_at=at_day(9).at)
+    store.put_prefix_list(tighter)
+    edit(sockets, policy(owner, "staff-0"), 9 * 24 * 60 + 1)
+    with pytest.raises(QuotaExceeded, match="history is full: its 4 entries"):
+        edit(sockets, policy(owner, "staff-0"), 9 * 24 * 60 + 2)
+
+
+def test_a_policy_is_attached_whatever_documents_there_were(
+    sockets: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staff = sockets.store.add_policy(policy(sockets.owner), BY)
+    for limit in ("MAX_VERSIONS", "MAX_VERSIONS_OF_ACCOUNT", "MAX_TEXT"):
+        monkeypatch.setattr(policy_limits, limit, 0)
+    sockets.attach(staff, "a")
+
+
+def test_attachments_that_stand_stay_in_a_full_history(
+    sockets: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a decision rested on could not be said without them."""
+    monkeypatch.setattr(policy_limits, "MAX_ENTRIES", 5)
+    store = sockets.store
+    staff = store.add_policy(policy(sockets.owner), BY)
+
+    def attach(name: str, day: float, *, there: bool) -> None:
+        wanted = {staff.policy_id: {sockets.id_of(name): there}}
+        store.attach(staff.account_id, wanted, at_day(day), limit=9)
+
+    attach("a", 1, there=True)
+    for day in range(2, 10):
+        attach("b", day, there=True)
+        attach("b", day + 0.5, there=False)
+    history = store.policy_history(staff.account_id, staff.policy_id, offset=0, limit=99)
+    assert [one.socket_ids for one in history if one.change is PolicyChangeKind.ATTACHED][-1] == (
+        sockets.id_of("a"),
+    )
+    assert history[-1].change is PolicyChangeKind.CREATED
+    assert len(history) <= 6
+
+
+def test_histories_are_bounded_by_their_text_too(
+    sockets: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list may have twenty thousand networks, and a thousand versions."""
+    store, owner = sockets.store, sockets.owner
+    staff = store.add_policy(policy(owner), BY)
+    monkeypatch.setattr(policy_limits, "MAX_TEXT", 3 * len(staff.document))
+    monkeypatch.setattr(prefix_lists, "MAX_TEXT", 3 * len('["10.0.0.0/16"]'))
+    for day in range(8):
+        edit(sockets, staff, (day * 24 + 1) * 60)
+        changed = prefix_list(owner, f"10.{day}.0.0/16")
+        store.put_prefix_list(replace(changed, updated_at=at_day(day).at))
+    history = store.policy_history(staff.account_id, staff.policy_id, offset=0, limit=99)
+    assert [one.version for one in history] == [9, 8, 7, 6]
+    lists = store.prefix_list_history(owner.account_id, "office", offset=0, limit=9)
+    assert [one.version for one in lists] == [8, 7, 6, 5]
+    for hour in (2, 3, 4):
+        edit(sockets, staff, (7 * 24 + hour) * 60)
+    with pytest.raises(QuotaExceeded, match="characters"):
+        edit(sockets, staff, (7 * 24 + 5) * 60)
