@@ -2,7 +2,8 @@
 changed it. For the owner; a denied person is told ``safe_reason`` and no more.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -12,7 +13,7 @@ from policy.evaluate import evaluate, refusal
 from policy.index import PolicyIndex, ReadyPolicy
 from policy.policy_set import PolicySet
 from policy.standing import Denials, Standing
-from policy.types import AccessRequest, Decision, Policy, Reason, When, Where, Who
+from policy.types import AccessRequest, Decision, DenyRule, Policy, Reason, When, Where, Who
 
 _MOST_SHOWN = 8
 
@@ -45,6 +46,8 @@ class PolicyFindings:
     findings: tuple[Finding, ...]
     denying: tuple[str, ...] = ()
     """Its deny rules that match, by name or number."""
+    admits: bool = True
+    """Whether it lists anybody: one that does not can let nobody in, whatever else is met."""
 
     @property
     def unmet(self) -> tuple[Finding, ...]:
@@ -142,10 +145,17 @@ def safe_reason(decision: Decision) -> str:
 
 
 def explain(policies: PolicySet, request: AccessRequest) -> Explanation:
-    """Decide like ``evaluate``, and say why. Looks at every policy, so it is not for hot paths."""
+    """Decide like ``evaluate``, and say why. Looks at every policy, so it is not for hot paths; but
+    makes nothing ready anew, which takes long where lists are.
+    """
     decision = evaluate(policies, request)
     facts = Facts.of(request)
-    explained = tuple(_explained(one, policies, facts) for one in policies.policies)
+    index = policies.index
+    ready, matching = index.ready(), index.matching(facts)
+    explained = tuple(
+        _explained(ready.get(id(one)) or _naming_nobody(one, policies), matching, facts)
+        for one in policies.policies
+    )
     return Explanation(
         decision=decision,
         policies=explained,
@@ -154,20 +164,25 @@ def explain(policies: PolicySet, request: AccessRequest) -> Explanation:
     )
 
 
-def _explained(policy: Policy, policies: PolicySet, facts: Facts) -> PolicyFindings:
-    index = PolicyIndex.build([policy], policies.prefix_lists)
-    matching = index.matching(facts)
+def _explained(ready: ReadyPolicy, matching: AbstractSet[DenyRule], facts: Facts) -> PolicyFindings:
+    policy = ready.policy
     denying = tuple(
         rule.name or f"#{number}"
         for number, rule in enumerate(policy.denies, 1)
         if matching and replace(rule, name="") in matching
     )
-    findings = tuple(_findings(policy, index, facts))
-    return PolicyFindings(policy.policy_id, policy.name, findings, denying)
+    return PolicyFindings(
+        policy.policy_id,
+        policy.name,
+        tuple(_findings(ready, facts)),
+        denying,
+        admits=any(True for _ in entries(policy.who)),
+    )
 
 
-def _findings(policy: Policy, index: PolicyIndex, facts: Facts) -> Iterator[Finding]:
+def _findings(ready: ReadyPolicy, facts: Facts) -> Iterator[Finding]:
     """Every condition the policy has, in the order of a document."""
+    policy = ready.policy
     yield _action(policy, facts)
     who = policy.who
     listed = set(entries(who))
@@ -176,22 +191,17 @@ def _findings(policy: Policy, index: PolicyIndex, facts: Facts) -> Iterator[Find
     caller = facts.identity.service_account or facts.identity.email or "no verified e-mail address"
     reason = None if matched else Reason.NOT_ON_LIST
     yield Finding("who", outcome, _listing(who), str(caller), reason)
-    ready = _ready(policy, index)
     standing = Standing.of(ready, set(), facts)
     yield from _placed(policy.where, standing, facts)
     yield from _timed(policy, standing, facts)
     yield from _proved(policy, standing, facts)
 
 
-def _ready(policy: Policy, index: PolicyIndex) -> ReadyPolicy:
-    """The policy made ready, also if it lists nobody and so is in no index."""
-    for found in index.allows.values():
-        return found[0]
-    nobody = PolicyIndex.build(
-        [Policy(policy_id="", who=Who(service_accounts=frozenset({""})), where=policy.where)], {}
-    )
-    ready = nobody.allows[""][0]
-    return ReadyPolicy(policy, ready.addresses, ready.window)
+def _naming_nobody(policy: Policy, policies: PolicySet) -> ReadyPolicy:
+    """A policy made ready that lists nobody, and so is in no index."""
+    somebody = replace(policy, who=Who(service_accounts=frozenset({""})), denies=())
+    index = PolicyIndex.build([somebody], policies.prefix_lists)
+    return replace(index.allows[""][0], policy=policy)
 
 
 def _action(policy: Policy, facts: Facts) -> Finding:
@@ -281,12 +291,15 @@ def _nearest(
         return _nearest_deny(policies, request, decision, explained)
     if refusal(policies, request) not in {None, Reason.NO_POLICY}:
         return ""
+    least = _least([one for one in explained if one.admits] or explained)
     if decision.reasons == (Reason.DENIED_BY_RULE,):
-        return f"without the deny rule it would be as if {_least(explained)}"
-    return f"nearest: {_least(explained)}" if explained else ""
+        return f"without the deny rule it would be as if {least}"
+    return f"nearest: {least}" if explained else ""
 
 
-def _least(explained: tuple[PolicyFindings, ...]) -> str:
+def _least(explained: Sequence[PolicyFindings]) -> str:
+    if not explained:
+        return ""
     best = min(explained, key=lambda one: (len(one.unmet), one.policy_id))
     if not best.unmet:
         return f"policy {_title(best)} allowed it"

@@ -132,6 +132,10 @@ class PolicyIndex:
             ),
         )
 
+    def ready(self) -> dict[int, ReadyPolicy]:
+        """The policies that list somebody, by their ``id()``. Looks at each."""
+        return {id(one.policy): one for found in self.allows.values() for one in found}
+
     def naming(self, identity: Identity) -> dict[ReadyPolicy, set[Reason]]:
         """The policies that list ``identity``, and as what."""
         found: dict[ReadyPolicy, set[Reason]] = {}
