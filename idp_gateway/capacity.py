@@ -41,6 +41,8 @@ MOST_UNMADE = 64
 
 REPLAYS = 2
 """Replays of recorded decisions side by side; each keeps a processor busy."""
+TRIALS = 16
+"""Cases tried and decisions explained side by side, in less than half of the threads all share."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,25 +54,26 @@ class Capacity:
     signatures: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(SIGNATURES))
     lists: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(LISTS))
     made_lists: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(MADE_LISTS))
-    replays: "ReplayPlaces" = field(default_factory=lambda: ReplayPlaces(REPLAYS))
+    replays: "Places" = field(default_factory=lambda: Places(REPLAYS))
+    trials: "Places" = field(default_factory=lambda: Places(TRIALS))
 
 
-class ReplayPlaces:
-    """Who may replay now: so many at a time, and each account once, until its answer is sent."""
+class Places:
+    """Who may do now what takes long: so many at a time, and each account once."""
 
     def __init__(self, places: int) -> None:
         self._lock = Lock()
         self._free = places
         self._accounts: set[str] = set()
 
-    def take(self, account_id: str) -> "ReplayPlace | None":
+    def take(self, account_id: str) -> "Place | None":
         """A place, or ``None`` if there is none, or the account has one."""
         with self._lock:
             if not self._free or account_id in self._accounts:
                 return None
             self._free -= 1
             self._accounts.add(account_id)
-        return ReplayPlace(self, account_id)
+        return Place(self, account_id)
 
     def _give_back(self, account_id: str, *, run: bool, account: bool) -> None:
         with self._lock:
@@ -79,22 +82,28 @@ class ReplayPlaces:
                 self._accounts.discard(account_id)
 
 
-class ReplayPlace:
+class Place:
     """One account's place. To leave it twice is harmless."""
 
-    def __init__(self, places: ReplayPlaces, account_id: str) -> None:
+    def __init__(self, places: Places, account_id: str) -> None:
         self._places, self._account_id = places, account_id
         self._running, self._held = True, True
 
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, *_error: object) -> None:
+        self.leave()
+
     def ran(self) -> None:
-        """The replay is over: another account may run its own. This one still has to take its
+        """The work is over: another account may run its own. This one still has to take its
         answer, which is large.
         """
         running, self._running = self._running, False
         self._places._give_back(self._account_id, run=running, account=False)  # noqa: SLF001
 
     def leave(self) -> None:
-        """The answer is sent, or nobody takes it."""
+        """All is done: the answer is sent, or nobody takes it."""
         self.ran()
         held, self._held = self._held, False
         self._places._give_back(self._account_id, run=False, account=held)  # noqa: SLF001

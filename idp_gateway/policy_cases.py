@@ -1,6 +1,6 @@
 """The cases of policies: tried before anything they depend on is changed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from idp_gateway.composition import Gateway
@@ -8,10 +8,11 @@ from idp_gateway.errors import Conflict, PolicyRefused
 from idp_gateway.policy_documents import lists_named, networks_in, read_stored
 from idp_gateway.policy_records import PolicyRecord, PrefixListRecord
 from idp_gateway.store.tried_cases import CASES_OLD, TriedOn
+from idp_gateway.turns import trial
 from policy.document import PolicyDocument
 from policy.errors import DocumentError
 from policy.expectations import Failure, failures
-from policy.index import PrefixLists
+from policy.index import ListSets
 from policy.types import Effect
 
 _TRIES = 8
@@ -40,12 +41,14 @@ def check_cases(gateway: Gateway, account_id: str, document: PolicyDocument) -> 
 
     Raises:
         PolicyRefused: one came out otherwise than the document says.
+        TooManyAttempts: the account tries others already.
     """
     if not document.expect:
         return None
     named = set(lists_named(document))
     lists = [one for one in gateway.store.prefix_lists_of(account_id) if one.name in named]
-    failed = failures(document, {one.name: networks_in(one) for one in lists})
+    with trial(gateway, account_id):
+        failed = failures(document, {one.name: networks_in(one) for one in lists})
     if failed:
         cases = tuple(map(_failed_case, failed))
         raise PolicyRefused(str(failed[0]), reason=CASE_FAILED, cases=cases)
@@ -57,15 +60,13 @@ def check_cases_on(gateway: Gateway, given: PrefixListRecord) -> TriedOn:
 
     Raises:
         PolicyRefused: one came out otherwise than its policy says; every such policy is named.
+        TooManyAttempts: the account tries others already.
     """
     policies = gateway.store.policies_page(given.account_id)
     naming = [policy for policy in policies if given.name in policy.prefix_lists]
     named = {name for policy in naming for name in policy.prefix_lists} - {given.name}
     others = [one for one in gateway.store.prefix_lists_of(given.account_id) if one.name in named]
-    networks = {one.name: networks_in(one) for one in (*others, given)} if naming else {}
-    failed = [
-        (policy.name, failure) for policy in naming for failure in _failures_of(policy, networks)
-    ]
+    failed = _failures_of_all(gateway, naming, [*others, given])
     if not failed:
         return TriedOn.of(others, naming)
     names = ", ".join(dict.fromkeys(name for name, _ in failed))
@@ -76,7 +77,22 @@ def check_cases_on(gateway: Gateway, given: PrefixListRecord) -> TriedOn:
     )
 
 
-def _failures_of(policy: PolicyRecord, lists: PrefixLists) -> tuple[Failure, ...]:
+def _failures_of_all(
+    gateway: Gateway, policies: Sequence[PolicyRecord], named: Sequence[PrefixListRecord]
+) -> list[tuple[str, Failure]]:
+    """The cases that fail, each with the name of its policy."""
+    # Stored documents are canonical JSON: one without this text has no cases.
+    trying = [policy for policy in policies if '"expect":' in policy.document]
+    if not trying:
+        return []
+    with trial(gateway, trying[0].account_id):
+        lists = ListSets(
+            {one.name: networks_in(one) for one in named}
+        )  # one for all: they are long
+        return [(one.name, failure) for one in trying for failure in _failures_of(one, lists)]
+
+
+def _failures_of(policy: PolicyRecord, lists: ListSets) -> tuple[Failure, ...]:
     try:
         document = read_stored(policy.document)
     except (DocumentError, ValueError):

@@ -21,6 +21,7 @@ from idp_gateway.replay import Trial
 from idp_gateway.rules import effective, policy_set
 from idp_gateway.schemas.policies import DiffForm, ExplainForm, ExplainReply
 from idp_gateway.store.rules import AccountRules
+from idp_gateway.turns import trial
 from policy.addresses import EmailAddress
 from policy.errors import AddressError, DocumentError
 from policy.explain import Explanation, explain
@@ -53,8 +54,16 @@ def explain_visit(
     Raises:
         NotFound: no such socket of this account.
         InvalidInput: an address or name that cannot be read.
+        TooManyAttempts: the account has something explained already.
     """
     socket = owned_socket(gateway, caller, form.socket)
+    with trial(gateway, socket.account_id):
+        return _explain_visit(gateway, socket, form, here)
+
+
+def _explain_visit(
+    gateway: Gateway, socket: SocketRecord, form: ExplainForm, here: IPAddress
+) -> ExplainReply:
     door = gateway.rules.guarded(socket)
     at = form.at or gateway.clock()
     if at.tzinfo is None:
@@ -251,7 +260,16 @@ class Reconstruction:
 
 
 def reconstruct(gateway: Gateway, socket: SocketRecord, record: DecisionRecord) -> Reconstruction:
-    """Explain a decision from what was recorded of it."""
+    """Explain a decision from what was recorded of it.
+
+    Raises:
+        TooManyAttempts: the account has something explained already.
+    """
+    with trial(gateway, socket.account_id):
+        return _reconstruct(gateway, socket, record)
+
+
+def _reconstruct(gateway: Gateway, socket: SocketRecord, record: DecisionRecord) -> Reconstruction:
     request = _request(record, socket)
     if request is None:
         return Reconstruction(rules="recorded", explanation=None)

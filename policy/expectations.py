@@ -13,7 +13,7 @@ from policy import texts
 from policy.addresses import EmailAddress
 from policy.cursor import Cursor, shown
 from policy.evaluate import evaluate
-from policy.index import PrefixLists
+from policy.index import ListSets, PrefixLists
 from policy.names import GroupName
 from policy.policy_set import NO_LISTS, PolicySet
 from policy.types import (
@@ -112,10 +112,13 @@ class Failure:
 
 
 def failures(
-    document: "PolicyDocument", prefix_lists: PrefixLists = NO_LISTS
+    document: "PolicyDocument", prefix_lists: PrefixLists | ListSets = NO_LISTS
 ) -> tuple[Failure, ...]:
-    """The cases of ``document`` that fail; ``prefix_lists`` are those its own do not hide."""
-    policies = PolicySet.build([document.policy("document")], prefix_lists)
+    """The cases of ``document`` that fail; ``prefix_lists`` are those its own do not hide, as
+    ``ListSets`` where many documents are tried on the same.
+    """
+    lists = prefix_lists if isinstance(prefix_lists, ListSets) else ListSets(prefix_lists)
+    policies = PolicySet.for_cases([document.policy("document")], lists)
     found = []
     for case in document.expect:
         decision = evaluate(policies, case.request())

@@ -10,7 +10,7 @@ from typing import Any
 
 from policy.conditions import Facts, admitted_as, entries
 from policy.evaluate import evaluate, refusal
-from policy.index import PolicyIndex, ReadyPolicy
+from policy.index import ListSets, PolicyIndex, ReadyPolicy
 from policy.policy_set import PolicySet
 from policy.standing import Denials, Standing
 from policy.types import AccessRequest, Decision, DenyRule, Policy, Reason, When, Where, Who
@@ -200,7 +200,7 @@ def _findings(ready: ReadyPolicy, facts: Facts) -> Iterator[Finding]:
 def _naming_nobody(policy: Policy, policies: PolicySet) -> ReadyPolicy:
     """A policy made ready that lists nobody, and so is in no index."""
     somebody = replace(policy, who=Who(service_accounts=frozenset({""})), denies=())
-    index = PolicyIndex.build([somebody], policies.prefix_lists)
+    index = PolicyIndex.build([somebody], ListSets(policies.prefix_lists), for_cases=True)
     return replace(index.allows[""][0], policy=policy)
 
 

@@ -4,13 +4,13 @@
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import IPv4Network
-from typing import Self
+from typing import NamedTuple, Self
 
-from policy.address_sets import EVERYWHERE, AddressSet, unmapped
+from policy.address_sets import EVERYWHERE, NOWHERE, AddressSet, union, unmapped
 from policy.conditions import (
     Facts,
     WhoKey,
@@ -87,13 +87,18 @@ class PolicyIndex:
     """Whether any rule names somebody beside a provider: such names are dear to make."""
     by_address: tuple[ReadyDeny, ...]
     """Deny rules that say nothing but addresses."""
-    denied_at: "PrefixTable"
+    denied_at: "PrefixTable | Unsorted"
     """Which policies have deny rules that say nothing but addresses."""
     reaches: Reaches
 
     @classmethod
-    def build(cls, policies: Iterable[Policy], prefix_lists: PrefixLists) -> Self:
-        sets = _AddressSets(prefix_lists)
+    def build(
+        cls, policies: Iterable[Policy], lists: "ListSets", *, for_cases: bool = False
+    ) -> Self:
+        """``for_cases``: for a few decisions of which none becomes a grant. What takes long with
+        large lists is left out then, and no decision says from where else it would be allowed.
+        """
+        sets = _AddressSets(lists)
         allows: dict[WhoKey, list[ReadyPolicy]] = defaultdict(list)
         rules: dict[DenyRule, list[str]] = defaultdict(list)
         windows: dict[When, Window | None] = {}
@@ -124,8 +129,10 @@ class PolicyIndex:
             denies_anybody=tuple(deny for deny in others if deny.rule.who is None),
             subjects=any(isinstance(entry, SubjectName) for entry in (*allows, *denies)),
             by_address=tuple(by_address),
-            denied_at=PrefixTable.of(by_address),
-            reaches=Reaches.of(
+            denied_at=Unsorted(by_address) if for_cases else PrefixTable.of(by_address),
+            reaches=_NO_REACHES
+            if for_cases
+            else Reaches.of(
                 (one.addresses for found in allows.values() for one in found if one.policy.actions),
                 (deny.addresses for deny in by_address),
                 (deny.addresses for deny in others),
@@ -195,12 +202,26 @@ def _window(when: When, made: dict[When, Window | None]) -> Window | None:
     return made[when]
 
 
+class ListSets:
+    """The addresses of prefix lists, each list sorted once for all policies that name it."""
+
+    def __init__(self, prefix_lists: PrefixLists) -> None:
+        self.prefix_lists = prefix_lists
+        self._made: dict[str, AddressSet | None] = {}
+
+    def named(self, name: str) -> AddressSet | None:
+        """The addresses of a list; ``None`` if it is not there."""
+        if name not in self._made:
+            networks = self.prefix_lists.get(name)
+            self._made[name] = None if networks is None else AddressSet.of(networks)
+        return self._made[name]
+
+
 class _AddressSets:
     """The address conditions of one set of policies; equal ones are made once."""
 
-    def __init__(self, prefix_lists: PrefixLists) -> None:
-        self._prefix_lists = prefix_lists
-        self._lists: dict[str, AddressSet | None] = {}
+    def __init__(self, lists: ListSets) -> None:
+        self._lists = lists
         self._made: dict[tuple[frozenset[IPNetwork], frozenset[str]], AddressSet] = {}
 
     def allowed(self, where: Where) -> AddressSet | None:
@@ -209,9 +230,8 @@ class _AddressSets:
             return None
         key = where.prefixes, where.prefix_lists
         if key not in self._made:
-            made = AddressSet.of(where.prefixes)
-            for name in where.prefix_lists:
-                made |= self._listed(name) or AddressSet()
+            listed = (self._lists.named(name) for name in where.prefix_lists)
+            made = union([AddressSet.of(where.prefixes), *(one for one in listed if one)])
             self._made[key] = made
         return self._made[key]
 
@@ -219,15 +239,9 @@ class _AddressSets:
         """What a deny rule asks for: everywhere, if a list it names is not known."""
         if where is None:
             return None
-        if any(self._listed(name) is None for name in where.prefix_lists):
+        if any(self._lists.named(name) is None for name in where.prefix_lists):
             return EVERYWHERE
         return self.allowed(where)
-
-    def _listed(self, name: str) -> AddressSet | None:
-        if name not in self._lists:
-            networks = self._prefix_lists.get(name)
-            self._lists[name] = None if networks is None else AddressSet.of(networks)
-        return self._lists[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,3 +274,17 @@ class PrefixTable:
             if version == address.version:
                 found.update(table.get(number >> bits, ()))
         return found
+
+
+class Unsorted(NamedTuple):
+    """As ``PrefixTable``, for a few questions: looks at every rule, and takes nothing to make."""
+
+    denies: Sequence[ReadyDeny]
+
+    def ids_at(self, address: IPAddress) -> set[str]:
+        """The policies that have a network with ``address`` in it."""
+        found = (deny for deny in self.denies if address in (deny.addresses or NOWHERE))
+        return {policy_id for deny in found for policy_id in deny.policy_ids}
+
+
+_NO_REACHES = Reaches(frozenset(), NOWHERE, frozenset())

@@ -1,12 +1,12 @@
 """The policies that bear on one socket, made ready to be decided on many times."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from types import MappingProxyType
 from typing import Self
 
 from policy.conditions import entries
-from policy.index import PolicyIndex
+from policy.index import ListSets, PolicyIndex
 from policy.types import IPNetwork, Policy, Where
 
 NO_LISTS: Mapping[str, tuple[IPNetwork, ...]] = MappingProxyType({})
@@ -28,8 +28,12 @@ class PolicySet:
     size: int = field(init=False, repr=False, compare=False)
     """How much there is to it: policies, deny rules, and the entries of all their lists."""
 
-    def __post_init__(self) -> None:
-        index = PolicyIndex.build(self.policies, self.prefix_lists)
+    lists: InitVar[ListSets | None] = None
+    """For ``for_cases``: lists that are sorted already."""
+
+    def __post_init__(self, lists: ListSets | None) -> None:
+        given = lists or ListSets(self.prefix_lists)
+        index = PolicyIndex.build(self.policies, given, for_cases=lists is not None)
         object.__setattr__(self, "index", index)
         object.__setattr__(self, "too_large", index.reaches.too_large)
         object.__setattr__(self, "size", self._size())
@@ -48,6 +52,13 @@ class PolicySet:
         meets no condition, and in a deny rule it counts as a match (unknown is deny).
         """
         return cls(tuple(sorted(policies, key=lambda p: p.policy_id)), prefix_lists)
+
+    @classmethod
+    def for_cases(cls, policies: Iterable[Policy], lists: ListSets) -> Self:
+        """As ``build``, for a few decisions of which none may become a grant: they do not say from
+        where else they hold.
+        """
+        return cls(tuple(policies), lists.prefix_lists, lists)
 
     def _size(self) -> int:
         size, wheres = 0, set[Where]()

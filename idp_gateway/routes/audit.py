@@ -43,7 +43,7 @@ def list_decisions(
     return [decision_reply(record) for record in found]
 
 
-@router.get("/decisions/{decision_id}", responses=problems(401, 404))
+@router.get("/decisions/{decision_id}", responses=problems(401, 404, 429))
 def show_decision(
     gateway: GatewayDep, caller: CallerDep, decision_id: str
 ) -> ExplainedDecisionReply | OwnDecisionReply:

@@ -90,7 +90,7 @@ def show_schema() -> dict[str, Any]:
     return dict(json_schema())
 
 
-@router.post("/policies", responses=problems(400, 401, 403, 409))
+@router.post("/policies", responses=problems(400, 401, 403, 409, 429))
 def create_policy(gateway: GatewayDep, caller: CallerDep, form: NewPolicyForm) -> PolicyReply:
     """Create a policy; it bears on nothing before it is attached, unless it is `org_wide`."""
     return policy_reply(gateway, policy_changes.create_policy(gateway, caller, form))
@@ -102,7 +102,7 @@ def show_policy(gateway: GatewayDep, caller: CallerDep, policy_id: str) -> Polic
     return policy_reply(gateway, gateway.store.get_policy(caller.account.account_id, policy_id))
 
 
-@router.put("/policy/{policy_id}", responses=problems(400, 401, 404, 409))
+@router.put("/policy/{policy_id}", responses=problems(400, 401, 404, 409, 429))
 def change_policy(
     gateway: GatewayDep, caller: CallerDep, policy_id: str, form: PolicyChangeForm
 ) -> PolicyReply:
@@ -152,7 +152,7 @@ def show_version(
     return version_reply(gateway.store.get_policy_version(account_id, policy_id, version))
 
 
-@router.post("/policy/{policy_id}/rollback", responses=problems(400, 401, 404, 409))
+@router.post("/policy/{policy_id}/rollback", responses=problems(400, 401, 404, 409, 429))
 def roll_back(
     gateway: GatewayDep, caller: CallerDep, policy_id: str, form: RollbackForm
 ) -> PolicyReply:

@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from idp_gateway.callers import CallerDep
-from idp_gateway.capacity import ReplayPlace
+from idp_gateway.capacity import Place
 from idp_gateway.composition import Gateway
 from idp_gateway.dependencies import GatewayDep, SourceAddress
 from idp_gateway.errors import TooManyAttempts
@@ -34,7 +34,7 @@ _PIECE = 64 * 1024
 """Characters sent at a time: about what is kept for a client that does not read."""
 
 
-@router.post("/explain", responses=problems(400, 401, 404))
+@router.post("/explain", responses=problems(400, 401, 404, 429))
 def explain_policy(
     gateway: GatewayDep, caller: CallerDep, here: SourceAddress, form: ExplainForm
 ) -> ExplainReply:
@@ -64,7 +64,7 @@ def diff_policy(gateway: GatewayDep, caller: CallerDep, form: DiffForm) -> Strea
 class _Lines(StreamingResponse):
     """Lines for a client that takes them: one that does not is given up."""
 
-    def __init__(self, lines: Iterator[str], place: ReplayPlace) -> None:
+    def __init__(self, lines: Iterator[str], place: Place) -> None:
         super().__init__(lines, media_type="application/x-ndjson")
         self._place = place
 
@@ -83,9 +83,7 @@ class _Lines(StreamingResponse):
             self._place.leave()
 
 
-def _lines(
-    gateway: Gateway, tried: list[Trial], place: ReplayPlace, *, days: float
-) -> Iterator[str]:
+def _lines(gateway: Gateway, tried: list[Trial], place: Place, *, days: float) -> Iterator[str]:
     try:
         until = gateway.clock()
         since = until - timedelta(days=days)

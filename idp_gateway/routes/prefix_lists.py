@@ -50,7 +50,7 @@ def show_prefix_list(
     return whole_list_reply(gateway.store.get_prefix_list(caller.account.account_id, name))
 
 
-@router.put("/{name}", responses=problems(400, 401, 403, 409))
+@router.put("/{name}", responses=problems(400, 401, 403, 409, 429))
 def put_prefix_list(
     gateway: GatewayDep, caller: CallerDep, name: NamedList, form: PrefixListForm
 ) -> WholePrefixListReply:

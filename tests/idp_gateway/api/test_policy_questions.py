@@ -7,8 +7,9 @@ from typing import Any
 import anyio
 import pytest
 
+from idp_gateway import turns
 from idp_gateway.access import Asked, authorize, identity_of
-from idp_gateway.capacity import REPLAYS, ReplayPlaces
+from idp_gateway.capacity import REPLAYS, TRIALS, Places
 from idp_gateway.composition import Gateway
 from idp_gateway.origins import Origin
 from idp_gateway.routes import policy_questions
@@ -110,7 +111,7 @@ def test_a_result_that_is_on_its_way_keeps_nobody_else_out(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(policy_questions, "_PIECE", 100)
-    places = ReplayPlaces(1)
+    places = Places(1)
     place = places.take("mine")
     assert place is not None
     lines = policy_questions._lines(gateway, [], place, days=1)
@@ -144,7 +145,7 @@ def test_nor_does_one_that_reads_slowly_stay_for_ever(
 
 def _sent_until_given_up(gateway: Gateway, taken: int) -> int:
     """How much was sent to a client that stops reading, whose place is free then."""
-    places = ReplayPlaces(1)
+    places = Places(1)
     place = places.take("mine")
     assert place is not None
     response = policy_questions._Lines(policy_questions._lines(gateway, [], place, days=1), place)
@@ -264,3 +265,19 @@ def test_a_document_says_nothing_twice(owner: Person) -> None:
     for broken in ("{", "[" * 30_000, b"\xff"):
         reply = owner.call("POST", "/policies", content=broken, headers=headers)
         assert reply.status_code == 400, reply.text
+
+
+def test_an_account_has_one_decision_explained_at_a_time(owner: Person, gateway: Gateway) -> None:
+    asked = {"socket": identity_socket(owner)["dnsname"], "as": "bob@lab.test"}
+    with turns.trial(gateway, owner.account.account_id):
+        refused = owner.call("POST", "/policies/explain", json=asked)
+    assert (refused.status_code, refused.json()["reason"]) == (429, "too-many-attempts")
+    assert owner.call("POST", "/policies/explain", json=asked).status_code == 200
+
+
+def test_few_have_decisions_explained_at_a_time(owner: Person, gateway: Gateway) -> None:
+    asked = {"socket": identity_socket(owner)["dnsname"], "as": "bob@lab.test"}
+    others = [turns.trial(gateway, str(number)) for number in range(TRIALS)]
+    assert owner.call("POST", "/policies/explain", json=asked).status_code == 429
+    others[0].leave()
+    assert owner.call("POST", "/policies/explain", json=asked).status_code == 200

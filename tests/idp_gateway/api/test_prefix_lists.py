@@ -1,13 +1,16 @@
 """Lists of addresses through the API: the cases of policies hold them, and they have a history."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
 
+from idp_gateway import turns
 from idp_gateway.composition import Gateway
 from idp_gateway.store import Store
+from policy.address_sets import AddressSet
+from policy.types import IPNetwork
 from tests.idp_gateway.api.conftest import ClientTokenMaker, Person, both_databases
 from tests.idp_gateway.api.test_policy_questions import ask_for_ssh
 from tests.idp_gateway.conftest import FixedClock
@@ -201,3 +204,43 @@ def test_a_list_and_its_cases_move_in_three_steps(owner: Person) -> None:
     assert edit(policy, "new-office") == 200
     assert owner.call("PUT", "/prefix-lists/new-office", json=moved).status_code == 200
     assert edit(policy, "new-office", "192.0.2.7") == 200
+
+
+def test_a_list_is_sorted_once_for_the_cases_of_all_policies_that_name_it(
+    owner: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An account may have a thousand of them, and lists of twenty thousand networks."""
+    put(owner, "198.51.100.0/24", "192.0.2.0/24")
+    case = {"as": {"email": "alice@lab.test"}, "from": "203.0.113.9", "allow": False}
+    cases = second_version("alice@lab.test", prefix_list=["office"]) | {"expect": [case]}
+    for number in range(4):
+        make(owner, f"careful-{number}", policy_data=cases)
+    sizes, of = list[int](), AddressSet.of.__func__  # type: ignore[attr-defined]
+
+    def counted(cls: type[AddressSet], networks: Iterable[IPNetwork]) -> AddressSet:
+        kept = tuple(networks)
+        sizes.append(len(kept))
+        made: AddressSet = of(cls, kept)
+        return made
+
+    monkeypatch.setattr(AddressSet, "of", classmethod(counted))
+    assert put(owner, "198.51.100.0/24", "192.0.2.0/25", "192.0.2.192/26").status_code == 200
+    # Once as it is read, and once for all cases.
+    assert [size for size in sizes if size] == [3, 3]
+
+
+def test_an_account_tries_cases_one_at_a_time(owner: Person, gateway: Gateway) -> None:
+    put(owner, "198.51.100.0/24")
+    case = {"as": {"email": "alice@lab.test"}, "from": "203.0.113.9", "allow": False}
+    cases = second_version("alice@lab.test", prefix_list=["office"]) | {"expect": [case]}
+    careful = make(owner, "careful", policy_data=cases)
+    with turns.trial(gateway, owner.account.account_id):
+        put_meanwhile = put(owner, "192.0.2.0/24")
+        changed = owner.call("PUT", f"/policy/{careful['id']}", json={"policy_data": cases})
+        for refused in (put_meanwhile, changed):
+            assert refused.status_code == 429
+            assert refused.headers["retry-after"] == "2"
+            assert refused.json()["reason"] == "too-many-attempts"
+        other = owner.call("PUT", "/prefix-lists/unnamed", json={"prefixes": ["192.0.2.0/24"]})
+        assert other.status_code == 200
+    assert put(owner, "192.0.2.0/24").status_code == 200

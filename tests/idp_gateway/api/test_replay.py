@@ -234,7 +234,9 @@ def test_sockets_with_the_same_policies_are_tried_as_one(
     for socket in sockets[:2]:
         gateway.rules.guarded(gateway.store.get_socket(*_key(owner, socket)))
     built, build = [], PolicyIndex.build
-    monkeypatch.setattr(PolicyIndex, "build", lambda *of: built.append(of) or build(*of))
+    monkeypatch.setattr(
+        PolicyIndex, "build", lambda *of, **how: built.append(of) or build(*of, **how)
+    )
     caller = Caller(account=owner.account, session=owner.session)
     form = DiffForm(policy_data=document("bob@lab.test"), org_wide=True)
     tried = trials(gateway, caller, form)
