@@ -27,6 +27,7 @@ from idp_gateway.store.rules import (
     POLICIES,
     SOCKETS,
     lists_called,
+    rename,
     sockets_borne_on,
     touch,
 )
@@ -124,6 +125,8 @@ class PolicyStore(StorePart):
                 check_effective(connection, after.account_id, borne_on_now)
             affected = borne_on ^ borne_on_now if means_the_same else borne_on | borne_on_now
             touch(connection, affected, author.at)
+            if (before.name, before.document) != (after.name, after.document):
+                rename(connection, borne_on_now - affected)
         return after
 
     def delete_policy(self, account_id: str, policy_id: str, author: Author) -> None:

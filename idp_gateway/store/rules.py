@@ -159,3 +159,15 @@ def renew(connection: Connection, socket_ids: Iterable[str], now: datetime) -> N
             update(SOCKETS).where(among).values(rules_version=SOCKETS.c.rules_version + 1)
         )
         note_change(connection, ChangeKind.SOCKET, part, now)
+
+
+def rename(connection: Connection, socket_ids: Iterable[str]) -> None:
+    """As ``touch``, where nothing but names changed: every grant stands and edges hear nothing, but
+    what is remembered of the rules has the old names. Only inside ``Database.changing``.
+    """
+    for part in in_parts(socket_ids):
+        connection.execute(
+            update(SOCKETS)
+            .where(SOCKETS.c.socket_id.in_(part))
+            .values(rules_version=SOCKETS.c.rules_version + 1)
+        )

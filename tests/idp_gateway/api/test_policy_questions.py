@@ -19,6 +19,7 @@ from tests.idp_gateway.conftest import FixedClock
 from tests.support.policy_api import (
     attach,
     document,
+    epoch,
     identity_socket,
     make,
     second_version,
@@ -281,3 +282,23 @@ def test_few_have_decisions_explained_at_a_time(owner: Person, gateway: Gateway)
     assert owner.call("POST", "/policies/explain", json=asked).status_code == 429
     others[0].leave()
     assert owner.call("POST", "/policies/explain", json=asked).status_code == 200
+
+
+def test_an_explanation_has_the_names_of_now(owner: Person, gateway: Gateway) -> None:
+    socket = identity_socket(owner)
+    rule = {"name": "old rule", "who": {"email": ["bob@lab.test"]}}
+    said = second_version("alice@lab.test") | {"deny": [rule]}
+    policy = make(owner, "old name", policy_data=said)
+    attach(owner, socket, policy)
+    asked = {"socket": socket["dnsname"], "as": "bob@lab.test"}
+    before = owner.call("POST", "/policies/explain", json=asked).json()["text"][1]
+    assert before.startswith("denied by rule old rule of policy old name")
+    current = epoch(gateway, socket)
+    rule["name"] = "new rule"
+    changed = owner.call(
+        "PUT", f"/policy/{policy['id']}", json={"name": "new name", "policy_data": said}
+    )
+    assert changed.status_code == 200
+    after = owner.call("POST", "/policies/explain", json=asked).json()["text"][1]
+    assert after.startswith("denied by rule new rule of policy new name")
+    assert epoch(gateway, socket) == current
