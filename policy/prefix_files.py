@@ -124,7 +124,9 @@ def _line_entries(text: str) -> Iterator[_Entry]:
 
 def _json_entries(text: str) -> list[_Entry]:
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_each_key_once)
+    except PrefixFileError:
+        raise
     except (ValueError, RecursionError) as error:
         raise PrefixFileError("not JSON, though it begins like it") from error
     if isinstance(value, list):
@@ -136,15 +138,24 @@ def _json_entries(text: str) -> list[_Entry]:
     return list(_by_purpose(value))
 
 
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise PrefixFileError("a key is there twice, and one of its values would be left out")
+    return found
+
+
 def _cloud(value: dict[str, Any]) -> Iterator[_Entry]:
     """AWS and Google: one mapping for each prefix."""
     for one in [*_list(value.get("prefixes")), *_list(value.get("ipv6_prefixes"))]:
         if not isinstance(one, dict):
             raise PrefixFileError("a prefix is not a mapping")
         region = str(one.get("region") or one.get("scope") or "")
-        for key in _PREFIX_KEYS:
-            if key in one:
-                yield _Entry(one[key], region, str(one.get("service") or ""))
+        prefixes = [one[key] for key in _PREFIX_KEYS if key in one]
+        if not prefixes:
+            raise PrefixFileError(f"an entry has no prefix: none of {', '.join(_PREFIX_KEYS)}")
+        for prefix in prefixes:
+            yield _Entry(prefix, region, str(one.get("service") or ""))
 
 
 def _azure(values: list[Any]) -> Iterator[_Entry]:
@@ -160,9 +171,12 @@ def _azure(values: list[Any]) -> Iterator[_Entry]:
 
 
 def _by_purpose(value: dict[str, Any]) -> Iterator[_Entry]:
-    """GitHub and Fastly: lists of prefixes by what they are for; other members are no prefixes."""
+    """GitHub and Fastly: lists of prefixes by what they are for; other members are no prefixes. A
+    list in which one entry looks like a prefix is read whole: without the odd ones, or without all
+    of it, a deny rule would have a hole.
+    """
     for service, listed in value.items():
-        if isinstance(listed, list) and all(_looks_like_one(one) for one in listed):
+        if isinstance(listed, list) and any(_looks_like_one(one) for one in listed):
             for one in listed:
                 yield _Entry(one, "", service)
 
@@ -177,4 +191,6 @@ def _looks_like_one(value: Any) -> bool:
 
 
 def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
+    if value is not None and not isinstance(value, list):
+        raise PrefixFileError("prefixes are not in a list")
+    return value or []

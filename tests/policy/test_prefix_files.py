@@ -95,7 +95,13 @@ def test_what_was_read_twice_or_within_another_is_counted() -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "# none", "<html>", "{}", "{", "[" * 100_000, "[1]", '{"prefixes": [1]}', "192.0.2.1/24",
-     '{"prefixes": [{"ip_prefix": 1}]}', '{"values": [{}]}', "192.0.2.0/24\n192.0.2.256", "null",
+     '{"prefixes": [{"ip_prefix": 1}]}', '{"hooks": ["192.0.2.0/24", null], "web": ["192.0.2.9"]}',
+     '{"hooks": ["192.0.2.0/24", "[2001:db8::]/32"], "web": ["192.0.2.9"]}',
+     '{"prefixes": [{"ip_prefix": "192.0.2.0/24"}, {"ipPrefix": "192.0.2.0/24"}]}',
+     '{"prefixes": [{"ip_prefix": "192.0.2.0/24"}], "ipv6_prefixes": {"a": 1}}',
+     '{"hooks": ["192.0.2.0/24"], "hooks": ["198.51.100.0/24"]}',
+     '{"values": [{"properties": {"addressPrefixes": "192.0.2.0/24"}}]}',
+     '{"values": [{}]}', "192.0.2.0/24\n192.0.2.256", "null",
      "192.0.2.1\n" * (MAX_PREFIXES + 1)],
 )  # fmt: skip
 def test_what_is_no_list_of_prefixes_is_refused(text: str) -> None:
