@@ -20,8 +20,8 @@ from policy.types import Action, Effect, Identity, IPAddress, Reason, SocketType
 UNANSWERED_LIFE = timedelta(days=7)
 """How long a request waits for an answer."""
 TRIES, TRIES_WINDOW = 60, timedelta(hours=1)
-"""How often one person may try to ask, whatever comes of it: names of sockets are not to be guessed
-at, and each try may leave a decision on record."""
+"""How often one person may try to ask, or see the form for it, whatever comes of it: names of
+sockets are not to be guessed at, and each try may leave a decision on record."""
 LIMITS = AskingLimits()
 
 
@@ -62,7 +62,12 @@ def approach(gateway: Gateway, identity: Identity, source_ip: IPAddress, dns_nam
         Forbidden: nobody vouches for their address, or the owner revoked them.
         NotFound: no such socket, it asks nobody who they are, or nobody may ask: all alike.
         Conflict: it is their own, and there is nobody else to ask.
+        TooManyAttempts: they tried too often lately, whatever the names.
     """
+    now = gateway.clock()
+    key = f"ask:{secret_digest(f'{identity.issuer} {identity.subject}')}"
+    regulate(gateway.store, key, TRIES, TRIES_WINDOW, now)
+    gateway.store.record_failure(key, now)
     person = person_of(gateway, identity)
     if not person.provider:
         # A login from before the provider's name was kept: no policy could name it.
@@ -110,9 +115,6 @@ def ask(
         raise InvalidInput(f"from 1 to {longest} minutes", field="minutes", reason="time-too-long")
     if not wish.reason.strip():
         raise InvalidInput("say why you should be let in", field="reason", reason="text-blank")
-    key = f"ask:{secret_digest(f'{identity.issuer} {identity.subject}')}"
-    regulate(gateway.store, key, TRIES, TRIES_WINDOW, now)
-    gateway.store.record_failure(key, now)
     asking = approach(gateway, identity, source_ip, wish.dns_name)
     action = wish.action or _usual_action(asking.socket)
     if not offers(asking.socket.socket_type, action):

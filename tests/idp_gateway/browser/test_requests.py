@@ -7,6 +7,7 @@ from html import unescape
 
 import pytest
 
+from idp_gateway import asking
 from idp_gateway.approving import Person
 from idp_gateway.asking import person_of
 from idp_gateway.composition import Gateway
@@ -188,6 +189,19 @@ def test_where_nobody_may_ask_no_page_offers_it(
     unknown = browser.get("/ask?host=no-such-name.edge.localhost&action=http")
     assert closed.status_code == unknown.status_code == 404
     assert closed.text == unknown.text
+
+
+def test_names_are_not_to_be_guessed_at(
+    browser: Browser, secret: SocketRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To see the form is as good an answer as any."""
+    monkeypatch.setattr(asking, "TRIES", 3)
+    link = denied(browser, secret)
+    guesses = [browser.get(f"/ask?host=guess-{n}.edge.localhost").status_code for n in range(3)]
+    assert guesses == [404, 404, 404]
+    refused = browser.get(link)
+    assert refused.status_code == 429
+    assert refused.text == browser.get("/ask?host=guess-4.edge.localhost").text
 
 
 def test_whoever_is_signed_out_signs_in_first(
