@@ -98,8 +98,15 @@ def as_yaml(document: Json) -> str:
     )
     assert isinstance(written, str)  # noqa: S101 - there is no stream to write to
     if len(written) > MAX_BYTES:
-        return json.dumps(document, separators=(",", ":")) + "\n"
+        text = _as_json(document)
+        return text if len(text.encode()) >= MAX_BYTES else text + "\n"
     return written
+
+
+def _as_json(document: Json) -> str:
+    """As a gateway keeps it, and so no longer than that; what drives a terminal is escaped."""
+    text = json.dumps(document, separators=(",", ":"), ensure_ascii=False)
+    return "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in text)
 
 
 def _in_order(value: Json) -> Json:

@@ -248,3 +248,20 @@ def test_a_document_too_long_as_yaml_is_written_as_json() -> None:
     text = as_yaml(document)
     assert len(text) <= MAX_BYTES
     assert read_text(text).value == document
+
+
+def test_a_long_document_is_read_back_whatever_its_letters_are() -> None:
+    rules = [{"name": "字" * 200, "who": {"email": [f"p{n}@corp.test"]}} for n in range(100)]
+    document = {"version": "v2", "deny": rules}
+    kept = json.dumps(document, separators=(",", ":"), ensure_ascii=False)
+    assert MAX_BYTES * 0.9 < len(kept.encode()) <= MAX_BYTES
+    text = as_yaml(document)
+    assert text == kept + "\n"
+    assert read_text(text).value == document
+
+
+def test_nothing_in_a_long_document_drives_the_terminal() -> None:
+    document = {"version": "v2", "names": ["\x9b31m\u202e", "\U000e0001", "x" * MAX_BYTES]}
+    text = as_yaml(document)
+    assert text.strip().isprintable()
+    assert json.loads(text) == document
