@@ -44,9 +44,10 @@ def read_given(data: Mapping[str, Any] | None, text: str | None) -> PolicyDocume
             for fault in error.faults
         )
         raise PolicyRefused(_first(error), faults=faults) from error
-    if len(stored_form(document)) > MAX_DOCUMENT_LENGTH:
+    # In bytes, as the reader counts: what is kept must be readable as it is handed out again.
+    if len(stored_form(document).encode(errors="surrogatepass")) > MAX_DOCUMENT_LENGTH:
         raise PolicyRefused(
-            f"a policy has at most {MAX_DOCUMENT_LENGTH} characters", reason="policy-too-large"
+            f"a policy has at most {MAX_DOCUMENT_LENGTH} bytes", reason="policy-too-large"
         )
     return document
 
@@ -117,7 +118,8 @@ def change_policy(
 
 
 def roll_back(gateway: Gateway, caller: Caller, policy_id: str, form: RollbackForm) -> PolicyRecord:
-    """Put an old version in force again, as a new one; sockets and ``org_wide`` stay.
+    """Put the document of an old version in force again, as a new version. All else stays, the name
+    too: scripts find the policy by it, and another may have the old one by now.
 
     Raises:
         NotFound: no such policy, or version.
@@ -131,8 +133,6 @@ def roll_back(gateway: Gateway, caller: Caller, policy_id: str, form: RollbackFo
     except (DocumentError, ValueError) as error:
         raise PolicyRefused(f"version {form.version} cannot be read any more") from error
     said = {
-        "name": old.name,
-        "description": old.description,
         "document": old.document,
         "prefix_lists": lists_named(document),
     }

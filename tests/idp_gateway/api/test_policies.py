@@ -6,6 +6,8 @@ from urllib.parse import quote
 import pytest
 
 from idp_gateway.composition import Gateway
+from idp_gateway.errors import PolicyRefused
+from idp_gateway.policy_changes import read_given
 from idp_gateway.rules import Rules
 from tests.idp_gateway.api.conftest import ClientTokenMaker, Person, both_databases
 from tests.idp_gateway.conftest import FixedClock
@@ -168,6 +170,31 @@ def test_the_history_says_who_did_what_and_why(owner: Person) -> None:
     assert [
         entry["change"] for entry in owner.call("GET", f"{path}/history?page=2&page_size=2").json()
     ] == ["changed", "attached"]
+
+
+def test_a_rollback_brings_back_the_document_and_nothing_else(owner: Person) -> None:
+    """Scripts find a policy by its name, and another may have the old one by now."""
+    policy = make(owner, "old", description="of old")
+    path = f"/policy/{policy['id']}"
+    changed = {"policy_data": document("bob@lab.test"), "name": "new", "description": "of now"}
+    assert owner.call("PUT", path, json=changed).status_code == 200
+    make(owner, "old")
+    back = owner.call("POST", f"{path}/rollback", json={"version": 1})
+    assert back.status_code == 200, back.text
+    said = back.json()
+    assert said["policy_data"] == policy["policy_data"]
+    assert (said["name"], said["description"], said["version"]) == ("new", "of now", 3)
+
+
+def test_a_document_is_as_long_as_its_bytes(owner: Person) -> None:
+    """What hands it out again, and reads it, counts bytes."""
+    rules = [{"name": "\u5b57" * 200, "who": {"email": [f"u{n}@b.test"]}} for n in range(100)]
+    body = {"name": "long", "policy_data": {"version": "v2", "deny": rules}}
+    case = {"as": {"email": "a@b.test"}, "allow": False, "name": "\u5b57" * 200}
+    assert owner.call("POST", "/policies", json=body).status_code == 200
+    with pytest.raises(PolicyRefused, match="bytes") as refused:
+        read_given(body["policy_data"] | {"expect": [case] * 20}, None)
+    assert refused.value.reason == "policy-too-large"
 
 
 def test_a_change_can_demand_to_be_based_on_the_newest_version(owner: Person) -> None:
