@@ -1,6 +1,7 @@
 """What would be decided, what was decided and why, and what another policy would have changed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from ipaddress import ip_address
@@ -150,7 +151,8 @@ def _origin(gateway: Gateway, form: ExplainForm, here: IPAddress) -> Origin:
 
 
 def trials(gateway: Gateway, caller: Caller, form: DiffForm) -> list[Trial]:
-    """The sockets on which another policy is to be tried, each with its policies before and after.
+    """The sockets on which another policy is to be tried, each with its policies before and after:
+    those that are named, and all on which it bears already.
 
     Raises:
         NotFound: a policy or socket that this account does not have.
@@ -160,8 +162,8 @@ def trials(gateway: Gateway, caller: Caller, form: DiffForm) -> list[Trial]:
     account_id = caller.account.account_id
     tried = _tried(gateway, caller, form)
     mine = gateway.store.sockets_of(account_id)
-    wanted = None if form.socket_ids is None else frozenset(form.socket_ids)
-    if wanted is not None and not wanted <= {socket.socket_id for socket in mine}:
+    wanted = frozenset(form.socket_ids or ())
+    if not wanted <= {socket.socket_id for socket in mine}:
         raise NotFound("no such socket", reason="socket-unknown")
     rules = gateway.store.rules_of(mine).get(account_id, AccountRules())
     before_policy = rules.policies.get(tried.policy_id)
@@ -170,14 +172,13 @@ def trials(gateway: Gateway, caller: Caller, form: DiffForm) -> list[Trial]:
         socket
         for socket in mine
         if socket.cloud_authentication_enabled
-        and (wanted is None or socket.socket_id in wanted)
         and (
-            wanted is not None
-            or everywhere
+            everywhere
+            or socket.socket_id in wanted
             or tried.policy_id in rules.attached.get(socket.socket_id, ())
         )
     ]
-    after = _with_tried(gateway, rules, tried, sockets, attached=wanted is not None)
+    after = _with_tried(gateway, rules, tried, wanted)
     pairs = zip(
         gateway.rules.guarded_all(sockets),
         gateway.rules.guarded_under(sockets, after),
@@ -224,9 +225,7 @@ def _with_tried(
     gateway: Gateway,
     rules: AccountRules,
     tried: PolicyRecord,
-    sockets: Sequence[SocketRecord],
-    *,
-    attached: bool,
+    attached_to: AbstractSet[str],
 ) -> AccountRules:
     lists = {found.name: found for found in gateway.store.prefix_lists_of(tried.account_id)}
     missing = sorted(set(tried.prefix_lists) - set(lists))
@@ -237,10 +236,8 @@ def _with_tried(
             reason="prefix-list-unknown",
         )
     places = dict(rules.attached)
-    if attached:
-        for socket in sockets:
-            own = places.get(socket.socket_id, frozenset())
-            places[socket.socket_id] = own | {tried.policy_id}
+    for socket_id in attached_to:
+        places[socket_id] = places.get(socket_id, frozenset()) | {tried.policy_id}
     named = {name: lists[name] for name in tried.prefix_lists}
     return AccountRules(
         policies={**rules.policies, tried.policy_id: tried},

@@ -25,7 +25,7 @@ _COLUMNS = ["who", "socket", "action", "requests", "last seen", "before", "after
 @click.command()
 @FILE
 @click.option("--policy", type=NAME, help="The policy that would get this document: id or name.")
-@click.option("--socket", "sockets", multiple=True, type=NAME, help="On these sockets; repeatable.")
+@click.option("--socket", "sockets", multiple=True, type=NAME, help="Here as well; repeatable.")
 @click.option("--org-wide", is_flag=True, default=None, help="On every socket.")
 @click.option("--days", type=click.IntRange(1, 3650), default=30, show_default=True)
 @click.option("--fail-on-loss", is_flag=True, help="Exit code 3 if anybody would, or may.")
@@ -37,7 +37,7 @@ def diff(
     """Say who would gain and who would lose access by FILE, before anything changes.
 
     Every request of the last days is decided anew. Without --policy, FILE is taken as a further
-    policy of the sockets.
+    policy of the sockets; with it, all sockets that have the policy count.
     """
     if not (given["policy"] or given["sockets"] or given["org_wide"]):
         raise InvalidInput("say --policy, --socket or --org-wide")

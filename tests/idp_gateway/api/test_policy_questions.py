@@ -9,10 +9,13 @@ import pytest
 
 from idp_gateway import turns
 from idp_gateway.access import Asked, authorize, identity_of
+from idp_gateway.callers import Caller
 from idp_gateway.capacity import REPLAYS, TRIALS, Places
 from idp_gateway.composition import Gateway
 from idp_gateway.origins import Origin
+from idp_gateway.policy_questions import trials
 from idp_gateway.routes import policy_questions
+from idp_gateway.schemas.policies import DiffForm
 from policy.types import Action
 from tests.idp_gateway.api.conftest import ClientTokenMaker, Person, both_databases
 from tests.idp_gateway.conftest import FixedClock
@@ -266,6 +269,30 @@ def test_a_document_says_nothing_twice(owner: Person) -> None:
     for broken in ("{", "[" * 30_000, b"\xff"):
         reply = owner.call("POST", "/policies", content=broken, headers=headers)
         assert reply.status_code == 400, reply.text
+
+
+def test_a_policy_is_tried_on_its_other_sockets_too(owner: Person, gateway: Gateway) -> None:
+    """Who names one socket still hears of who would lose another."""
+    here, there, spare = (identity_socket(owner, name=name) for name in ("here", "there", "spare"))
+    policy = make(owner)
+    attach(owner, there, policy)
+    form = DiffForm(
+        policy_id=policy["id"],
+        socket_ids=[here["socket_id"]],
+        policy_data=document("zoe@lab.test"),
+    )
+    caller = Caller(account=owner.account, session=owner.session)
+    tried = {one.socket.socket_id: one for one in trials(gateway, caller, form)}
+    assert set(tried) == {here["socket_id"], there["socket_id"]}
+    numbers = [
+        (len(tried[one["socket_id"]].before.policies), len(tried[one["socket_id"]].after.policies))
+        for one in (here, there)
+    ]
+    assert numbers == [(0, 1), (1, 1)]
+    alone = form.model_copy(update={"policy_id": None})
+    assert [one.socket.socket_id for one in trials(gateway, caller, alone)] == [here["socket_id"]]
+    everywhere = trials(gateway, caller, form.model_copy(update={"org_wide": True}))
+    assert {one.socket.socket_id for one in everywhere} == {*tried, spare["socket_id"]}
 
 
 def test_an_account_has_one_decision_explained_at_a_time(owner: Person, gateway: Gateway) -> None:
