@@ -156,7 +156,7 @@ def show_version(
 def roll_back(
     gateway: GatewayDep, caller: CallerDep, policy_id: str, form: RollbackForm
 ) -> PolicyReply:
-    """Put an old version in force again, as a new version."""
+    """Put the document of an old version in force again, as a new version."""
     return policy_reply(gateway, policy_changes.roll_back(gateway, caller, policy_id, form))
 
 

@@ -40,7 +40,7 @@ def history(context: click.Context, wanted: str, *, as_json: bool) -> None:
 def rollback(
     context: click.Context, wanted: str, version: int, why: str | None, *, as_json: bool
 ) -> None:
-    """Put an earlier version in force again, as a new version."""
+    """Put the document of an earlier version in force again, as a new version."""
     with logged_in(context) as api:
         found = find_policy(api, wanted)
         body = {"version": version, "newest": found.get("version")} | said({"why": why})
