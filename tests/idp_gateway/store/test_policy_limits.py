@@ -296,8 +296,10 @@ def test_what_is_deleted_makes_room_for_what_is_there(
         store.add_policy(other, at_day(day))
         store.delete_policy(other.account_id, other.policy_id, at_day(day))
     assert edit(sockets, staff, 8 * 24 * 60).version == 2
-    gone = store.policy_history(staff.account_id, other.policy_id, offset=0, limit=9)
-    assert [one.change.value for one in gone] == ["deleted", "created"]
+    first = policy(sockets.owner, "1")
+    for one, left in ((first, ["deleted"]), (other, ["deleted", "created"])):
+        gone = store.policy_history(staff.account_id, one.policy_id, offset=0, limit=9)
+        assert [entry.change.value for entry in gone] == left
 
 
 def test_lists_that_are_deleted_make_room_for_those_that_are_there(
@@ -314,6 +316,7 @@ def test_lists_that_are_deleted_make_room_for_those_that_are_there(
     assert store.put_prefix_list(tighter).version == 2
     history = store.prefix_list_history(owner.account_id, "office", offset=0, limit=9)
     assert [one.version for one in history] == [2, 1]
+    assert store.prefix_list_history(owner.account_id, "2", offset=0, limit=9) == ()
 
 
 def test_what_is_in_force_leaves_room_however_much_it_is(
