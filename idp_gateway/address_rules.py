@@ -4,9 +4,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Self
 
+from idp_gateway.canonical import canonical
 from idp_gateway.records import SocketRecord
 from idp_gateway.rules import Rules
 from policy.native import SourceRule, source_rule, source_sets
@@ -14,9 +16,9 @@ from policy.policy_set import PolicySet
 from policy.types import IPNetwork, SocketType
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class AddressRules:
-    """The rules of one socket."""
+    """The rules of one socket. What edges are told of them is written once, for all sockets."""
 
     rule: SourceRule = field(default_factory=lambda: SourceRule(allow=None))
     sets: Mapping[str, tuple[IPNetwork, ...]] | None = field(
@@ -32,8 +34,9 @@ class AddressRules:
             return cls()
         return cls(rule=source_rule(policies), sets=source_sets(policies))
 
-    def members(self, socket: SocketRecord) -> dict[str, Any]:
-        """As members of the feed's SOCKET; one that says nothing is left out.
+    def members(self, socket: SocketRecord) -> Mapping[str, str]:
+        """As members of the feed's SOCKET, each as canonical JSON; one that says nothing is left
+        out.
 
         An edge sees connections to TCP and TLS sockets only: HTTP sessions carry their address.
         Sets are for those that ask for certificates. Where rule or sets are too large, an edge
@@ -41,24 +44,34 @@ class AddressRules:
         """
         if not SocketType(socket.socket_type).has_own_port:
             return {}
-        asks = socket.cloud_authentication_enabled
-        if self.rule.too_large or (asks and self.sets is None):
-            return {"source_rules_too_large": True}
-        found: dict[str, Any] = {}
-        allow, deny = self.rule.allow, self.rule.deny
-        if not (allow or asks):
-            # Policies that name nobody close what asks who is there, and leave open what does not.
-            allow = None
-        if allow is not None or deny:
-            texts = None if allow is None else list(map(str, allow))
-            found["source_rule"] = {"allow": texts, "deny": list(map(str, deny))}
-        if self.sets and asks:
-            found["source_sets"] = {
-                key: list(map(str, networks)) for key, networks in self.sets.items()
-            }
+        if socket.cloud_authentication_enabled:
+            return self._told_of_identities
+        return self._told
+
+    @cached_property
+    def _told_of_identities(self) -> Mapping[str, str]:
+        if self.rule.too_large or self.sets is None:
+            return _CLOSED
+        found = _rule(self.rule.allow, self.rule.deny)
+        if self.sets:
+            sets = {key: list(map(str, networks)) for key, networks in self.sets.items()}
+            found["source_sets"] = canonical(sets)
         return found
 
+    @cached_property
+    def _told(self) -> Mapping[str, str]:
+        """Policies that name nobody close what asks who is there, and leave open what does not."""
+        return _CLOSED if self.rule.too_large else _rule(self.rule.allow or None, self.rule.deny)
 
+
+def _rule(allow: tuple[IPNetwork, ...] | None, deny: tuple[IPNetwork, ...]) -> dict[str, str]:
+    if allow is None and not deny:
+        return {}
+    texts = None if allow is None else list(map(str, allow))
+    return {"source_rule": canonical({"allow": texts, "deny": list(map(str, deny))})}
+
+
+_CLOSED = MappingProxyType({"source_rules_too_large": "true"})
 NO_RULES = AddressRules()
 MAX_REMEMBERED = 256
 

@@ -16,8 +16,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from idp_gateway.address_rules import AddressRules
+from idp_gateway.canonical import canonical
 from idp_gateway.clock import Clock
-from idp_gateway.feed_state import FeedState, canonical, heartbeat
+from idp_gateway.feed_state import FeedState, heartbeat
 from idp_gateway.records import ChangeKind, ChangeRecord, SocketRecord
 from idp_gateway.rules import apart
 from idp_gateway.store import Store

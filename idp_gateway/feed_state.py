@@ -5,13 +5,13 @@ of the pieces joined, which is the canonical JSON of the whole without encoding 
 """
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 from idp_gateway.address_rules import NO_RULES, AddressRules
+from idp_gateway.canonical import canonical
 from idp_gateway.records import ChangeKind, SocketRecord
 from idp_gateway.store.edges import FeedAccount, FeedRows, FeedTunnel
 from policy.types import SocketType
@@ -21,11 +21,6 @@ SECTIONS: Mapping[ChangeKind, str] = {
     ChangeKind.TUNNEL: "tunnels",
     ChangeKind.TUNNEL_USER: "tunnel_users",
 }
-
-
-def canonical(value: Any) -> str:
-    """JSON with sorted keys, no blanks, and characters as they are."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 @dataclass(slots=True)
@@ -52,9 +47,12 @@ class FeedState:
                 self.entities[SECTIONS[change.kind]].pop(_key(change.kind, change.entity_id), None)
         for socket in rows.sockets:
             rules = address_rules.get(socket.socket_id, NO_RULES)
-            self.entities["sockets"][socket.socket_id] = canonical(
-                self._socket(socket) | rules.members(socket)
-            )
+            told = rules.members(socket)
+            text = canonical(self._socket(socket) | dict.fromkeys(told))
+            for member, value in told.items():
+                # In a string the quotes would be escaped: only the member itself is spelled so.
+                text = text.replace(f'"{member}":null', f'"{member}":{value}', 1)
+            self.entities["sockets"][socket.socket_id] = text
         for tunnel in rows.tunnels:
             self.entities["tunnels"][tunnel.tunnel.tunnel_id] = canonical(_tunnel(tunnel))
         for account in rows.accounts:

@@ -78,6 +78,10 @@ class Rules:
             found = self._asked.once(asked, lambda: self._find_all([socket])[socket.socket_id])
         return _door(socket, found)
 
+    def is_ready(self, socket: SocketRecord) -> bool:
+        """Whether ``guarded`` takes microseconds now, and waits for nothing."""
+        return self._find(socket) is not None
+
     def guarded_all(self, sockets: Sequence[SocketRecord]) -> list[GuardedSocket]:
         """As ``guarded``, for many sockets in a few queries."""
         found = self._find_all(sockets)

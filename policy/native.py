@@ -58,7 +58,7 @@ def source_sets(policies: PolicySet) -> Mapping[str, tuple[IPNetwork, ...]] | No
         return None
     found, named = dict[str, tuple[IPNetwork, ...]](), len(rule.allow or ()) + len(rule.deny)
     for reach in reaches.sources():
-        key = source_id(reach.networks)
+        key = reaches.name(reach)
         named += 0 if key in found else len(reach.networks)
         found[key] = reach.networks
         if named > MAX_NETWORKS or len(found) > MAX_SETS:

@@ -13,6 +13,8 @@ from typing import NamedTuple, Self
 from policy.address_sets import EVERYWHERE, NOWHERE, AddressSet, most_between, source_id, union
 from policy.types import IPNetwork
 
+MAX_LISTED = 20_000
+"""Networks of all address conditions together, beyond which no edge could hold anybody to them."""
 MAX_CUTS_APART = 16
 """Deny rules with addresses and something else that are told apart in source ids."""
 MAX_BETWEEN = 20_000
@@ -52,9 +54,10 @@ class Reaches:
         self.denied = denied - elsewhere
         """What is denied to anybody, as far as it is allowed to somebody, if anything is."""
         taken = [cut - elsewhere for cut in cuts]
-        self.nameless = most_between(taken) > MAX_BETWEEN
-        """Whether what is left beside the deny rules that say more than addresses is too much to be
-        named: nothing else is to be asked of it then."""
+        listed = sum(one.size() for one in allowed)
+        self.nameless = listed > MAX_LISTED or most_between(taken) > MAX_BETWEEN
+        """Whether what is allowed, or what is left beside the deny rules that say more than
+        addresses, is too much to be named: nothing else is to be asked of it then."""
         self.too_large = self.nameless or most_between([self.denied, *taken]) > MAX_BETWEEN
         """Whether what is left beside all deny rules is too much to be said: ``together`` is not to
         be asked then."""
@@ -62,6 +65,7 @@ class Reaches:
         self._held = 0
         self._taken: dict[frozenset[AddressSet], AddressSet] = {}
         self._known: dict[_Key, Reach] = {}
+        self._ids: dict[AddressSet, str] = {}
         for one in () if self.unbounded or self.nameless else allowed:
             if self._held > _MOST_HELD // 2:
                 break
@@ -103,7 +107,16 @@ class Reaches:
         reaches = [self._reach(frozenset({one}), taken) for one in conditions]
         if any(reach.addresses == EVERYWHERE for reach in reaches):
             return None
-        return tuple(sorted({source_id(reach.networks) for reach in reaches if reach.networks}))
+        return tuple(sorted({self.name(reach) for reach in reaches if reach.networks}))
+
+    def name(self, reach: Reach) -> str:
+        """The id of one of ``sources``. It takes milliseconds to find, and is found once."""
+        known = self._ids.get(reach.addresses)
+        if known is None:
+            if len(self._ids) >= _REMEMBERED + len(self.allowed):
+                self._ids.clear()
+            known = self._ids[reach.addresses] = source_id(reach.networks)
+        return known
 
     def _reach(self, allowed: frozenset[AddressSet], taken: frozenset[AddressSet]) -> Reach:
         key = allowed, taken

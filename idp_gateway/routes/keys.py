@@ -82,10 +82,13 @@ async def certify_ssh_login(
     # What takes microseconds is done here and now; only what waits for somebody gets a thread.
     # Vetting a new RSA key takes a thousand times as long as any other step.
     at_once = gateway.store.database.is_sqlite and _RSA not in form.ssh_public_key
-    decided = await _run(at_once, partial(_decide_ssh, gateway, request, token, dns_name, form))
+    asking = await _run(at_once, partial(_asking, gateway, token, dns_name))
+    # Making the rules of a socket ready, once after each change, may take seconds.
+    ready = at_once and gateway.rules.is_ready(asking.socket)
+    decided = await _run(ready, partial(_decide_ssh, gateway, request, asking, form))
     verdict = decided.verdict
     try:
-        grant = _grant_of(gateway, verdict, decided.asking.session)
+        grant = _grant_of(gateway, verdict, asking.session)
         at_once = at_once and gateway.authority.signs_here(grant.socket_id)
         certify = partial(_certify, gateway, grant, form, decided.proven)
         if at_once:
@@ -108,9 +111,8 @@ async def _run(at_once: bool, step: Callable[[], Result]) -> Result:  # noqa: FB
 
 
 def _decide_ssh(
-    gateway: Gateway, request: Request, token: str, dns_name: str, form: ProvenSshKeyForm
+    gateway: Gateway, request: Request, asking: "_Asking", form: ProvenSshKeyForm
 ) -> "_Decided":
-    asking = _asking(gateway, token, dns_name)
     proven = _has_proven(gateway, asking, form)
     verdict = access.decide(
         gateway.clock,
@@ -123,7 +125,7 @@ def _decide_ssh(
         ),
         denials=gateway.denials,
     )
-    return _Decided(asking=asking, verdict=verdict, proven=proven)
+    return _Decided(verdict=verdict, proven=proven)
 
 
 def _certify(
@@ -158,7 +160,6 @@ class _Asking:
 class _Decided:
     """What was decided about somebody's key, and not put on record yet."""
 
-    asking: _Asking
     verdict: access.Verdict
     proven: bool
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from idp_gateway.address_rules import AddressRules
+from idp_gateway.canonical import canonical
 from idp_gateway.composition import Gateway, build_gateway
 from idp_gateway.feed import Feed
-from idp_gateway.feed_state import FeedState, canonical
+from idp_gateway.feed_state import FeedState
 from idp_gateway.policy_records import PolicyRecord
 from idp_gateway.records import AccountRecord, SocketRecord
 from idp_gateway.settings import Settings
@@ -100,11 +101,13 @@ def rules_of(
     return AddressRules.of(PolicySet.build([policy]))
 
 
-def fed(rules: AddressRules, socket_type: SocketType, *, identity: bool) -> EdgeSocket:
+def fed(
+    rules: AddressRules, socket_type: SocketType, *, identity: bool, name: str = "web"
+) -> EdgeSocket:
     """What an edge's own parser makes of a gateway's snapshot with one socket."""
     owner = rows.account()
     socket = replace(
-        rows.socket(owner, socket_id="s-1"),
+        rows.socket(owner, socket_id="s-1", name=name),
         socket_type=socket_type,
         port=20000 if socket_type.has_own_port else None,
         cloud_authentication_enabled=identity,
@@ -244,3 +247,18 @@ def test_a_rule_too_large_for_edges_closes_whatever_it_is_on(
     many = frozenset(ip_network((number << 8, 32)) for number in range(MAX_NETWORKS + 1))
     rules = rules_of(Where(), denies=(DenyRule(where=Where(prefixes=many)),))
     assert fed(rules, socket_type, identity=identity).source_rules_too_large
+
+
+def test_what_edges_are_told_of_rules_is_written_once_for_all_sockets() -> None:
+    rules = rules_of(IN_OFFICE, denies=(NOT_HERE,))
+    made = {"socket_type": SocketType.TLS, "port": 20000, "cloud_authentication_enabled": True}
+    one, other = (rows.socket(rows.account(), socket_id=key, **made) for key in ("s-1", "s-2"))
+    assert rules.members(one)["source_sets"] is rules.members(other)["source_sets"]
+    asks_nobody = replace(one, cloud_authentication_enabled=False)
+    assert rules.members(asks_nobody).keys() == {"source_rule"}
+
+
+def test_a_name_that_looks_like_a_rule_is_a_name() -> None:
+    name = '"source_rule":null'
+    told = fed(rules_of(IN_OFFICE), SocketType.TLS, identity=True, name=name)
+    assert (told.name, told.source_rule.allow) == (name, (OFFICE,))

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from policy import reach
 from policy.address_sets import EVERYWHERE, AddressSet, most_between, union
 from policy.evaluate import evaluate
 from policy.native import MAX_NETWORKS, SourceRule, source_rule, source_sets
 from policy.policy_set import PolicySet
-from policy.reach import MAX_BETWEEN
+from policy.reach import MAX_BETWEEN, MAX_LISTED
 from policy.types import DenyRule, IPNetwork, Where
 from tests.support.policies import NETWORKS, RELAXED, policy, request, where, who
 
@@ -135,3 +136,35 @@ def test_only_what_lies_within_the_allowed_addresses_counts(named: object) -> No
     assert not evaluate(ready, request(source=ip_address("11.77.1.1"))).allowed
     inside_one = evaluate(ready, request(source=ip_address("10.1.1.1")))
     assert inside_one.allowed == (named is not None)
+
+
+def test_a_decision_finds_the_names_of_its_places_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is a digest of thousands of networks: milliseconds, at every login."""
+    made: list[int] = []
+    digest = reach.source_id
+
+    def counted(networks: tuple[IPNetwork, ...]) -> str:
+        made.append(len(networks))
+        return digest(networks)
+
+    monkeypatch.setattr(reach, "source_id", counted)
+    two = [policy("p", where=NOT_THERE), policy("q", where=where("192.0.2.0/24"))]
+    ready = PolicySet.build(two, LISTS)
+    for _ in range(3):
+        assert evaluate(ready, request(source=ip_address("192.0.2.1"))).source_ids
+        source_sets(ready)
+    assert len(made) == len(two)
+
+
+def test_addresses_that_no_edge_could_hold_anybody_to_are_not_named() -> None:
+    lists = {
+        name: tuple(IPv4Network(((place << 28) + 2 * at, 32)) for at in range(MAX_LISTED // 2 + 1))
+        for place, name in enumerate(("one", "two"))
+    }
+    ready = PolicySet.build(
+        [policy(name, where=Where(prefix_lists=frozenset({name}))) for name in lists], lists
+    )
+    decision = evaluate(ready, request(source=ip_address("0.0.0.2")))
+    assert decision.allowed
+    assert (decision.sources, decision.source_ids, decision.place_counts) == (None, None, True)
+    assert source_sets(ready) is None

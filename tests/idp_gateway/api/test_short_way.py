@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -13,7 +14,10 @@ from starlette.routing import Match
 from ca import key_strength
 from idp_gateway.app import create_app
 from idp_gateway.composition import Gateway
+from idp_gateway.ready_rules import ReadyRules
+from idp_gateway.records import SocketRecord
 from idp_gateway.routes.quick_keys import ShortWay
+from idp_gateway.rules import GuardedSocket, Rules
 from tests.idp_gateway.api.conftest import ClientTokenMaker
 from tests.support.subjects import ec_key, public_line
 
@@ -177,3 +181,32 @@ def test_a_new_rsa_key_keeps_nobody_waiting(
     )
     assert reply.status_code == 200, reply.text
     assert len(vetted) == 1
+
+
+def test_rules_are_made_ready_where_nobody_waits_for_it(
+    gateway: Gateway,
+    api: httpx.Client,
+    tls_socket: dict[str, Any],
+    client_token: ClientTokenMaker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Large lists take seconds, once; on the event loop nobody else would be answered."""
+    threads: list[tuple[bool, bool]] = []
+    guarded = Rules.guarded
+
+    def watched(rules: Rules, socket: SocketRecord) -> GuardedSocket:
+        on_the_loop = False
+        with suppress(RuntimeError):
+            on_the_loop = asyncio.get_running_loop().is_running()
+        threads.append((rules.is_ready(socket), on_the_loop))
+        return guarded(rules, socket)
+
+    monkeypatch.setattr(Rules, "guarded", watched)
+    name = tls_socket["dnsname"]
+    headers = {"x-access-token": client_token(name)}
+    body = {"ssh_public_key": public_line(ec_key())}
+    gateway.rules._ready = ReadyRules()
+    for _ in range(2):
+        reply = api.post(f"/mtls-ca/socket/{name}/ssh", json=body, headers=headers)
+        assert reply.status_code == 200, reply.text
+    assert threads == [(False, False), (True, True)]
