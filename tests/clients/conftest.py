@@ -58,7 +58,7 @@ class Ctl:
         self, *arguments: str, stdin: bytes = b"", **more: str
     ) -> subprocess.CompletedProcess[bytes]:
         environment = {**self.environment, **more}
-        if self.program == PROGRAM:
+        if self.program == PROGRAM and len(stdin) <= warm.MOST_STDIN:
             return warm.run(PROGRAM[-1], arguments, env=environment, stdin=stdin)
         return subprocess.run(
             [*self.program, *arguments],

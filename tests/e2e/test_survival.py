@@ -16,6 +16,12 @@ from tests.support.processes import command_line, eventually
 from tests.support.product import Person, Product
 from tests.support.visitor import Visitor, sign_in
 
+# httpcore leaves a connection open whose handshake was cut off half-way; here that is meant.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:unclosed <ssl.SSLSocket:ResourceWarning",
+    "ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning",
+)
+
 LONGEST_GAP = 10.0
 """Seconds without a part that was killed; the clients of tunnels may have to come back, too."""
 

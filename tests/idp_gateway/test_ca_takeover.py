@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -157,8 +158,8 @@ def unlimited_ca(
 
 
 @pytest.fixture
-def before(settings: Settings, clock: FixedClock) -> Before:
-    return Before(settings, clock())
+def before(tmp_path: Path, clock: FixedClock) -> Before:
+    return Before(Settings(state_dir=tmp_path / "before"), clock())
 
 
 def test_every_key_is_the_first_generation_of_its_ca(before: Before, clock: FixedClock) -> None:

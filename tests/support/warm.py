@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-_MOST_STDIN = 16 * 1024
+MOST_STDIN = 16 * 1024
 """What a pipe takes without anybody reading."""
 
 
@@ -39,7 +39,7 @@ def run(
     Raises:
         subprocess.TimeoutExpired: it took longer, and was killed.
     """
-    assert len(stdin) <= _MOST_STDIN
+    assert len(stdin) <= MOST_STDIN
     request = {
         "module": module,
         "arguments": list(map(str, arguments)),
