@@ -21,6 +21,7 @@ from idp_gateway.records import (
 )
 from idp_gateway.store.base import StorePart, find_all, find_one, in_parts, note_change, values_of
 from idp_gateway.store.generations import add_user_ca, end_user_ca
+from idp_gateway.store.policy_limits import check_told
 from idp_gateway.store.quick import Lookup
 from idp_gateway.tables import Account, PublishedSocket, Revocation, SocketTunnel, table_of
 from policy.types import Reason, SocketType
@@ -65,7 +66,8 @@ class SocketStore(StorePart):
         Raises:
             NameTaken: try again with another name.
             PortsExhausted: every port is given away.
-            QuotaExceeded: the account has ``limit`` sockets already.
+            QuotaExceeded: the account has ``limit`` sockets already, or policies for all of its
+                sockets that name so many networks that edges cannot be told of one more.
         """
         values = values_of(socket)
         with self.database.changing() as connection:
@@ -76,6 +78,8 @@ class SocketStore(StorePart):
             if socket.socket_type.has_own_port and socket.port is None:
                 values["port"] = _free_port(connection, SOCKETS.c.port, ports)
             _insert(connection, SOCKETS, values)
+            if socket.socket_type.has_own_port:
+                check_told(connection, socket.account_id)
             if user_ca is not None:
                 add_user_ca(connection, user_ca)
             note_change(connection, ChangeKind.SOCKET, [socket.socket_id], socket.created_at)

@@ -10,10 +10,13 @@ import pytest
 
 from idp_gateway.errors import QuotaExceeded
 from idp_gateway.policy_records import PolicyChangeKind, PolicyRecord
+from idp_gateway.records import SocketRecord
 from idp_gateway.store import Store, policy_limits, prefix_lists
 from idp_gateway.store.policies import Author
 from idp_gateway.store.policy_sizes import PolicySize
+from policy.types import SocketType
 from tests.idp_gateway.store.test_policies import BY, Sockets, policy, prefix_list
+from tests.support import rows
 from tests.support.rows import NOW
 
 
@@ -236,6 +239,29 @@ def test_the_networks_that_rules_name_are_bounded_together(
         store.add_policy(naming(sockets, "wide", 1, org_wide=True), BY)
     fewer = replace(two, prefixes=("10.0.0.0/8",))
     assert store.put_prefix_list(fewer).prefixes == ("10.0.0.0/8",)
+
+
+def test_what_edges_are_told_of_an_account_is_bounded(
+    sockets: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every edge keeps the rules of every socket with a port, whoever has how many of them."""
+    store, owner = sockets.store, sockets.owner
+    there = sum(one.socket_type.has_own_port for one in store.sockets_of(owner.account_id))
+    monkeypatch.setattr(policy_limits, "MAX_TOLD_NETWORKS", 2 * there + 2)
+    store.put_prefix_list(prefix_list(owner, "10.0.0.0/8", "192.0.2.0/24"))
+    store.add_policy(naming(sockets, "wide", 1, org_wide=True), BY)
+
+    def publish(name: str, kind: SocketType) -> SocketRecord:
+        made = rows.socket(owner, socket_id=name, dns_name=f"{name}.edge.test", socket_type=kind)
+        return store.add_socket(replace(made, port=None), ports=range(30_000, 30_010))
+
+    publish("one", SocketType.TCP)
+    with pytest.raises(QuotaExceeded, match=f"come to {2 * there + 4}"):
+        publish("two", SocketType.TLS)
+    publish("web", SocketType.HTTP)
+    more = prefix_list(owner, "10.0.0.0/8", "192.0.2.0/24", "198.51.100.0/24")
+    with pytest.raises(QuotaExceeded, match=f"come to {3 * (there + 1)}"):
+        store.put_prefix_list(more)
 
 
 def bringing(sockets: Sockets, name: str, *rules: dict[str, Any], **parts: Any) -> PolicyRecord:
