@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import TypeVar
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter, Event, to_thread
 
 from ca.errors import SignerBusyError
 from idp_gateway.errors import ListsBusy
@@ -54,6 +54,8 @@ class Capacity:
     signatures: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(SIGNATURES))
     lists: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(LISTS))
     made_lists: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(MADE_LISTS))
+    making: dict[str, Event] = field(default_factory=dict)
+    """Which lists are being made, by name, and when they are."""
     replays: "Places" = field(default_factory=lambda: Places(REPLAYS))
     trials: "Places" = field(default_factory=lambda: Places(TRIALS))
 
@@ -121,19 +123,30 @@ async def sign_in_thread(limiter: CapacityLimiter, work: Callable[[], Result]) -
 
 
 async def list_in_thread(
-    capacity: Capacity, look: Callable[[], bytes | None], make: Callable[[], bytes]
+    capacity: Capacity, name: str, look: Callable[[], bytes | None], make: Callable[[], bytes]
 ) -> bytes:
-    """The list that is kept, or else one that is made.
+    """The list of that name that is kept, or else one that is made. Who asks while it is being made
+    waits without a thread, so that nobody who asks for another has to wait as well.
 
     Raises:
         ListsBusy: too many wait already.
     """
-    _check_wait(capacity.lists, MOST_LISTS)
-    found = await in_thread(capacity.lists, look)
-    if found is not None:
-        return found
+    while True:
+        _check_wait(capacity.lists, MOST_LISTS)
+        found = await in_thread(capacity.lists, look)
+        if found is not None:
+            return found
+        under_way = capacity.making.get(name)
+        if under_way is None:
+            break
+        await under_way.wait()
     _check_wait(capacity.made_lists, MOST_UNMADE)
-    return await in_thread(capacity.made_lists, make)
+    done = capacity.making[name] = Event()
+    try:
+        return await in_thread(capacity.made_lists, make)
+    finally:
+        del capacity.making[name]
+        done.set()
 
 
 def _check_wait(limiter: CapacityLimiter, most: int) -> None:

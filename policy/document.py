@@ -8,8 +8,10 @@ could never match is a fault, and a document with a fault is refused with all of
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from threading import Lock
 from types import MappingProxyType
 from typing import Any, Self
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from policy import texts
 from policy.cursor import Cursor, Faults, shown
@@ -109,8 +111,30 @@ class PolicyDocument:
             return where
         named = where.prefixes, own
         if named not in made:
-            made[named] = where.prefixes.union(*(self.prefix_lists[name] for name in own))
+            listed = where.prefixes.union(*(self.prefix_lists[name] for name in own))
+            made[named] = _one_of_its_kind(listed)
         return replace(where, prefixes=made[named], prefix_lists=where.prefix_lists - own)
+
+
+_sets: WeakKeyDictionary[frozenset[IPNetwork], ReferenceType[frozenset[IPNetwork]]] = (
+    WeakKeyDictionary()
+)
+_sets_lock = Lock()
+
+
+def _one_of_its_kind(networks: frozenset[IPNetwork]) -> frozenset[IPNetwork]:
+    """The very set that other documents with the same networks have, as long as one does.
+
+    Rules are told apart by their sets again and again; thousands of networks are compared one by
+    one each time, unless the set is the same object.
+    """
+    with _sets_lock:
+        kept = _sets.get(networks)
+        found = None if kept is None else kept()
+        if found is None:
+            found = networks
+            _sets[found] = ref(found)
+        return found
 
 
 def read_document(text: str) -> PolicyDocument:

@@ -90,7 +90,7 @@ async def show_krl(gateway: GatewayDep, dns_name: str) -> Response:
     def make() -> bytes:
         return revocations.socket_krl(gateway, revocations.socket_named(gateway, dns_name))
 
-    krl = await list_in_thread(gateway.capacity, look, make)
+    krl = await list_in_thread(gateway.capacity, f"krl {dns_name.lower()}", look, make)
     return Response(krl, media_type="application/octet-stream", headers=_FRESH)
 
 
@@ -128,6 +128,7 @@ async def show_crl(
     """Client certificates that were revoked before their end, as DER (RFC 5280 §5)."""
     crl = await list_in_thread(
         gateway.capacity,
+        f"crl {ca}",
         partial(revocations.kept_crl, gateway, ca),
         partial(revocations.crl, gateway, ca),
     )

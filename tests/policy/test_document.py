@@ -477,3 +477,15 @@ def test_a_text_has_64_kibibytes_at_most() -> None:
     assert read_document(text + "x" * (65_536 - len(text))).actions
     with pytest.raises(DocumentError, match="larger than 64 KiB"):
         read_document(text + "x" * (65_537 - len(text)))
+
+
+def test_equal_lists_of_different_documents_are_one_object() -> None:
+    """Rules are told apart by them; thousands of networks would be compared one by one."""
+    text = (
+        "version: v2\nprefix_lists: {{{0}: [192.0.2.0/24, 198.51.100.0/24]}}\n"
+        "deny:\n- where: {{prefix_list: [{0}]}}\n"
+    )
+    one, other = (read_document(text.format(name)).policy(name) for name in ("a", "b"))
+    assert one.denies[0].where is not None
+    assert other.denies[0].where is not None
+    assert one.denies[0].where.prefixes is other.denies[0].where.prefixes

@@ -2,6 +2,8 @@
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -181,37 +183,57 @@ def test_a_withdrawn_ca_is_on_the_next_list(room: Room, gateway: Gateway) -> Non
     assert len(room.krl().keys) == 1
 
 
-async def test_who_asks_for_lists_holds_up_nobody_else(
-    room: Room, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """While a list takes its time, other questions are answered, and too many are sent away."""
-    monkeypatch.setattr(capacity, "MOST_UNMADE", 3)
-    go_on = threading.Event()
+@pytest.fixture
+def slow_krls(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event, ...]]:
+    """Set when the making of a key revocation list began, and what it waits for."""
+    begun, go_on = threading.Event(), threading.Event()
     make = revocations._new_krl
 
     def slow(*given: Any) -> MadeList:
+        begun.set()
         assert go_on.wait(60)
         return make(*given)
 
     monkeypatch.setattr(revocations, "_new_krl", slow)
+    yield begun, go_on
+    go_on.set()
+
+
+@asynccontextmanager
+async def visiting(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app=create_app(gateway))
     async with httpx.AsyncClient(
         transport=transport, base_url=gateway.settings.base_url, timeout=120
     ) as client:
+        yield client
+
+
+async def test_who_asks_for_a_list_holds_up_nobody_else(
+    room: Room, gateway: Gateway, slow_krls: tuple[threading.Event, ...]
+) -> None:
+    """While it takes its time, other questions are answered, those for other lists too."""
+    begun, go_on = slow_krls
+    async with visiting(gateway) as client:
         path = f"/ssh/{room.dns_name}/krl"
         asked = [asyncio.ensure_future(client.get(path)) for _ in range(45)]
-        try:
-            done, waiting = await asyncio.wait(asked, timeout=10)
-            assert (await client.get("/ca/log/key")).status_code == 200
-        finally:
-            go_on.set()
-        refused = [task.result() for task in done]
-        served = [await task for task in waiting]
+        assert await asyncio.to_thread(begun.wait, 30)
+        assert (await client.get("/ca/log/key")).status_code == 200
+        assert (await client.get("/ca/crl")).status_code == 200
+        assert not any(task.done() for task in asked)
+        go_on.set()
+        served = [await task for task in asked]
     assert {reply.status_code for reply in served} == {200}
-    # Some more slip past a limit that several look at before any of them waits.
-    assert capacity.MADE_LISTS + 3 <= len(served) < 20
-    assert {reply.json()["reason"] for reply in refused} == {"lists-busy"}
-    assert {reply.headers["retry-after"] for reply in refused} == {"5"}
+    assert len({reply.content for reply in served}) == 1
+    assert not gateway.capacity.making
+
+
+def test_too_many_who_ask_for_lists_are_sent_away(
+    room: Room, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capacity, "MOST_UNMADE", 0)
+    refused = api.get(f"/ssh/{room.dns_name}/krl")
+    assert (refused.status_code, refused.json()["reason"]) == (503, "lists-busy")
+    assert refused.headers["retry-after"] == "5"
 
 
 def test_sockets_with_nothing_left_to_name_cost_nothing(gateway: Gateway) -> None:
