@@ -63,8 +63,11 @@ class CertificatePace:
     """The pace of one kind of certificate, for everybody."""
 
     def __init__(self, each: int, *, for_socket: int, for_account: int) -> None:
-        """``each``: for one person on one socket; the others are multiples of it."""
+        """``each``: for one person on one socket; the others are multiples of it. On all sockets
+        of an account one person has no more than one socket has for all.
+        """
         self._each = Pace(each, WINDOW, "you on this socket")
+        self._person = Pace(each * for_socket, WINDOW, "you on sockets of this account")
         self._socket = Pace(each * for_socket, WINDOW)
         self._account = Pace(each * for_account, WINDOW, "sockets of this account")
 
@@ -76,5 +79,6 @@ class CertificatePace:
         """
         # The narrowest first: what one person is refused takes nothing from the others.
         self._each.take(f"{socket.socket_id} {person}", now)
+        self._person.take(f"{socket.account_id} {person}", now)
         self._socket.take(socket.socket_id, now)
         self._account.take(socket.account_id, now)

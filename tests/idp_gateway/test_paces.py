@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from idp_gateway import paces
 from idp_gateway.errors import TooManyCertificates
-from idp_gateway.paces import Pace
+from idp_gateway.paces import CertificatePace, Pace
+from tests.support import rows
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 WINDOW = timedelta(minutes=10)
@@ -76,3 +77,18 @@ def test_what_is_counted_while_a_clock_is_behind_counts_when_it_is_right() -> No
     assert refused.value.retry_after == 630
     with pytest.raises(TooManyCertificates):
         pace.take("a", START)
+
+
+def test_one_person_does_not_use_up_what_an_account_has_for_all() -> None:
+    """However many of its sockets are asked for."""
+    pace = CertificatePace(2, for_socket=3, for_account=12)
+    owner = rows.account()
+    sockets = [rows.socket(owner, socket_id=f"s-{number}") for number in range(10)]
+    given = 0
+    for socket in sockets:
+        for _ in range(2):
+            with contextlib.suppress(TooManyCertificates):
+                pace.take(socket, "mallory@example.com", START)
+                given += 1
+    assert given == 6
+    pace.take(sockets[0], "alice@example.com", START)
