@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.origins import Origin, http_origin
+from tests.support.processes import eventually
 from tests.support.product import Person, Product
 from tests.support.visitor import sign_in
 
@@ -235,9 +236,13 @@ def test_a_tcp_socket_carries_bytes(owner: Person, origin: Origin) -> None:
     owner.publish(plain, origin.port)
     port = plain["socket_tcp_ports"][0]
 
-    with closing(socket.create_connection(("127.0.0.1", port), timeout=10)) as connection:
-        connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
-        assert connection.recv(4096).startswith(b"HTTP/1.1 200 OK")
+    def asked() -> bytes:
+        with closing(socket.create_connection(("127.0.0.1", port), timeout=10)) as connection:
+            connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            return connection.recv(4096)
+
+    # The proxy may learn of the tunnel's endpoint a moment after the client does.
+    assert eventually(asked, what="an answer").startswith(b"HTTP/1.1 200 OK")
 
 
 def test_http_is_redirected_to_https(product: Product, web: dict[str, Any]) -> None:

@@ -106,6 +106,13 @@ def remembered(product: Product, owner: Person) -> dict[str, Any]:
     )
 
 
+def all_connected(product: Product, owner: Person) -> dict[str, Any] | None:
+    """As ``remembered``, once the gateway has heard of every tunnel."""
+    found = remembered(product, owner)
+    tunnels = [tunnel for one in found["sockets"].values() for tunnel in one["tunnels"]]
+    return found if all(tunnel["connected"] for tunnel in tunnels) else None
+
+
 @pytest.mark.parametrize("part", ["envoy", "edge"])
 def test_a_killed_part_is_back_within_seconds_and_nothing_is_lost(
     part: str, product: Product, owner: Person, web: dict[str, Any], session: Visitor
@@ -115,7 +122,7 @@ def test_a_killed_part_is_back_within_seconds_and_nothing_is_lost(
     with banner_origin() as talker:
         owner.publish(plain, talker.port)
         eventually(lambda: greeted(port), what="the origin's greeting").close()
-        before = remembered(product, owner)
+        before = eventually(lambda: all_connected(product, owner), within=45, what="all connected")
         old = kill(product, part)
         killed = time.monotonic()
 
