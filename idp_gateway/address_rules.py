@@ -1,12 +1,11 @@
 """What an edge may enforce of a socket's policies on the address alone, as its feed tells it."""
 
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 from typing import Self
+from weakref import ReferenceType, ref
 
 from idp_gateway.canonical import canonical
 from idp_gateway.records import SocketRecord
@@ -73,19 +72,18 @@ def _rule(allow: tuple[IPNetwork, ...] | None, deny: tuple[IPNetwork, ...]) -> d
 
 _CLOSED = MappingProxyType({"source_rules_too_large": "true"})
 NO_RULES = AddressRules()
-MAX_REMEMBERED = 256
 
 
 class RememberedRules:
-    """The rules of the policy sets that were looked at last: sockets with the same policies share
+    """The rules of the policy sets that are kept ready: sockets with the same policies share
     theirs, and a change of something else of a socket does not make them anew. In any thread.
     """
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
-        self._lock = threading.Lock()
-        # By identity, the set kept with it: comparing sets of thousands of policies costs more.
-        self._known: OrderedDict[int, tuple[PolicySet, AddressRules]] = OrderedDict()
+        # By identity, as comparing sets of thousands of policies costs more; and only as long as
+        # the set is kept elsewhere, where what is kept is bounded.
+        self._known: dict[int, tuple[ReferenceType[PolicySet], AddressRules]] = {}
 
     def __call__(self, sockets: Sequence[SocketRecord]) -> Mapping[str, AddressRules]:
         """The rules of those of ``sockets`` whose edges look at addresses, by socket id."""
@@ -94,13 +92,9 @@ class RememberedRules:
         return {socket.socket_id: self._of(guarded.policies) for socket, guarded in found}
 
     def _of(self, policies: PolicySet) -> AddressRules:
-        with self._lock:
-            known = self._known.get(id(policies))
-        if known is not None:
-            return known[1]
-        made = AddressRules.of(policies)
-        with self._lock:
-            self._known[id(policies)] = policies, made
-            while len(self._known) > MAX_REMEMBERED:
-                self._known.popitem(last=False)
-        return made
+        key = id(policies)
+        known = self._known.get(key)
+        if known is None:
+            gone = ref(policies, lambda _: self._known.pop(key, None))
+            known = self._known[key] = gone, AddressRules.of(policies)
+        return known[1]

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from policy.address_sets import EVERYWHERE, AddressSet, source_id
 from policy.policy_set import PolicySet
+from policy.reach import MAX_LISTED
 from policy.types import IPAddress, IPNetwork
 
 __all__ = ["SourceRule", "source_id", "source_rule", "source_sets"]
 
-MAX_NETWORKS = 20_000
+MAX_NETWORKS = MAX_LISTED
 """Networks that the rule and the sets of one socket may name in all, one in several places counted
 there each. Edges take no more: everything they are told goes to every edge at every change."""
 MAX_SETS = 256

@@ -13,13 +13,12 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
+from policy.native import MAX_NETWORKS, MAX_SETS
 from policy.types import IPNetwork
 from proxy.state import EdgeSocket, SourceRule
 
-MAX_SAID = 20_000
+MAX_SAID = MAX_NETWORKS
 """Networks one socket's rules may name in all, one in several places counted there each."""
-MAX_SETS = 256
-"""Address conditions of one socket."""
 MAX_PARTS = 256
 """Filter chains of one listener; each has a TLS context of its own, about 100 kB of Envoy."""
 
