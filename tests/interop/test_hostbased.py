@@ -79,7 +79,7 @@ def fingerprint(key: Path) -> str:
 
 def test_a_host_that_came_in_with_its_certificate_is_read(tmp_path: Path) -> None:
     prepare(tmp_path)
-    command = ["unshare", "--mount", "bash", "-euc", LOG_IN, "-", tmp_path, str(free_port())]
+    command = ["unshare", "--mount", "bash", "-euc", LOG_IN, "-", str(tmp_path), str(free_port())]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     log = (tmp_path / "log").read_bytes()
     assert done.returncode == 0, f"{done.stderr}{log.decode()}"
