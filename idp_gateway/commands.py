@@ -1,4 +1,8 @@
-"""``python -m idp_gateway``: run the gateway, set a machine up, look after accounts."""
+"""``python -m idp_gateway``: run the gateway, set a machine up, look after accounts.
+
+Web framework and routes are loaded by the two commands that need them: that takes longer than all
+that the others do.
+"""
 
 import json
 import logging
@@ -12,15 +16,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from ca.errors import CaError
 from idp_gateway.accounts import hash_password, register
-from idp_gateway.app import application
 from idp_gateway.bootstrap import DEFAULT_EMAIL, bootstrap
 from idp_gateway.ca_commands import ca_group
 from idp_gateway.composition import Gateway, build_gateway
-from idp_gateway.documentation import describe
 from idp_gateway.errors import GatewayError, InvalidInput, NotFound
 from idp_gateway.records import AccountRecord
 from idp_gateway.schemas.text import Name
-from idp_gateway.server import serve
 from idp_gateway.settings import Settings
 from policy.addresses import EmailAddress
 from policy.errors import PolicyError
@@ -41,6 +42,8 @@ def cli() -> None:
 @_config
 def serve_command(config: Path | None) -> None:
     """Run the gateway until it is told to stop."""
+    from idp_gateway.server import serve  # noqa: PLC0415 - see above
+
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     # One line for every migration that is already there helps nobody.
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -58,6 +61,9 @@ def bootstrap_command(config: Path | None, email: str) -> None:
 @cli.command("openapi")
 def openapi_command() -> None:
     """Print the API's OpenAPI document."""
+    from idp_gateway.app import application  # noqa: PLC0415 - see above
+    from idp_gateway.documentation import describe  # noqa: PLC0415
+
     _print_json(describe(application()))
 
 

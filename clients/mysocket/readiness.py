@@ -1,6 +1,7 @@
 """Whether the parts answer: the gateway on its socket, and through the edge as people reach it."""
 
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,6 @@ from clients.mysocket.errors import StackError
 from clients.mysocket.supervisor import Supervisor
 from clients.mysocketctl.api import GatewayApi
 from clients.mysocketctl.errors import ClientError
-from clients.mysocketctl.settings import Settings
 
 _ASK_AGAIN = 0.05
 PORT_PATIENCE = 5.0
@@ -39,7 +39,10 @@ def wait_for(
 
 def gateway_answers(unix_socket: Path) -> bool:
     """Whether ``/healthz`` answers on the gateway's unix socket."""
-    transport = httpx.HTTPTransport(uds=str(unix_socket))
+    # There is no TLS on it: loading certificates would keep a look every 50 ms busy.
+    transport = httpx.HTTPTransport(
+        uds=str(unix_socket), verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    )
     try:
         with httpx.Client(transport=transport, timeout=5, trust_env=False) as client:
             return client.get("http://gateway/healthz").status_code == 200
@@ -47,11 +50,10 @@ def gateway_answers(unix_socket: Path) -> bool:
         return False
 
 
-def edge_answers(settings: Settings) -> bool:
+def edge_answers(api: GatewayApi) -> bool:
     """Whether the gateway answers through the edge, with a certificate that verifies."""
     try:
-        with GatewayApi(settings) as api:
-            api.get("/.well-known/jwks.json")
+        api.get("/.well-known/jwks.json")
     except ClientError:
         return False
     return True

@@ -23,6 +23,7 @@ from clients.mysocket.readiness import (
 )
 from clients.mysocket.supervisor import ChildSpec, Supervisor, last_line
 from clients.mysocket.welcome import welcome
+from clients.mysocketctl.api import GatewayApi
 from clients.mysocketctl.files import write_private
 from clients.mysocketctl.settings import Settings
 
@@ -112,12 +113,14 @@ def _start(start: Startup) -> bool:
         return False
     start.say("Starting the edge ...")
     start.child("edge", "proxy", "serve", "--config", str(layout.edge_config))
-    if not wait_for(
-        start.supervisor,
-        lambda: edge_answers(start.settings),
-        seconds=READY_SECONDS,
-        failure=start.failure("the edge did not answer", "edge", "gateway"),
-    ):
+    with GatewayApi(start.settings) as api:
+        answered = wait_for(
+            start.supervisor,
+            lambda: edge_answers(api),
+            seconds=READY_SECONDS,
+            failure=start.failure("the edge did not answer", "edge", "gateway"),
+        )
+    if not answered:
         return False
     if account.password is not None:
         start.say("Publishing the demonstration page ...")

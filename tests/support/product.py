@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support import warm
 from tests.support.documentation import ROOT
 from tests.support.processes import Process, children_of, command_line, eventually, free_port
 from tests.support.visitor import Visitor
@@ -60,13 +61,12 @@ class Person:
         **environment: str,
     ) -> subprocess.CompletedProcess[bytes]:
         """Run ``mysocketctl``; with ``check`` a failure shows what it said."""
-        done = subprocess.run(
-            [BIN / "mysocketctl", *arguments],
+        done = warm.run(
+            BIN / "mysocketctl",
+            arguments,
             env=self.environment | environment,
-            input=stdin,
-            capture_output=True,
+            stdin=stdin,
             timeout=timeout,
-            check=False,
         )
         assert not check or done.returncode == 0, f"{arguments}: {done}"
         return done
@@ -207,13 +207,7 @@ class Product:
 
     def person(self, email: str) -> Person:
         """A new local account whose address the operator vouches for."""
-        done = subprocess.run(
-            [*self.enter, BIN / "mysocket", "account", "add", email, "--state", self.state],
-            env=clean_environment(self.state, **self.environment),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = self._add_account(email)
         assert done.returncode == 0, done
         password = json.loads(done.stdout)["password"]
         home = self.state / "homes" / email.partition("@")[0]
@@ -221,6 +215,17 @@ class Product:
         someone = Person(self, email, password, home)
         self.people.append(someone)
         return someone
+
+    def _add_account(self, email: str) -> subprocess.CompletedProcess[bytes]:
+        """``mysocket account add``, or what that goes on as."""
+        environment = clean_environment(self.state, **self.environment)
+        if self.enter:
+            words = [BIN / "mysocket", "account", "add", email, "--state", self.state]
+            command = [*self.enter, *words]
+            return subprocess.run(command, env=environment, capture_output=True, check=False)
+        config = self.state / "gateway.toml"
+        words = ["account", "add", "--config", config, email]
+        return warm.run("idp_gateway", words, env=environment)
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ MOST_STDIN = 16 * 1024
 
 
 def run(
-    module: str,
+    program: str | Path,
     arguments: Sequence[str | Path],
     *,
     env: Mapping[str, str],
@@ -34,14 +34,15 @@ def run(
     stdin: bytes = b"",
     timeout: float = 60,
 ) -> subprocess.CompletedProcess[bytes]:
-    """As ``python -m module arguments`` run to its end.
+    """As ``python -m program arguments`` run to its end, or a file of Python that is the program.
 
     Raises:
         subprocess.TimeoutExpired: it took longer, and was killed.
     """
     assert len(stdin) <= MOST_STDIN
     request = {
-        "module": module,
+        "program": str(program),
+        "file": isinstance(program, Path),
         "arguments": list(map(str, arguments)),
         "env": dict(env),
         "cwd": str(cwd),
@@ -57,9 +58,9 @@ def run(
         theirs.close()
         for fd in fds[1:4]:
             os.close(fd)
-        code = _answer(ours, [module, *request["arguments"]], timeout)
+        code = _answer(ours, [str(program), *request["arguments"]], timeout)
     out, err = (stream.read() for stream in streams)
-    return subprocess.CompletedProcess([module, *request["arguments"]], code, out, err)
+    return subprocess.CompletedProcess([str(program), *request["arguments"]], code, out, err)
 
 
 @contextlib.contextmanager

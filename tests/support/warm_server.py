@@ -15,9 +15,10 @@ from typing import Any
 import clients.mysocket.cli
 import clients.mysocketctl.cli
 import idp_gateway.app
+import idp_gateway.commands
 from tests.support.command_tree import places
 
-IMPORTED = (idp_gateway.app, clients.mysocket.cli, clients.mysocketctl.cli)
+IMPORTED = (idp_gateway.app, idp_gateway.commands, clients.mysocket.cli, clients.mysocketctl.cli)
 _FDS = 5
 """The request, stdin, stdout, stderr, and where the answer goes."""
 
@@ -62,7 +63,7 @@ def _become(request_fd: int, *standard: int) -> None:
     sys.argv[1:] = request["arguments"]
     code: Any = 1
     try:
-        runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
+        _run(request["program"], is_file=request["file"])
         code = 0
     except SystemExit as end:
         code = end.code
@@ -76,6 +77,14 @@ def _become(request_fd: int, *standard: int) -> None:
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
     os._exit(code if isinstance(code, int) else 0 if code is None else 1)
+
+
+def _run(program: str, *, is_file: bool) -> None:
+    if is_file:
+        sys.argv[0] = program
+        runpy.run_path(program, run_name="__main__")
+    else:
+        runpy.run_module(program, run_name="__main__", alter_sys=True)
 
 
 def main() -> None:
