@@ -18,6 +18,7 @@ from idp_gateway.composition import Gateway, build_gateway
 from idp_gateway.settings import CaSettings, Settings
 from tests.idp_gateway.api.conftest import ClientTokenMaker, Person
 from tests.idp_gateway.conftest import FixedClock
+from tests.support.ready_database import place_sqlite
 from tests.support.softhsm import make_token
 from tests.support.ssh_agent import RunningAgent, running_agent
 from tests.support.subjects import csr, ec_key
@@ -81,6 +82,7 @@ def place(request: pytest.FixtureRequest) -> Iterator[Place]:
 
 @pytest.fixture
 def settings(place: Place, tmp_path: Path) -> Settings:
+    place_sqlite(tmp_path / "state" / "gateway.db")
     return Settings(state_dir=tmp_path / "state", ca=place[0])
 
 
