@@ -13,14 +13,16 @@ from idp_gateway.app import application
 from idp_gateway.composition import Gateway, build_gateway
 from idp_gateway.settings import Settings
 from tests.support.in_process import client_of
-from tests.support.ready_database import place_sqlite
+from tests.support.ready_database import place_state
+
+BEGINNING = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
 @dataclass(slots=True)
 class FixedClock:
     """A clock that stands still until it is told to go on."""
 
-    now: datetime = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+    now: datetime = BEGINNING
 
     def __call__(self) -> datetime:
         return self.now
@@ -36,9 +38,8 @@ def clock() -> FixedClock:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    settings = Settings(state_dir=tmp_path / "state")
-    place_sqlite(settings.state_dir / "gateway.db")
-    return settings
+    place_state(tmp_path / "state", BEGINNING)
+    return Settings(state_dir=tmp_path / "state")
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
-"""Databases that are at today's schema from the start: migrating each anew took half the time.
+"""Databases that are at today's schema from the start, and a gateway's state with all its keys.
 
-The migrations themselves are tested where they are (``test_migrations``), from nothing and back.
+Migrating and making keys anew for each test took most of the time. The migrations themselves are
+tested where they are (``test_migrations``), from nothing and back; first starts in ``test_main``.
 """
 
 import atexit
@@ -8,9 +9,12 @@ import shutil
 import sqlite3
 import tempfile
 from contextlib import closing
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 
+from idp_gateway.composition import build_gateway
+from idp_gateway.settings import Settings
 from idp_gateway.store.database import Database
 from idp_gateway.store.migrate import upgrade
 from tests.support.postgres import Postgres
@@ -23,6 +27,11 @@ def place_sqlite(path: Path) -> Path:
         shutil.copyfile(_sqlite(), path)
         path.chmod(0o600)
     return path
+
+
+def place_state(state: Path, at: datetime) -> None:
+    """Make a state directory as a gateway with default settings leaves it that began at ``at``."""
+    shutil.copytree(_state(at), state)
 
 
 def migrate(database_url: str) -> str:
@@ -41,13 +50,31 @@ def new_postgres(server: Postgres) -> str:
 
 @cache
 def _sqlite() -> Path:
+    path = _folder() / "gateway.db"
+    migrate(f"sqlite:///{path}")
+    _whole(path)
+    return path
+
+
+@cache
+def _state(at: datetime) -> Path:
+    state = _folder() / "state"
+    place_sqlite(state / "gateway.db")
+    build_gateway(Settings(state_dir=state), clock=lambda: at).close()
+    _whole(state / "gateway.db")
+    return state
+
+
+def _folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="ready-database-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    path = folder / "gateway.db"
-    migrate(f"sqlite:///{path}")
-    with closing(sqlite3.connect(path)) as connection:
+    return folder
+
+
+def _whole(database: Path) -> None:
+    """Bring everything into the one file."""
+    with closing(sqlite3.connect(database)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return path
 
 
 @cache

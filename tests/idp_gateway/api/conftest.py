@@ -17,8 +17,9 @@ from idp_gateway.settings import Settings
 from idp_gateway.tokens import API_TOKEN_LIFE
 from policy.addresses import EmailAddress
 from policy.types import Assurance, Identity
+from tests.idp_gateway.conftest import BEGINNING
 from tests.support.postgres import Postgres, running_postgres
-from tests.support.ready_database import new_postgres, place_sqlite
+from tests.support.ready_database import new_postgres, place_state
 from tests.support.subjects import ec_key, public_line
 
 FIELDS = {
@@ -70,7 +71,7 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     """SQLite, unless the test is marked with ``both_databases``."""
     state = tmp_path / "state"
     if getattr(request, "param", "sqlite") == "sqlite":
-        place_sqlite(state / "gateway.db")
+        place_state(state, BEGINNING)
         return Settings(state_dir=state)
     server: Postgres = request.getfixturevalue("postgres")
     return Settings(state_dir=state, database_url=new_postgres(server))

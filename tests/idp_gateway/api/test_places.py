@@ -10,16 +10,17 @@ from idp_gateway.composition import Gateway
 from idp_gateway.settings import Settings
 from tests.idp_gateway.api.conftest import ClientTokenMaker, Person
 from tests.idp_gateway.api.test_certificates import ssh_certificate
+from tests.idp_gateway.conftest import BEGINNING
 from tests.support.policy_api import make
 from tests.support.range_files import countries
-from tests.support.ready_database import place_sqlite
+from tests.support.ready_database import place_state
 from tests.support.subjects import ec_key, public_line
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     known = countries(tmp_path / "c.mmdb", NL="203.0.113.0/24", DE="198.51.100.0/24")
-    place_sqlite(tmp_path / "state" / "gateway.db")
+    place_state(tmp_path / "state", BEGINNING)
     return Settings(state_dir=tmp_path / "state", geo_country_file=known)
 
 

@@ -14,14 +14,15 @@ from idp_gateway.records import AccountRecord, SocketRecord
 from idp_gateway.settings import Settings
 from idp_gateway.store.policies import Author
 from tests.idp_gateway.browser.conftest import ALICE, Browser, address_of, enter
+from tests.idp_gateway.conftest import BEGINNING
 from tests.support.range_files import countries
-from tests.support.ready_database import place_sqlite
+from tests.support.ready_database import place_state
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     known = countries(tmp_path / "c.mmdb", NL="203.0.113.0/24", DE="198.51.100.0/24")
-    place_sqlite(tmp_path / "state" / "gateway.db")
+    place_state(tmp_path / "state", BEGINNING)
     return Settings(state_dir=tmp_path / "state", geo_country_file=known)
 
 
