@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from tests.support import rows
 from tests.support.grants import NOW
 from tests.support.issuing_process import SOCKET_ID, Plan, heard, processes, tell
 from tests.support.postgres import Postgres, running_postgres
+from tests.support.ready_database import new_postgres, place_sqlite
 from tests.support.subjects import ec_key, public_line
 
 
@@ -35,18 +37,24 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def plan(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Plan]:
-    """Makes plans for processes that share one database and state directory."""
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path / 'gateway.db'}"
-    else:
+def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., str]:
+    """Makes a database, empty or at today's schema; its address."""
+    path = tmp_path / "gateway.db"
+
+    def sqlite(*, empty: bool) -> str:
+        return f"sqlite:///{path if empty else place_sqlite(path)}"
+
+    def postgresql(*, empty: bool) -> str:
         server: Postgres = request.getfixturevalue("postgres")
-        url = server.new_database()
+        return server.new_database() if empty else new_postgres(server)
 
-    def make(**changes: Any) -> Plan:
-        return Plan(state_dir=str(tmp_path / "state"), database_url=url, **changes)
+    return sqlite if request.param == "sqlite" else postgresql
 
-    return make
+
+@pytest.fixture
+def plan(new_database: Callable[..., str], tmp_path: Path) -> Callable[..., Plan]:
+    """Makes plans for processes that share one database and state directory."""
+    return partial(Plan, state_dir=str(tmp_path / "state"), database_url=new_database(empty=False))
 
 
 def opened(settings: Settings) -> Gateway:
@@ -133,8 +141,11 @@ def check_one_tree(gateway: Gateway, released: list[dict[str, Any]]) -> None:
         )
 
 
-def test_processes_that_start_together_have_one_set_of_keys(plan: Callable[..., Plan]) -> None:
-    with processes([plan()] * 3) as three:
+def test_processes_that_start_together_have_one_set_of_keys(
+    new_database: Callable[..., str], tmp_path: Path
+) -> None:
+    plan = Plan(state_dir=str(tmp_path / "state"), database_url=new_database(empty=True))
+    with processes([plan] * 3) as three:
         for process in three:
             tell(process)
         first, *others = [heard(process)["trust"] for process in three]

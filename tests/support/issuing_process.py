@@ -21,7 +21,6 @@ import idp_gateway.authority
 from idp_gateway.composition import Gateway, build_gateway
 from idp_gateway.errors import Conflict
 from idp_gateway.issuance_log import IssuanceLog
-from idp_gateway.server import serve
 from idp_gateway.settings import Settings
 from idp_gateway.store.log import LogTransaction
 from policy.types import Action
@@ -110,6 +109,9 @@ def main() -> None:
         _draw_from(plan.serials)
     sys.stdin.readline()
     if plan.serves:
+        # Takes longer to load than all the rest, which most processes do not need.
+        from idp_gateway.server import serve  # noqa: PLC0415
+
         gateway = build_gateway(plan.settings())
         _fail_where_told(plan)
         serve(gateway)
