@@ -11,9 +11,6 @@ MAX_OVERHEAD_BYTES = 64 * 1024
 """What a request may have besides its body: request line, headers, marks of chunks, trailers."""
 
 
-_BODY = frozenset({b"content-length", b"transfer-encoding"})
-
-
 class BoundedHttpProtocol(HttpToolsProtocol):
     """Answers 400 and closes when a request's overhead passes the limit, or where its body begins
     depends on who reads it.
@@ -47,8 +44,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         Raises:
             ValueError: which httptools makes an answer of 400.
         """
-        has_body = any(name in _BODY and value != b"0" for name, value in self.headers)
-        if has_body and self.parser.should_upgrade():
+        if any(_tells_of_body(*header) for header in self.headers) and self.parser.should_upgrade():
             raise ValueError("an upgrade has no body")
         super().on_headers_complete()
 
@@ -57,3 +53,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._overhead -= len(body)
         self._arrived -= len(body)
         super().on_body(body)
+
+
+def _tells_of_body(name: bytes, value: bytes) -> bool:
+    return name == b"transfer-encoding" or (name == b"content-length" and value != b"0")

@@ -113,7 +113,12 @@ HIDDEN = b"GET /hidden HTTP/1.1\r\nhost: x\r\n\r\n"
 
 
 @pytest.mark.parametrize(
-    "length", [b"content-length: %d" % len(HIDDEN), b"transfer-encoding: chunked"]
+    "length",
+    [
+        b"content-length: %d" % len(HIDDEN),
+        b"transfer-encoding: chunked",
+        b"transfer-encoding: 0",
+    ],
 )
 async def test_the_body_of_an_upgrade_is_no_request(path: Path, length: bytes) -> None:
     reader, writer = await asyncio.open_unix_connection(str(path))
