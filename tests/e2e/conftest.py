@@ -1,10 +1,13 @@
-"""One running product per module, with an owner who is logged in."""
+"""One running product per module, an owner who is logged in, and what they publish."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from tests.support.origins import Origin, http_origin
 from tests.support.product import Person, Product, running_product
+from tests.support.sshd import Sshd, running_sshd
 
 
 @pytest.fixture(scope="module")
@@ -31,3 +34,38 @@ def owner(product: Product) -> Person:
 def alice(product: Product) -> Person:
     """Somebody the tests let in."""
     return product.person("alice@example.com")
+
+
+@pytest.fixture(scope="module")
+def origin() -> Iterator[Origin]:
+    with http_origin() as serving:
+        yield serving
+
+
+@pytest.fixture(scope="module")
+def web(owner: Person, alice: Person, origin: Origin) -> dict[str, Any]:
+    created = owner.create_socket(
+        name="survivor",
+        socket_type="http",
+        cloud_authentication_enabled=True,
+        cloud_authentication_email_allowed_addressses=[alice.email],
+    )
+    owner.publish(created, origin.port)
+    return created
+
+
+@pytest.fixture(scope="module")
+def machine_room(
+    owner: Person, alice: Person, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[dict[str, Any], Sshd]]:
+    """A TLS socket and the sshd behind it."""
+    created = owner.create_socket(
+        name="machine room",
+        socket_type="tls",
+        cloud_authentication_enabled=True,
+        cloud_authentication_email_allowed_addressses=[alice.email],
+    )
+    directory = tmp_path_factory.mktemp("sshd")
+    with running_sshd(directory, [created["ssh_ca"]], ["mysocket_ssh_signed"]) as sshd:
+        owner.publish(created, sshd.port)
+        yield created, sshd

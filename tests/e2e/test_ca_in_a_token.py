@@ -3,7 +3,6 @@
 import json
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from tests.e2e.test_ssh import one_block_config, ssh
 from tests.support.processes import children_of, command_line
 from tests.support.product import BIN, Person, Product, clean_environment
 from tests.support.softhsm import PIN, SoftHsm, make_token
-from tests.support.sshd import Sshd, running_sshd
+from tests.support.sshd import Sshd
 
 
 @pytest.fixture(scope="module")
@@ -31,23 +30,6 @@ def product_environment(token: SoftHsm) -> dict[str, str]:
     }
     config = token.directory / "softhsm2.conf"
     return {"MYSOCKET_CA": json.dumps(told), "SOFTHSM2_CONF": str(config)}
-
-
-@pytest.fixture(scope="module")
-def machine_room(
-    owner: Person, alice: Person, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[dict[str, Any], Sshd]]:
-    """A TLS socket and the sshd behind it."""
-    created = owner.create_socket(
-        name="machine room",
-        socket_type="tls",
-        cloud_authentication_enabled=True,
-        cloud_authentication_email_allowed_addressses=[alice.email],
-    )
-    directory: Path = tmp_path_factory.mktemp("sshd")
-    with running_sshd(directory, [created["ssh_ca"]], ["mysocket_ssh_signed"]) as sshd:
-        owner.publish(created, sshd.port)
-        yield created, sshd
 
 
 def test_a_login_through_the_edge(machine_room: tuple[dict[str, Any], Sshd], alice: Person) -> None:

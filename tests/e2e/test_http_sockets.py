@@ -3,7 +3,6 @@
 import signal
 import socket
 import ssl
-from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
@@ -31,23 +30,6 @@ SPELLINGS = [
     "X.Remote.User",
     "Remote-User",
 ]
-
-
-@pytest.fixture(scope="module")
-def origin() -> Iterator[Origin]:
-    with http_origin() as serving:
-        yield serving
-
-
-@pytest.fixture(scope="module")
-def web(owner: Person, alice: Person, origin: Origin) -> dict[str, Any]:
-    created = owner.create_socket(
-        socket_type="http",
-        cloud_authentication_enabled=True,
-        cloud_authentication_email_allowed_addressses=[alice.email],
-    )
-    owner.publish(created, origin.port)
-    return created
 
 
 @pytest.fixture(scope="module")

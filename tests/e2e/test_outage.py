@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.origins import Origin, banner_origin, http_origin
+from tests.support.origins import Origin, banner_origin
 from tests.support.processes import command_line, eventually
 from tests.support.product import Person, Product
 from tests.support.visitor import Visitor, sign_in
@@ -27,23 +27,6 @@ BANNER = b"220 ready\r\n"
 def product_environment() -> dict[str, str]:
     """Grants so short that a test can see one end."""
     return {"MYSOCKET_GRANT_MINUTES": str(SECONDS_OF_GRANT / 60)}
-
-
-@pytest.fixture(scope="module")
-def origin() -> Iterator[Origin]:
-    with http_origin() as serving:
-        yield serving
-
-
-@pytest.fixture(scope="module")
-def web(owner: Person, alice: Person, origin: Origin) -> dict[str, Any]:
-    created = owner.create_socket(
-        socket_type="http",
-        cloud_authentication_enabled=True,
-        cloud_authentication_email_allowed_addressses=[alice.email],
-    )
-    owner.publish(created, origin.port)
-    return created
 
 
 @pytest.fixture

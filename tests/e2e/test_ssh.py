@@ -17,25 +17,8 @@ from ca.formats.ssh_keys import SK_ECDSA, SK_ED25519
 from tests.support.product import BIN, Person, Product
 from tests.support.security_keys import SecurityKey
 from tests.support.software_agent import software_agent
-from tests.support.sshd import Sshd, running_sshd
+from tests.support.sshd import Sshd
 from tests.support.subjects import ec_key, public_line
-
-
-@pytest.fixture(scope="module")
-def machine_room(
-    owner: Person, alice: Person, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[dict[str, Any], Sshd]]:
-    """A TLS socket and the sshd behind it."""
-    created = owner.create_socket(
-        name="machine room",
-        socket_type="tls",
-        cloud_authentication_enabled=True,
-        cloud_authentication_email_allowed_addressses=[alice.email],
-    )
-    directory = tmp_path_factory.mktemp("sshd")
-    with running_sshd(directory, [created["ssh_ca"]], ["mysocket_ssh_signed"]) as sshd:
-        owner.publish(created, sshd.port)
-        yield created, sshd
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.origins import Origin, banner_origin, http_origin
+from tests.support.origins import banner_origin
 from tests.support.processes import command_line, eventually
 from tests.support.product import Person, Product
 from tests.support.visitor import Visitor, sign_in
@@ -24,24 +24,6 @@ pytestmark = pytest.mark.filterwarnings(
 
 LONGEST_GAP = 10.0
 """Seconds without a part that was killed; the clients of tunnels may have to come back, too."""
-
-
-@pytest.fixture(scope="module")
-def origin() -> Iterator[Origin]:
-    with http_origin() as serving:
-        yield serving
-
-
-@pytest.fixture(scope="module")
-def web(owner: Person, alice: Person, origin: Origin) -> dict[str, Any]:
-    created = owner.create_socket(
-        name="survivor",
-        socket_type="http",
-        cloud_authentication_enabled=True,
-        cloud_authentication_email_allowed_addressses=[alice.email],
-    )
-    owner.publish(created, origin.port)
-    return created
 
 
 @pytest.fixture
