@@ -149,8 +149,8 @@ def test_each_request_is_decided_as_if_it_were_the_only_one(seed: int) -> None:
         assert outcome.lose.requests == sum(one[0][0] and not one[1][0] for one in each)
         changed += outcome.gain.requests + outcome.lose.requests
         repeated += len(rows) - len(known)
-    assert changed > 300
-    assert repeated > 1000
+    assert changed > 100
+    assert repeated > 500
 
 
 @given(st.ip_addresses())
