@@ -4,6 +4,8 @@ A database is filled with decisions as the gateway records them, at all hours (p
 sockets repeat as they do in life), and replayed on one core under other policies: one that looks at
 no time, and ten that all name everybody, each with working hours of its own in zones that change
 their clocks. Both sides have them, so most requests are denied on one side or both.
+Another one has people who come with another address each time, and others who come once or twice,
+as mobile phones and IPv6 privacy addresses do; the policies look at addresses and at a network.
 """
 
 import argparse
@@ -13,9 +15,11 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from pathlib import Path
 
 from idp_gateway.records import DecisionRecord
@@ -26,7 +30,18 @@ from idp_gateway.store.migrate import upgrade
 from idp_gateway.store.quick import Insertion
 from policy.addresses import DomainName, EmailAddress
 from policy.policy_set import PolicySet
-from policy.types import Action, Assurance, Effect, Policy, Socket, SocketType, Weekday, When, Who
+from policy.types import (
+    Action,
+    Assurance,
+    Effect,
+    Policy,
+    Socket,
+    SocketType,
+    Weekday,
+    When,
+    Where,
+    Who,
+)
 
 RECORDS = 1_000_000
 PEOPLE = 2_000
@@ -36,11 +51,13 @@ BEGIN = datetime(2026, 3, 10, tzinfo=UTC)
 """Clocks are put forward in Europe within the month that follows."""
 _ZONES = ("Europe/Amsterdam", "Europe/London", "Europe/Athens", "UTC", "America/New_York")
 _STAFF = Who(domains=frozenset({DomainName.parse("corp.example.com")}))
+_WORKING_DAYS = frozenset(Weekday) - {Weekday.SATURDAY, Weekday.SUNDAY}
 _AT_ONCE = 10_000
 _BAR = 40
 
 
 Row = tuple[str, float, str, str, float]
+_Pair = tuple[PolicySet, PolicySet]
 
 
 def run(quick: bool) -> list[Row]:
@@ -59,24 +76,35 @@ def main() -> None:
 def measure(records: int) -> list[Row]:
     """Replay so many records of a database made for it."""
     with tempfile.TemporaryDirectory() as directory:
-        database = Database(f"sqlite:///{Path(directory) / 'replay.db'}")
-        with contextlib.closing(database):
-            _fill(database, records)
-            return [
-                row
-                for title, timed in (
-                    ("no rule looks at the time", False),
-                    ("ten policies with working hours", True),
-                )
-                for row in _measure(Store(database), title, timed=timed)
-            ]
+        at_home = {
+            "no rule looks at the time": _untimed(),
+            "ten policies with working hours": (_timed(0), _timed(15)),
+        }
+        away = {"addresses that come once or twice": _placed()}
+        return [
+            row
+            for name, make, trials in (
+                ("home", _decisions, at_home),
+                ("away", _decisions_away, away),
+            )
+            for row in _measure_all(Path(directory) / name, make(records), records, trials)
+        ]
 
 
-def _fill(database: Database, records: int) -> None:
+def _measure_all(
+    path: Path, made: Iterator[DecisionRecord], records: int, trials: Mapping[str, _Pair]
+) -> Iterator[Row]:
+    database = Database(f"sqlite:///{path}.db")
+    with contextlib.closing(database):
+        _fill(database, made, records)
+        for title, pair in trials.items():
+            yield from _measure(Store(database), title, *pair)
+
+
+def _fill(database: Database, made: Iterator[DecisionRecord], records: int) -> None:
     with database.writing() as connection:
         upgrade(connection)
     insertion = Insertion(DecisionRecord, DECISIONS, database.engine.dialect)
-    made = _decisions(records)
     for done in range(0, records, _AT_ONCE):
         part = [next(made) for _ in range(min(_AT_ONCE, records - done))]
         with database.writing() as connection:
@@ -112,11 +140,35 @@ def _decisions(records: int) -> Iterator[DecisionRecord]:
         )
 
 
+def _decisions_away(records: int) -> Iterator[DecisionRecord]:
+    """Half are of the same people as at home, half of people of whom each comes once or twice."""
+    draw = random.Random(2)
+    for number, made in enumerate(_decisions(records)):
+        once = number % 2 == 0
+        person = f"guest{draw.randrange(records)}" if once else made.email
+        yield replace(
+            made,
+            subject=f"subject of {person}",
+            email=f"{person}@away.example.com" if once else made.email,
+            source_ip=_away(draw, records),
+            asn=64500 + draw.randrange(500),
+        )
+
+
+def _away(draw: random.Random, records: int) -> str:
+    """One of so many addresses that each comes once or twice; some are in the office's network."""
+    if draw.random() < 0.3:
+        return str(IPv4Address((10 << 24) + draw.randrange(max(records, 1))))
+    return str(
+        IPv6Address((0x20010DB8 << 96) + (draw.randrange(records) << 64) + draw.getrandbits(8))
+    )
+
+
 def _anywhere(draw: random.Random) -> str:
     return f"198.51.100.{draw.randrange(250)}"
 
 
-def _untimed() -> tuple[PolicySet, PolicySet]:
+def _untimed() -> _Pair:
     some = [EmailAddress.parse(f"person{one}@corp.example.com") for one in range(0, PEOPLE, 2)]
     before = PolicySet.build([Policy(policy_id="staff", who=_STAFF)])
     return before, PolicySet.build([Policy(policy_id="staff", who=Who(emails=frozenset(some)))])
@@ -124,7 +176,6 @@ def _untimed() -> tuple[PolicySet, PolicySet]:
 
 def _timed(minute: int) -> PolicySet:
     """Ten policies with working hours that begin so many minutes after the hour."""
-    days = frozenset(Weekday) - {Weekday.SATURDAY, Weekday.SUNDAY}
     return PolicySet.build(
         Policy(
             policy_id=f"hours-{number}",
@@ -132,7 +183,7 @@ def _timed(minute: int) -> PolicySet:
             when=When(
                 day_starts=time_of_day(7 + number % 3, minute + number),
                 day_ends=time_of_day(17, minute + number),
-                weekdays=days,
+                weekdays=_WORKING_DAYS,
                 zone=_ZONES[number % len(_ZONES)],
             ),
         )
@@ -140,8 +191,31 @@ def _timed(minute: int) -> PolicySet:
     )
 
 
-def _measure(store: Store, title: str, *, timed: bool) -> list[Row]:
-    before, after = (_timed(0), _timed(15)) if timed else _untimed()
+def _placed() -> _Pair:
+    """From the office on working days, and then from less of it, with a limit to sessions."""
+
+    def made(office: str) -> PolicySet:
+        return PolicySet.build(
+            [
+                Policy(
+                    policy_id="office",
+                    who=_STAFF,
+                    where=Where(
+                        prefixes=frozenset(
+                            {ip_network(office), ip_network("2001:db8:0:1000::/52")}
+                        ),
+                        asns_not=frozenset({64_777}),
+                    ),
+                    when=When(weekdays=_WORKING_DAYS, zone=_ZONES[0]),
+                    max_session=timedelta(hours=8),
+                )
+            ]
+        )
+
+    return made("10.0.0.0/8"), made("10.0.0.0/13")
+
+
+def _measure(store: Store, title: str, before: PolicySet, after: PolicySet) -> list[Row]:
     tried = [
         Trial(
             socket=Socket(

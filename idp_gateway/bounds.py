@@ -15,6 +15,9 @@ MAX_POLICY_BODY_BYTES = 512 * 1024
 """What a call about policies may send: a document, escaped."""
 MAX_LIST_BODY_BYTES = 12 * 1024 * 1024
 """What a list of addresses may be made from: the largest published files have 4 MB."""
+LONG_BODIES = 32
+"""Bodies over ``MAX_BODY_BYTES`` that are read at one time, one for each account: they are slow to
+come on slow lines, and an edge passes them on as they come."""
 MAX_REPORTED_TUNNELS = 16_384
 """How many tunnels an edge names in one list of a report."""
 MAX_EDGE_BODY_BYTES = MAX_REPORTED_TUNNELS * 256
@@ -50,7 +53,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = _limit_of(scope["path"])
+        limit = limit_of(scope["path"])
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         if not announced.isdigit() or len(announced) > 18 or int(announced) > limit:
             await _refuse(_too_large(limit), scope, receive, send)
@@ -65,7 +68,8 @@ class BodyLimit:
             await _refuse(_too_large(limit), scope, receive, send)
 
 
-def _limit_of(path: str) -> int:
+def limit_of(path: str) -> int:
+    """How long a body may be; edges let long ones through where this says so alone."""
     if path.startswith(_EDGE_PATHS):
         return MAX_EDGE_BODY_BYTES
     path = path.removeprefix("/api/v1")

@@ -10,9 +10,11 @@ from fastapi.security import APIKeyHeader
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from idp_gateway.bounds import MAX_BODY_BYTES
+from idp_gateway.capacity import Place
 from idp_gateway.composition import Gateway
 from idp_gateway.dependencies import GatewayDep, get_gateway
-from idp_gateway.errors import NotAuthenticated, TokenInvalid
+from idp_gateway.errors import NotAuthenticated, TokenInvalid, TooManyAttempts
 from idp_gateway.records import AccountRecord, LoginSessionRecord
 
 _header = APIKeyHeader(
@@ -74,9 +76,13 @@ def caller(gateway: GatewayDep, token: PresentedToken) -> Caller:
 CallerDep = Annotated[Caller, Depends(caller)]
 
 
+RETRY_SECONDS = 5
+
+
 class CallerFirst(APIRoute):
     """Looks at the token before it reads a body; for routes that take long ones. Without this a
-    body is read whole for anybody, and only then refused.
+    body is read whole for anybody, and only then refused. Of long ones an account sends one at a
+    time.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -85,8 +91,27 @@ class CallerFirst(APIRoute):
             return answer
 
         async def answer_callers(request: Request) -> Response:
+            gateway = await get_gateway(request)
             token = await presented_token(await _header(request))
-            await run_in_threadpool(caller, await get_gateway(request), token)
+            found = await run_in_threadpool(caller, gateway, token)
+            if _may_be_long(request):
+                with _turn_to_send(gateway, found):
+                    await request.body()  # which is kept for whoever asks again
             return await answer(request)
 
         return answer_callers
+
+
+def _may_be_long(request: Request) -> bool:
+    announced = request.headers.get("content-length")
+    return announced is None or int(announced) > MAX_BODY_BYTES
+
+
+def _turn_to_send(gateway: Gateway, caller: Caller) -> Place:
+    place = gateway.long_bodies.take(caller.account.account_id)
+    if place is None:
+        raise TooManyAttempts(
+            "you send something long already, or many others do; try again soon",
+            retry_after=RETRY_SECONDS,
+        )
+    return place

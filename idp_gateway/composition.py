@@ -9,7 +9,8 @@ from typing import Any
 from ca.keybox import KeyBox
 from idp_gateway.address_rules import RememberedRules
 from idp_gateway.authority import Authority
-from idp_gateway.capacity import Capacity
+from idp_gateway.bounds import LONG_BODIES
+from idp_gateway.capacity import Capacity, Places
 from idp_gateway.clock import Clock, system_clock
 from idp_gateway.denials import RecentDenials
 from idp_gateway.feed import Feed
@@ -49,6 +50,8 @@ class Gateway:
     """Signs what browsers carry for the gateway: forms, return addresses, attempts."""
     capacity: Capacity
     """How much of what is done at a time."""
+    long_bodies: Places
+    """Whose long bodies are being read."""
     denials: RecentDenials
     """What need not be put on record again."""
     lists: KeptLists
@@ -113,6 +116,7 @@ def build_gateway(settings: Settings, *, clock: Clock = system_clock) -> Gateway
         ),
         providers=build_providers(settings.providers, clock),
         capacity=Capacity(),
+        long_bodies=Places(LONG_BODIES),
         denials=RecentDenials(),
         lists=KeptLists(store, clock),
         rules=rules,

@@ -4,24 +4,22 @@ Requests that are alike are decided once; where a rule looks at the time, once f
 which the same windows are open. Memory is bounded, whatever is on record.
 """
 
-import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from ipaddress import ip_address
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 from idp_gateway.access import what_if
+from idp_gateway.replay_kinds import RowKinds, email_of, groups_of
 from idp_gateway.replay_outcome import Outcome
 from idp_gateway.replay_times import Times
 from idp_gateway.store import Store
 from idp_gateway.store.replays import ASKED, AT, AUTHENTICATED_AT, moment
 from policy.addresses import EmailAddress
 from policy.errors import AddressError
-from policy.names import GroupName
 from policy.policy_set import PolicySet
 from policy.types import (
     AccessRequest,
@@ -38,8 +36,6 @@ MAX_REMEMBERED = 100_000
 MAX_STOPPED, MAX_STOPPED_SIZE = 64, 2_000
 """Sets of policies that are made ready for moments that are alike, and entries of each: making
 ready more would take longer, and more memory, than it saves."""
-
-_FIELD = {name: place for place, name in enumerate(ASKED)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,14 +87,18 @@ class _Run:
 
     def __init__(self, trial: Trial, outcome: Outcome) -> None:
         self._outcome = outcome
-        self._before, self._after = _Policies(trial.before), _Policies(trial.after)
+        blocked = trial.socket.blocked
+        self._before, self._after = (
+            _Policies(trial.before, blocked),
+            _Policies(trial.after, blocked),
+        )
         self._timed = self._before.times.matter or self._after.times.matter
-        self._key = _columns(looked_at(trial.before) | looked_at(trial.after))
+        self._kind = RowKinds((trial.before, trial.after), blocked).of
         self._known: dict[_Key, _Pair | None] = {}
 
     def ask(self, socket: Socket, rows: Sequence[Sequence[Any]]) -> None:
         """Decide on some rows about one of the sockets."""
-        known, key_of, outcome = self._known, self._key, self._outcome
+        known, kind_of, outcome = self._known, self._kind, self._outcome
         before, after = self._before.times, self._after.times
         logins = before.logins_matter or after.logins_matter
         moments: tuple[Any, ...] = ()
@@ -108,7 +108,7 @@ class _Run:
                 login = row[AUTHENTICATED_AT] if logins else None
                 age = None if login is None else at - moment(login)
                 moments = before.kind(at, age), after.kind(at, age)
-            key = (key_of(row), moments)
+            key = (kind_of(row), moments)
             pair = known.get(key, _UNKNOWN)
             if pair is _UNKNOWN:
                 if len(known) >= MAX_REMEMBERED:
@@ -132,17 +132,17 @@ class _Run:
 class _Policies:
     """One side of a trial. What does not change on the other need not be decided again."""
 
-    def __init__(self, policies: PolicySet) -> None:
+    def __init__(self, policies: PolicySet, blocked: frozenset[EmailAddress]) -> None:
         self.times = Times(policies)
         self._policies = policies
-        self._key = _columns(looked_at(policies))
+        self._kind = RowKinds((policies,), blocked).of
         self._known: dict[_Key, _Answer] = {}
         self._stopped: dict[int, PolicySet] = {}
         self._small = self.times.matter and policies.size <= MAX_STOPPED_SIZE
 
     def answer(self, row: Sequence[Any], request: AccessRequest, kind: Any) -> _Answer:
         """The decision on ``request``, made of ``row``, at a moment of that kind."""
-        key = (self._key(row), kind)
+        key = (self._kind(row), kind)
         answer = self._known.get(key)
         if answer is None:
             decision = what_if(self._at(kind), request)
@@ -164,28 +164,6 @@ class _Policies:
 _UNKNOWN: Any = object()
 
 
-def _columns(names: set[str]) -> Callable[[Sequence[Any]], _Key]:
-    return itemgetter(*sorted(_FIELD[name] for name in names))
-
-
-def looked_at(policies: PolicySet) -> set[str]:
-    """The columns that can matter to a decision, beside times."""
-    found = {"email", "service_account", "assurance", "action"}
-    for policy in policies.policies:
-        whos = [policy.who, *(rule.who for rule in policy.denies if rule.who)]
-        wheres = [policy.where, *(rule.where for rule in policy.denies if rule.where)]
-        needs = {
-            "issuer": any(who.subjects for who in whos),
-            "groups": any(who.groups for who in whos),
-            "source_ip": any(where.prefixes or where.prefix_lists for where in wheres),
-            "country": any(where.countries or where.countries_not for where in wheres),
-            "asn": any(where.asns or where.asns_not for where in wheres),
-            "client_proof": policy.client_proof,
-        }
-        found |= {name for name, needed in needs.items() if needed}
-    return found | {"subject", "provider"} if "issuer" in found else found
-
-
 def request_of(row: Sequence[Any], socket: Socket) -> AccessRequest | None:
     """The request a row tells of; none if it was recorded before that could be told."""
     values: Mapping[str, Any] = dict(zip(ASKED, row, strict=False))
@@ -196,10 +174,10 @@ def request_of(row: Sequence[Any], socket: Socket) -> AccessRequest | None:
             issuer=values["issuer"],
             subject=values["subject"],
             provider=values["provider"] or "",
-            email=_email(values["email"]),
+            email=email_of(values["email"]),
             name="",
             assurance=Assurance(values["assurance"]),
-            groups=_groups(values["groups"]),
+            groups=groups_of(values["groups"]),
             service_account=values["service_account"],
             authenticated_at=moment(row[AUTHENTICATED_AT]),
         )
@@ -220,13 +198,3 @@ def request_of(row: Sequence[Any], socket: Socket) -> AccessRequest | None:
 @lru_cache(10_000)
 def _address(text: str) -> IPAddress:
     return ip_address(text)
-
-
-@lru_cache(10_000)
-def _email(text: str | None) -> EmailAddress | None:
-    return None if text is None else EmailAddress.parse(text)
-
-
-@lru_cache(10_000)
-def _groups(text: str) -> frozenset[GroupName]:
-    return frozenset(map(GroupName.parse, json.loads(text)))

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 
 from idp_gateway import policy_changes
-from idp_gateway.callers import Caller, CallerDep
+from idp_gateway.callers import Caller, CallerDep, CallerFirst
 from idp_gateway.composition import Gateway
 from idp_gateway.dependencies import GatewayDep
 from idp_gateway.errors import NotFound
@@ -30,8 +30,8 @@ from idp_gateway.strict_json import EachKeyOnce
 from policy.schema import json_schema
 
 
-class _PolicyRoute(EachKeyOnce, ChangeRoute):
-    """Documents come as JSON here."""
+class _PolicyRoute(CallerFirst, EachKeyOnce, ChangeRoute):
+    """Documents come as JSON here, which may be long."""
 
 
 router = APIRouter(route_class=_PolicyRoute, tags=["policies"])

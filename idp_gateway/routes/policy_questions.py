@@ -11,7 +11,7 @@ from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from idp_gateway.callers import CallerDep
+from idp_gateway.callers import CallerDep, CallerFirst
 from idp_gateway.capacity import Place
 from idp_gateway.composition import Gateway
 from idp_gateway.dependencies import GatewayDep, SourceAddress
@@ -22,7 +22,12 @@ from idp_gateway.routes.documented import problems
 from idp_gateway.schemas.policies import DiffForm, ExplainForm, ExplainReply
 from idp_gateway.strict_json import EachKeyOnce
 
-router = APIRouter(prefix="/policies", route_class=EachKeyOnce, tags=["policies"])
+
+class _QuestionRoute(CallerFirst, EachKeyOnce):
+    """Documents come as JSON here, which may be long."""
+
+
+router = APIRouter(prefix="/policies", route_class=_QuestionRoute, tags=["policies"])
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 10

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from proxy.envoy.clusters import gateway_cluster
-from proxy.envoy.names import AUTHORIZE_CLUSTER, DISCOVERY_CLUSTER, GATEWAY_CLUSTER
+from proxy.envoy.clusters import gateway_clusters
+from proxy.envoy.names import DISCOVERY_CLUSTER
 from proxy.envoy.settings import EnvoySettings
 
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -14,7 +14,6 @@ _CONNECTIONS = (
 
 def bootstrap(settings: EnvoySettings) -> dict[str, Any]:
     """The bootstrap as data. It holds no secret."""
-    gateways = [gateway_cluster(name, settings) for name in (GATEWAY_CLUSTER, AUTHORIZE_CLUSTER)]
     from_stream = {"ads": {}, "resource_api_version": "V3"}
     return {
         "node": {"id": "edge", "cluster": "edge"},
@@ -29,7 +28,7 @@ def bootstrap(settings: EnvoySettings) -> dict[str, Any]:
             "cds_config": from_stream,
             "lds_config": from_stream,
         },
-        "static_resources": {"clusters": [_discovery(settings), *gateways]},
+        "static_resources": {"clusters": [_discovery(settings), *gateway_clusters(settings)]},
         # Ten thousand sockets would otherwise cost a second and 260 MB in counters nobody reads,
         # and every request its share: who reached what is in the request log.
         "stats_config": {

@@ -6,7 +6,13 @@ from enum import StrEnum
 from typing import Any
 
 from policy.types import SocketType
-from proxy.envoy.names import METADATA, stream_cluster
+from proxy.envoy.names import (
+    AUTHORIZE_CLUSTER,
+    GATEWAY_CLUSTER,
+    LONG_CLUSTER,
+    METADATA,
+    stream_cluster,
+)
 from proxy.envoy.settings import EnvoySettings
 from proxy.envoy.tls import blind_client, verified_client
 from proxy.state import BasicAuth, EdgeSocket
@@ -54,8 +60,14 @@ def tcp_cluster(
     return _cluster(stream_cluster(socket.socket_id), endpoints, settings)
 
 
-def gateway_cluster(name: str, settings: EnvoySettings) -> dict[str, Any]:
-    """The gateway: once for its own pages, once for ``ext_authz``, each with its own limits."""
+def gateway_clusters(settings: EnvoySettings) -> list[dict[str, Any]]:
+    """The gateway: for its own pages, for ``ext_authz``, for long bodies, each with its limits."""
+    most, most_long = settings.gateway_connections, settings.gateway_long_bodies
+    limits = {GATEWAY_CLUSTER: most, AUTHORIZE_CLUSTER: most, LONG_CLUSTER: most_long}
+    return [_gateway_cluster(name, settings, limit) for name, limit in limits.items()]
+
+
+def _gateway_cluster(name: str, settings: EnvoySettings, limit: int) -> dict[str, Any]:
     upstream = settings.gateway
     if upstream.unix_path is not None:
         address = _pipe(str(upstream.unix_path))
@@ -69,7 +81,7 @@ def gateway_cluster(name: str, settings: EnvoySettings) -> dict[str, Any]:
             "cluster_name": name,
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
         },
-        "circuit_breakers": _limits(settings.gateway_connections),
+        "circuit_breakers": _limits(limit),
         "typed_extension_protocol_options": _http_options(settings.origin_idle_timeout),
     }
     if upstream.tls_server_name:

@@ -57,6 +57,7 @@ ASK = "ask"
 """Policy name of a request the gateway is asked about."""
 
 _EXTENSIONS = "type.googleapis.com/envoy.extensions.filters.http"
+_BUFFER = "envoy.filters.http.buffer"
 _REQUEST_HEADERS = field("request", "headers")
 _WANTED = item(field("xds", "cluster_metadata", "filter_metadata"), METADATA)
 _ASKED_HEADERS = (
@@ -82,10 +83,16 @@ def whole_requests(settings: EnvoySettings) -> dict[str, Any]:
     """Passes a request on when it is there with its whole body, so that slow senders occupy Envoy
     alone."""
     return _filter(
-        "envoy.filters.http.buffer",
+        _BUFFER,
         "buffer.v3.Buffer",
         {"max_request_bytes": settings.gateway_body_bytes},
     )
+
+
+def keeps_no_body() -> dict[str, Any]:
+    """For a route whose requests are passed on as they come."""
+    kind = f"{_EXTENSIONS}.buffer.v3.BufferPerRoute"
+    return {_BUFFER: {"@type": kind, "disabled": True}}
 
 
 def router() -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from proxy.envoy import tls
 from proxy.envoy.filters import http_filters, router, whole_requests
-from proxy.envoy.gateway_paths import internal_path
+from proxy.envoy.gateway_routes import gateway_routes
 from proxy.envoy.headers import (
     client_headers,
     early_mutation,
@@ -17,7 +17,6 @@ from proxy.envoy.headers import (
     transport_security,
 )
 from proxy.envoy.log_format import http_log
-from proxy.envoy.names import GATEWAY_CLUSTER
 from proxy.envoy.replies import GATEWAY_REPLIES, local_replies
 from proxy.envoy.settings import EnvoySettings
 from proxy.envoy.sockets import address, keepalive
@@ -147,19 +146,7 @@ def _gateway_connections(settings: EnvoySettings) -> dict[str, Any]:
     host = {
         "name": "gateway",
         "domains": list(settings.gateway_names),
-        "routes": [
-            {
-                "match": {"safe_regex": {"regex": internal_path()}},
-                "direct_response": {"status": 404},
-            },
-            {
-                "match": {"prefix": "/"},
-                "route": {
-                    "cluster": GATEWAY_CLUSTER,
-                    "timeout": "65s",
-                },
-            },
-        ],
+        "routes": gateway_routes(settings),
         "request_headers_to_add": [*client_headers(), edge_key(settings.edge_key)],
         "response_headers_to_add": transport_security(settings),
         "request_headers_to_remove": _UNTOLD,
@@ -167,7 +154,7 @@ def _gateway_connections(settings: EnvoySettings) -> dict[str, Any]:
     filters = [whole_requests(settings), router()]
     connections = _connections("gateway", [host, _not_ours(421)], filters, settings)
     config = connections["typed_config"]
-    config["request_timeout"] = f"{settings.gateway_request_timeout}s"
+    config["request_timeout"] = f"{settings.gateway_long_timeout}s"
     config["merge_slashes"] = True
     config["path_with_escaped_slashes_action"] = "REJECT_REQUEST"
     config["local_reply_config"] = local_replies(GATEWAY_REPLIES)

@@ -74,6 +74,13 @@ REPLIES = (
 
 GATEWAY_REPLIES = (
     Reply(
+        reason="too-many-at-once",
+        details=("upstream_reset_before_response_started{overflow}",),
+        status=HTTPStatus.SERVICE_UNAVAILABLE,
+        title="Too many at once",
+        detail="Too many requests of this kind are on their way. Try again in some seconds.",
+    ),
+    Reply(
         reason="gateway-unreachable",
         details=("upstream_reset_before_response_started", "no_healthy_upstream"),
         status=HTTPStatus.SERVICE_UNAVAILABLE,

@@ -62,9 +62,18 @@ class EnvoySettings:
     gateway_connections: int = 256
     """Connections to the gateway at one time, for its pages and for ``ext_authz`` each."""
     gateway_request_timeout: float = 30.0
-    """Longest time a request to the gateway's pages may take to arrive whole."""
+    """Time for a request to the gateway's pages to arrive whole, besides that for its answer."""
+    gateway_answer_timeout: float = 65.0
+    """Longest time its answer may take."""
+    gateway_idle_timeout: float = 60.0
+    """Instead of that for replays: longest time without a byte of the answer."""
     gateway_body_bytes: int = 1 << 16
     """Largest body of such a request; it is passed on only when it is complete."""
+    gateway_long_bodies: int = 16
+    """Longer ones that are on their way at one time, of policies and lists; as many may wait. The
+    gateway keeps each in memory, 12 MiB at most."""
+    gateway_long_timeout: float = 300.0
+    """Longest time one of those may take to arrive: 12 MiB do at 350 kbit/s."""
     session_cache_size: int = 10_000
     """Verified sessions remembered per worker, so that a signature is checked once."""
 

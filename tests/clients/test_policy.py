@@ -362,10 +362,15 @@ def test_diff_shows_how_far_it_is_on_a_terminal(
 @pytest.mark.parametrize(
     ("status", "answer", "said"),
     [
-        (200, b"", "ended before its result"),
+        (200, b"", "cut off before its result, so"),
+        (200, lines(*PROGRESS[:2]), "cut off before its result at 30 of 90 requests"),
         (200, b"[1]\n", "no JSON object"),
         (200, b"{" * 1000 + b"\n", "no JSON object"),
-        (200, lines({"type": "progress", "done": "x", "total": None}), "ended before"),
+        (
+            200,
+            lines({"type": "progress", "done": "x", "total": None}),
+            "cut off before its result, so",
+        ),
         (200, lines({"type": "problem", "detail": "Gone.", "reason": "gone"}), "Gone. (gone)"),
         (429, b'{"detail": "Two run already.", "reason": "busy"}', "Two run already. (busy)"),
         (204, b"", "answered 204"),
@@ -384,6 +389,20 @@ def test_a_replay_that_goes_wrong_is_one_line(
     done = ctl.run("policy", "diff", file, "--policy", "office")
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done
     assert said in done.stderr.decode()
+
+
+def test_a_replay_that_is_cut_off_on_the_way_says_so(
+    ctl: Ctl, asked: list[Any], gateway: WireGateway, file: str
+) -> None:
+    """By a proxy, in one line and with another exit code than an answer has."""
+    gateway.refuse["POST /policies/diff"] = (200, lines(*PROGRESS[:3]))
+    words = ("policy", "diff", file, "--org-wide", "--fail-on-loss")
+    gateway.unsent = 100
+    done = ctl.run(*words)
+    assert done.returncode == 1
+    (said,) = done.stderr.decode().splitlines()
+    assert "cut off before its result at 60 of 90 requests" in said
+    assert done.stdout == b""
 
 
 def test_prefix_lists(ctl: Ctl, asked: list[Any], gateway: WireGateway, tmp_path: Path) -> None:

@@ -43,6 +43,10 @@ class Answer:
     status: int = 200
     headers: tuple[Pair, ...] = ()
     body: bytes = b""
+    pieces: tuple[bytes, ...] = ()
+    """Sent instead of the body, chunked."""
+    pause: float = 0
+    """Seconds before each of them."""
 
 
 async def read_message(reader: asyncio.StreamReader) -> Message:
@@ -52,7 +56,7 @@ async def read_message(reader: asyncio.StreamReader) -> Message:
     message = Message(start=start, headers=pairs)
     if (message.one("transfer-encoding") or "") == "chunked":
         body = b""
-        while size := int((await reader.readline()).strip(), 16):
+        while size := int(await reader.readuntil(b"\r\n"), 16):
             body += (await reader.readexactly(size + 2))[:-2]
         await reader.readline()
         return Message(start=start, headers=pairs, body=body)
@@ -112,16 +116,26 @@ class TinyServer:
             answer = self.answer(request)
             if not isinstance(answer, Answer):
                 answer = await answer
-            extra = () if answer.status == 101 else (("content-length", str(len(answer.body))),)
+            extra = () if answer.status == 101 else (_framing(answer),)
             lines = [
                 f"HTTP/1.1 {answer.status} X",
                 *(f"{n}: {v}" for n, v in (*answer.headers, *extra)),
             ]
             writer.write("\r\n".join((*lines, "", "")).encode("latin-1") + answer.body)
             await writer.drain()
+            for piece in (*answer.pieces, b"") if answer.pieces else ():
+                await asyncio.sleep(answer.pause)
+                writer.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+                await writer.drain()
             if answer.status == 101:
                 await _echo(reader, writer)
                 return
+
+
+def _framing(answer: Answer) -> Pair:
+    if answer.pieces:
+        return "transfer-encoding", "chunked"
+    return "content-length", str(len(answer.body))
 
 
 async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -122,6 +122,8 @@ class WireGateway:
     sockets: dict[str, dict[str, Any]] = field(default_factory=dict)
     refuse: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     """``"METHOD path"`` → status and body to answer instead."""
+    unsent: int = 0
+    """How many bytes more are announced than are sent: as of an answer that is cut off."""
     in_force: bool = True
     """What answers to changes say of the edges."""
     pending_polls: int = 1
@@ -336,7 +338,9 @@ def _request_class(gateway: WireGateway) -> type[BaseHTTPRequestHandler]:
             content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(0 if status == 204 else len(content)))
+            self.send_header(
+                "content-length", str(0 if status == 204 else len(content) + gateway.unsent)
+            )
             if self.command != "GET":
                 self.send_header("x-mysocket-in-force", str(gateway.in_force).lower())
             self.end_headers()

@@ -11,7 +11,7 @@ from clients.mysocketctl.api import GatewayApi, Json, object_list, refusal_of
 from clients.mysocketctl.commands.options import json_option, logged_in
 from clients.mysocketctl.commands.policy_options import FILE, faults_of, said
 from clients.mysocketctl.commands.typed import NAME
-from clients.mysocketctl.errors import InvalidInput, ProtocolViolation
+from clients.mysocketctl.errors import GatewayUnreachable, InvalidInput, ProtocolViolation
 from clients.mysocketctl.named import find_policy, find_socket
 from clients.mysocketctl.policy_files import read_source
 from clients.mysocketctl.tables import counted, show_json, show_table
@@ -89,17 +89,34 @@ def _replay(api: GatewayApi, body: dict[str, Json]) -> dict[str, Json]:
 
     Raises:
         GatewayRefused: the gateway gave up on the way.
-        ProtocolViolation: the answer ended too early.
+        GatewayUnreachable: there is no answer, or it ended before the result.
     """
-    with _progress() as progress:
-        for line in api.post_for_lines("/policies/diff", body):
-            if line.get("type") == "result":
-                return line
-            if line.get("type") == "problem":
-                status = line.get("status")
-                raise refusal_of(line, status if isinstance(status, int) else 500)
-            progress.show(line.get("done"), line.get("total"))
-    raise ProtocolViolation("the gateway's answer ended before its result")
+    last: dict[str, Json] | None = None
+    try:
+        with _progress() as progress:
+            for line in api.post_for_lines("/policies/diff", body):
+                if line.get("type") == "result":
+                    return line
+                if line.get("type") == "problem":
+                    status = line.get("status")
+                    raise refusal_of(line, status if isinstance(status, int) else 500)
+                last = line
+                progress.show(line.get("done"), line.get("total"))
+    except GatewayUnreachable as error:
+        if last is None:
+            raise
+        raise _cut_off(last) from error
+    raise _cut_off(last or {})
+
+
+def _cut_off(last: dict[str, Json]) -> GatewayUnreachable:
+    """What to say where ``last`` was the last line."""
+    done, total = last.get("done"), last.get("total")
+    where = f" at {done} of {total} requests" if type(done) is int and type(total) is int else ""
+    return GatewayUnreachable(
+        f"the replay was cut off before its result{where}, so who would gain or lose is not known;"
+        " try again, or with fewer --days"
+    )
 
 
 class _Progress(Protocol):

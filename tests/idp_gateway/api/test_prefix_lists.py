@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from idp_gateway import turns
+from idp_gateway.bounds import MAX_BODY_BYTES
 from idp_gateway.composition import Gateway
 from idp_gateway.store import Store
 from policy.address_sets import AddressSet
@@ -92,7 +93,18 @@ def test_a_key_counts_once(owner: Person) -> None:
     assert owner.call("GET", "/prefix-lists/office").json()["version"] == 1
 
 
-def test_nobody_is_read_at_length_before_they_have_logged_in(owner: Person) -> None:
+@pytest.mark.parametrize(
+    ("method", "path", "answered"),
+    [
+        ("PUT", "/prefix-lists/office", 200),
+        ("POST", "/policies", 400),
+        ("PUT", "/policy/1", 404),
+        ("POST", "/policies/diff", 400),
+    ],
+)
+def test_nobody_is_read_at_length_before_they_have_logged_in(
+    owner: Person, method: str, path: str, answered: int
+) -> None:
     taken = []
 
     def body() -> Iterator[bytes]:
@@ -101,7 +113,7 @@ def test_nobody_is_read_at_length_before_they_have_logged_in(owner: Person) -> N
             yield piece
 
     headers = {"content-type": "application/json"}
-    where = "PUT", "/prefix-lists/office"
+    where = method, path
     for token in ({}, {"x-access-token": "made up"}):
         reply = owner.client.request(*where, content=body(), headers=headers | token)
         assert (reply.status_code, reply.headers["content-type"]) == (
@@ -109,8 +121,26 @@ def test_nobody_is_read_at_length_before_they_have_logged_in(owner: Person) -> N
             "application/problem+json",
         )
         assert taken == []
-    assert owner.call(*where, content=body(), headers=headers).status_code == 200
+    assert owner.call(*where, content=body(), headers=headers).status_code == answered
     assert len(taken) == 3
+
+
+def test_an_account_sends_one_long_body_at_a_time(
+    gateway: Gateway, owner: Person, stranger: Person
+) -> None:
+    """Others have their own turn, and short ones need none."""
+
+    def sent(person: Person, length: int) -> int:
+        body = {"text": "192.0.2.0/24" + " " * length}
+        return person.call("PUT", "/prefix-lists/office", json=body).status_code
+
+    place = gateway.long_bodies.take(owner.account.account_id)
+    assert place is not None
+    with place:
+        assert sent(owner, MAX_BODY_BYTES) == 429
+        assert sent(owner, 10) == 200
+        assert sent(stranger, MAX_BODY_BYTES) == 200
+    assert [sent(owner, MAX_BODY_BYTES) for _ in range(2)] == [200, 200]
 
 
 CASE = {"as": {"email": "alice@lab.test"}, "from": "203.0.113.9", "allow": False}
