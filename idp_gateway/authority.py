@@ -427,8 +427,9 @@ class Authority:
         return Issued(certificate=prepared.certificate, proof=proof)
 
     def _check_key(self, socket_id: str, fingerprint: str) -> SocketRecord:
+        # The socket first: what is revoked after this look ends the epoch that was read.
         socket = self._socket(socket_id)
-        if fingerprint in socket.blocked_keys:
+        if self._store.blocks_key(socket_id, fingerprint):
             raise KeyRevoked("this key was revoked for this socket; make a new one")
         return socket
 

@@ -13,7 +13,17 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Connection, Dialect, Table, bindparam, insert, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Dialect,
+    Select,
+    Table,
+    bindparam,
+    insert,
+    literal_column,
+    select,
+)
 
 from idp_gateway.store.base import columns_for, find_one
 from idp_gateway.store.database import Database
@@ -120,6 +130,36 @@ class Lookup(Generic[RecordType]):
         for place, conversion in self._conversions:
             values[place] = conversion(values[place])
         return self._record_type(**dict(zip(self._names, values, strict=True)))
+
+
+class Presence:
+    """Whether a table has a row with some values of text columns, among those that ``where`` says.
+
+    Without values ``where`` needs: its text has to be the whole of it.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        table: Table,
+        columns: Sequence[str],
+        where: ColumnElement[bool],
+    ) -> None:
+        self._database = database
+        self._columns = columns
+        matching = [table.c[name] == bindparam(name) for name in columns]
+        self._statement: Select[Any] = (
+            select(literal_column("1")).select_from(table).where(*matching, where)
+        )
+        self._query = str(self._statement.compile(dialect=database.engine.dialect))
+
+    def find(self, *values: str) -> bool:
+        """Whether there is one, as it is committed now; the values in the order of the columns."""
+        if self._database.is_sqlite:
+            return self._database.read_row(self._query, *values) is not None
+        with self._database.reading() as connection:
+            given = dict(zip(self._columns, values, strict=True))
+            return connection.execute(self._statement, given).first() is not None
 
 
 class Insertion:
