@@ -122,6 +122,14 @@ def put_on_record(store: Store, verdict: Verdict, denials: RecentDenials | None 
         denials.remember(verdict.request, verdict.decision, verdict.decision_id)
 
 
+def put_vain_on_record(store: Store, verdict: Verdict, denials: RecentDenials) -> None:
+    """As ``put_on_record``, where a decision allowed something and nothing came of it: one that
+    follows another like it within seconds is not kept. Nobody was told of it.
+    """
+    if denials.is_first_in_vain(verdict.request):
+        put_on_record(store, verdict)
+
+
 def admits(door: GuardedSocket, asked: Asked, *, at: datetime) -> bool:
     """Whether ``authorize`` would allow it now: for listing what somebody may open, never for
     letting them in. Nothing is recorded and nothing can be made from the answer.

@@ -207,6 +207,12 @@ class Authority:
         return self._crls.current(self.generations.issuer(issuing), revoked, self._clock())
 
     def issue_client_certificate(self, grant: Grant, csr: str) -> Issued[x509.IssuedCertificate]:
+        """As ``prepare_client_certificate``, put on record."""
+        return self._released(self.prepare_client_certificate(grant, csr))
+
+    def prepare_client_certificate(
+        self, grant: Grant, csr: str
+    ) -> Prepared[x509.IssuedCertificate]:
         """A TLS client certificate for one socket and epoch; only the CSR's key is used.
 
         If the grant rests on addresses, so does the certificate.
@@ -246,7 +252,7 @@ class Authority:
             **of_grant(grant),
             **of_x509(issued),
         )
-        return self._released(prepared_x509(issued, certificate))
+        return prepared_x509(issued, certificate)
 
     def issue_ssh_certificate(
         self, grant: Grant, public_key: str, *, proven: bool = False
