@@ -62,7 +62,7 @@ def test_the_row_of_a_socket_does_not_grow_with_who_is_blocked(store: Store) -> 
 def test_a_revocation_writes_as_little_whatever_stands(
     store: Store, scope: RevocationScope
 ) -> None:
-    """No statement carries what others are revoked, and none fetches it."""
+    """No statement carries what else is revoked."""
     owner, socket = owner_with_socket(store)
     stand(store, socket, 500)
     written: list[int] = []
