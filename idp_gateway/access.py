@@ -27,7 +27,6 @@ from policy.types import (
     Grant,
     Identity,
     Reason,
-    Socket,
 )
 
 GRANT_LIFE = timedelta(minutes=5)
@@ -61,11 +60,11 @@ class Asked:
     client_proof: bool = False
     """Whether the caller proved that it has the private key it asks a certificate for."""
 
-    def of(self, socket: Socket, at: datetime) -> AccessRequest:
+    def of(self, door: GuardedSocket, at: datetime) -> AccessRequest:
         """The same as a question about one socket at one moment."""
         return AccessRequest(
             identity=self.identity,
-            socket=socket,
+            socket=door.facing(self.identity.email),
             action=self.action,
             source_ip=self.origin.address,
             country=self.origin.country,
@@ -99,7 +98,7 @@ def decide(
     """As ``authorize``, but the caller sees to it that ``unrecorded`` is on record before anything
     that rests on the decision leaves: with ``put_on_record``, or in one transaction with it.
     """
-    request = asked.of(door.socket, clock())
+    request = asked.of(door, clock())
     decision = evaluate(door.policies, request)
     if denials is not None and not decision.allowed:
         recorded = denials.find(request, decision)
@@ -123,11 +122,19 @@ def put_on_record(store: Store, verdict: Verdict, denials: RecentDenials | None 
         denials.remember(verdict.request, verdict.decision, verdict.decision_id)
 
 
+def put_vain_on_record(store: Store, verdict: Verdict, denials: RecentDenials) -> None:
+    """As ``put_on_record``, where a decision allowed something and nothing came of it: one that
+    follows another like it within seconds is not kept. Nobody was told of it.
+    """
+    if denials.is_first_in_vain(verdict.request):
+        put_on_record(store, verdict)
+
+
 def admits(door: GuardedSocket, asked: Asked, *, at: datetime) -> bool:
     """Whether ``authorize`` would allow it now: for listing what somebody may open, never for
     letting them in. Nothing is recorded and nothing can be made from the answer.
     """
-    return evaluate(door.policies, asked.of(door.socket, at)).allowed
+    return evaluate(door.policies, asked.of(door, at)).allowed
 
 
 def what_if(policies: PolicySet, request: AccessRequest) -> Decision:

@@ -86,7 +86,7 @@ def approach(gateway: Gateway, identity: Identity, source_ip: IPAddress, dns_nam
         or not socket.cloud_authentication_enabled
     ):
         raise NotFound("there is no such service", reason=Reason.SOCKET_UNKNOWN)
-    if person.email in socket.blocked_emails:
+    if gateway.store.blocks_person(socket.socket_id, person.email):
         raise Forbidden(
             "the owner of this service has taken your access back, and no request changes that",
             reason=Reason.PERSON_REVOKED,

@@ -37,7 +37,7 @@ from idp_gateway.clock import Clock
 from idp_gateway.errors import KeyRevoked, NotFound
 from idp_gateway.grant_sources import source_addresses, source_ids
 from idp_gateway.issuance_log import IssuanceLog
-from idp_gateway.paces import CertificatePace
+from idp_gateway.paces import CertificatePace, Shares
 from idp_gateway.prepared import (
     CertificateType,
     Issued,
@@ -76,11 +76,11 @@ HOST_LIFE = timedelta(days=14)
 """Life of a host certificate: its host renews it when half of that is over, or the CA's key was
 replaced."""
 
-_TLS_SHARES = {"for_socket": 5, "for_account": 50}
+_TLS_SHARES: Shares = {"for_socket": 5, "for_account": 50}
 """How many persons' fill of client certificates there is for a socket, and for all of an account:
 revoked, they are on the list that all share (``ca.crl.MAX_REVOKED``), which nobody may fill
 alone."""
-_SSH_SHARES = {"for_socket": 15, "for_account": 150}
+_SSH_SHARES: Shares = {"for_socket": 15, "for_account": 150}
 """The same of SSH certificates: a socket's list names ``store.revocations.MAX_LISTED``."""
 
 CRL_LIFE = timedelta(days=7)
@@ -207,6 +207,12 @@ class Authority:
         return self._crls.current(self.generations.issuer(issuing), revoked, self._clock())
 
     def issue_client_certificate(self, grant: Grant, csr: str) -> Issued[x509.IssuedCertificate]:
+        """As ``prepare_client_certificate``, put on record."""
+        return self._released(self.prepare_client_certificate(grant, csr))
+
+    def prepare_client_certificate(
+        self, grant: Grant, csr: str
+    ) -> Prepared[x509.IssuedCertificate]:
         """A TLS client certificate for one socket and epoch; only the CSR's key is used.
 
         If the grant rests on addresses, so does the certificate.
@@ -221,7 +227,7 @@ class Authority:
         """
         key = parse_csr(csr, names={str(grant.email), grant.dns_name})
         socket = self._check_key(grant.socket_id, key.fingerprint)
-        self._tls_pace.take(socket, str(grant.email), self._clock())
+        self._tls_pace.take(socket, str(grant.email))
         issuing = self.generations.active(X509_ISSUING).record
         issuer = self.generations.issuer(issuing)
         spec = ClientCertSpec(
@@ -246,7 +252,7 @@ class Authority:
             **of_grant(grant),
             **of_x509(issued),
         )
-        return self._released(prepared_x509(issued, certificate))
+        return prepared_x509(issued, certificate)
 
     def issue_ssh_certificate(
         self, grant: Grant, public_key: str, *, proven: bool = False
@@ -275,7 +281,7 @@ class Authority:
         """
         key = parse_ssh_public_key(public_key)
         socket = self._check_key(grant.socket_id, key.fingerprint)
-        self._ssh_pace.take(socket, str(grant.email), self._clock())
+        self._ssh_pace.take(socket, str(grant.email))
         ca = self.generations.active(user_ca_id(grant.socket_id))
         decision = f"{grant.decision_id} {policy_version(grant)}"
         spec = UserCertSpec(
@@ -427,8 +433,9 @@ class Authority:
         return Issued(certificate=prepared.certificate, proof=proof)
 
     def _check_key(self, socket_id: str, fingerprint: str) -> SocketRecord:
+        # The socket first: what is revoked after this look ends the epoch that was read.
         socket = self._socket(socket_id)
-        if fingerprint in socket.blocked_keys:
+        if self._store.blocks_key(socket_id, fingerprint):
             raise KeyRevoked("this key was revoked for this socket; make a new one")
         return socket
 

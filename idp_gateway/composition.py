@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from ca.keybox import KeyBox
+from idp_gateway.account_turns import AccountTurns
 from idp_gateway.address_rules import RememberedRules
 from idp_gateway.authority import Authority
 from idp_gateway.bounds import LONG_BODIES
@@ -52,6 +53,8 @@ class Gateway:
     """How much of what is done at a time."""
     long_bodies: Places
     """Whose long bodies are being read."""
+    revoking: AccountTurns = field(default_factory=AccountTurns)
+    """Whose turn it is to revoke: each revocation takes the lock of all that is written."""
     denials: RecentDenials
     """What need not be put on record again."""
     lists: KeptLists

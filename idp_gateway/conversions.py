@@ -8,7 +8,7 @@ _HTTP_PORTS = (80, 443)
 
 
 def decided_socket(socket: SocketRecord) -> Socket:
-    """What a decision needs to know of the socket itself."""
+    """What a decision needs to know of the socket itself, but for who is blocked there."""
     return Socket(
         socket_id=socket.socket_id,
         dns_name=socket.dns_name,
@@ -16,7 +16,6 @@ def decided_socket(socket: SocketRecord) -> Socket:
         epoch=socket.epoch,
         ports=_HTTP_PORTS if socket.port is None else (socket.port,),
         identity_required=socket.cloud_authentication_enabled,
-        blocked=frozenset(EmailAddress.parse(text) for text in socket.blocked_emails),
     )
 
 

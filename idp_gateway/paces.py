@@ -6,8 +6,12 @@ whoever asks for very many waits alone, and no list is filled by one.
 """
 
 import threading
+import time
 from collections import OrderedDict
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from typing import TypedDict
 
 from idp_gateway.errors import TooManyCertificates
 from idp_gateway.records import SocketRecord
@@ -21,33 +25,43 @@ class Pace:
     """About ``most`` for one key in a window; safe in any thread, of a bounded size.
 
     Windows begin at fixed times; the one before weighs what is left of it, so that around the turn
-    nobody gets twice as many at once. Over a whole window it may come to that. A time before the
-    window that is counted in counts as its beginning: clocks are set back, and of two threads the
-    one that looked at it first may come second.
+    nobody gets twice as many at once. Over a whole window it may come to that. Counted is by a
+    clock that nobody sets: one that was wrong for a moment would stop somebody for as long as it
+    was ahead.
     """
 
-    def __init__(self, most: int, window: timedelta, whose: str = "this socket") -> None:
+    def __init__(
+        self,
+        most: int,
+        window: timedelta,
+        whose: str = "this socket",
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``monotonic`` tells seconds, from wherever."""
         self._most = most
         self._whose = whose
-        self._window = window
+        self._window = window.total_seconds()
+        self._monotonic = monotonic
         self._lock = threading.Lock()
         self._counts: OrderedDict[str, tuple[int, int, int]] = OrderedDict()
         """Number of the window, count in it, count in the one before."""
 
-    def take(self, key: str, now: datetime) -> None:
+    def take(self, key: str) -> None:
         """Count one more.
 
         Raises:
             TooManyCertificates: that would be too many; nothing was counted.
         """
-        length = self._window.total_seconds()
-        at = now.timestamp()
+        length = self._window
         with self._lock:
-            window, count, before = self._counts.get(key, (int(at // length), 0, 0))
-            number = max(window, int(at // length))
+            # Asked within: of two threads the one that looked first might come second.
+            at = self._monotonic()
+            number = int(at // length)
+            window, count, before = self._counts.get(key, (number, 0, 0))
             if window != number:
                 count, before = 0, count if window == number - 1 else 0
-            share_left = min(1, number + 1 - at / length)
+            share_left = number + 1 - at / length
             if count + before * share_left >= self._most:
                 raise TooManyCertificates(
                     f"too many certificates were issued for {self._whose}; try again later",
@@ -59,26 +73,41 @@ class Pace:
                 self._counts.popitem(last=False)
 
 
+class Shares(TypedDict):
+    """How many persons' fill there is for one socket, and for all of an account."""
+
+    for_socket: int
+    for_account: int
+
+
 class CertificatePace:
     """The pace of one kind of certificate, for everybody."""
 
-    def __init__(self, each: int, *, for_socket: int, for_account: int) -> None:
+    def __init__(
+        self,
+        each: int,
+        *,
+        for_socket: int,
+        for_account: int,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         """``each``: for one person on one socket; the others are multiples of it. On all sockets
         of an account one person has no more than one socket has for all.
         """
-        self._each = Pace(each, WINDOW, "you on this socket")
-        self._person = Pace(each * for_socket, WINDOW, "you on sockets of this account")
-        self._socket = Pace(each * for_socket, WINDOW)
-        self._account = Pace(each * for_account, WINDOW, "sockets of this account")
+        pace = partial(Pace, window=WINDOW, monotonic=monotonic)
+        self._each = pace(each, whose="you on this socket")
+        self._person = pace(each * for_socket, whose="you on sockets of this account")
+        self._socket = pace(each * for_socket)
+        self._account = pace(each * for_account, whose="sockets of this account")
 
-    def take(self, socket: SocketRecord, person: str, now: datetime) -> None:
+    def take(self, socket: SocketRecord, person: str) -> None:
         """Count one more certificate of a person for a socket.
 
         Raises:
             TooManyCertificates: that would be too many.
         """
         # The narrowest first: what one person is refused takes nothing from the others.
-        self._each.take(f"{socket.socket_id} {person}", now)
-        self._person.take(f"{socket.account_id} {person}", now)
-        self._socket.take(socket.socket_id, now)
-        self._account.take(socket.account_id, now)
+        self._each.take(f"{socket.socket_id} {person}")
+        self._person.take(f"{socket.account_id} {person}")
+        self._socket.take(socket.socket_id)
+        self._account.take(socket.account_id)

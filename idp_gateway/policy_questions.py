@@ -10,7 +10,6 @@ from typing import Any
 from idp_gateway.access import Asked
 from idp_gateway.callers import Caller
 from idp_gateway.composition import Gateway
-from idp_gateway.conversions import decided_socket
 from idp_gateway.errors import InvalidInput, NotFound
 from idp_gateway.origins import Origin
 from idp_gateway.policy_cases import check_cases
@@ -19,7 +18,7 @@ from idp_gateway.policy_documents import lists_named, read_stored, stored_form
 from idp_gateway.policy_records import PolicyChangeKind, PolicyRecord, PolicyVersionRecord
 from idp_gateway.records import DecisionRecord, SocketRecord
 from idp_gateway.replay import Trial
-from idp_gateway.rules import effective, policy_set
+from idp_gateway.rules import GuardedSocket, effective, policy_set
 from idp_gateway.schemas.policies import DiffForm, ExplainForm, ExplainReply
 from idp_gateway.store.rules import AccountRules
 from idp_gateway.turns import trial
@@ -75,7 +74,7 @@ def _explain_visit(
         origin=_origin(gateway, form, here),
         client_proof=form.client_proof,
     )
-    request = asked.of(door.socket, at)
+    request = asked.of(door, at)
     found = explain(door.policies, request)
     return explain_reply(socket, found.decision, found)
 
@@ -179,13 +178,18 @@ def trials(gateway: Gateway, caller: Caller, form: DiffForm) -> list[Trial]:
         )
     ]
     after = _with_tried(gateway, rules, tried, wanted)
+    blocked = gateway.rules.blocked_on(sockets)
     pairs = zip(
         gateway.rules.guarded_all(sockets),
         gateway.rules.guarded_under(sockets, after),
         strict=True,
     )
     return [
-        Trial(socket=before.socket, before=before.policies, after=then.policies)
+        Trial(
+            socket=replace(before.socket, blocked=blocked[before.socket.socket_id]),
+            before=before.policies,
+            after=then.policies,
+        )
         for before, then in pairs
     ]
 
@@ -267,12 +271,12 @@ def reconstruct(gateway: Gateway, socket: SocketRecord, record: DecisionRecord) 
 
 
 def _reconstruct(gateway: Gateway, socket: SocketRecord, record: DecisionRecord) -> Reconstruction:
-    request = _request(record, socket)
+    door = gateway.rules.guarded(socket)
+    request = _request(record, door)
     if request is None:
         return Reconstruction(rules="recorded", explanation=None)
-    door = gateway.rules.guarded(socket)
     if record.epoch == socket.epoch and socket.cloud_authentication_enabled:
-        found = explain(door.policies, replace(request, socket=door.socket))
+        found = explain(door.policies, request)
         # Who was let in for a while since then has not begun a new epoch.
         if _outcome(found.decision) == (record.effect, record.reasons, record.policy_ids):
             return Reconstruction(rules="in-force", explanation=found)
@@ -335,7 +339,7 @@ def _lists_in(document: str | None) -> tuple[str, ...]:
         return ()
 
 
-def _request(record: DecisionRecord, socket: SocketRecord) -> AccessRequest | None:
+def _request(record: DecisionRecord, door: GuardedSocket) -> AccessRequest | None:
     if record.assurance is None or record.authenticated_at is None:
         return None
     identity = Identity(
@@ -351,7 +355,7 @@ def _request(record: DecisionRecord, socket: SocketRecord) -> AccessRequest | No
     )
     return AccessRequest(
         identity=identity,
-        socket=decided_socket(socket),
+        socket=door.facing(identity.email),
         action=record.action,
         source_ip=ip_address(record.source_ip),
         country=record.country,

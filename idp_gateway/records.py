@@ -216,10 +216,6 @@ class SocketRecord:
     """Whether an SSH key is certified only with proof that its holder has the private half."""
     ssh_source_addresses: tuple[str, ...] = LOOPBACK
     """Networks from which the end of a tunnel connects to the socket's sshd."""
-    blocked_emails: tuple[str, ...] = ()
-    """People revoked on this socket and not readmitted."""
-    blocked_keys: tuple[str, ...] = ()
-    """Fingerprints revoked on this socket."""
     created_at: datetime
 
 

@@ -64,19 +64,23 @@ def revoke(
     Raises:
         InvalidInput: the value does not fit the scope.
         NotFound: no such socket of the account, or no such certificate of the socket.
+        QuotaExceeded: as many of this scope stand as may.
+        TooManyAttempts: the account revokes too much at once.
     """
-    return gateway.store.add_revocation(
-        account.account_id,
-        RevocationRecord(
-            revocation_id=str(uuid.uuid4()),
-            socket_id=socket_id,
-            scope=scope,
-            value=_canonical(scope, value),
-            reason=reason,
-            created_by=account.email,
-            created_at=gateway.clock(),
-        ),
-    )
+    value = _canonical(scope, value)
+    with gateway.revoking.turn(account.account_id):
+        return gateway.store.add_revocation(
+            account.account_id,
+            RevocationRecord(
+                revocation_id=str(uuid.uuid4()),
+                socket_id=socket_id,
+                scope=scope,
+                value=value,
+                reason=reason,
+                created_by=account.email,
+                created_at=gateway.clock(),
+            ),
+        )
 
 
 def listed_because_of(gateway: Gateway, record: RevocationRecord) -> int:

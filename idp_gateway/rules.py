@@ -13,6 +13,7 @@ import logging
 import threading
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from ipaddress import ip_network
 from typing import TypeVar
 from weakref import WeakValueDictionary
@@ -27,7 +28,8 @@ from idp_gateway.records import SocketRecord
 from idp_gateway.store import Store
 from idp_gateway.store.database import DatabaseFailure
 from idp_gateway.store.rules import AccountRules
-from policy.errors import PolicyError
+from policy.addresses import EmailAddress
+from policy.errors import AddressError, PolicyError
 from policy.policy_set import PolicySet, places
 from policy.types import DenyRule, IPNetwork, Policy, Socket, Where
 
@@ -48,7 +50,15 @@ class GuardedSocket:
     """A socket together with all the policies that bear on it."""
 
     socket: Socket
+    """Without those who are blocked: of whoever is decided on, ``facing`` looks it up."""
     policies: PolicySet
+    blocks: Callable[[EmailAddress], bool]
+
+    def facing(self, email: EmailAddress | None) -> Socket:
+        """The socket as whoever has this address finds it: with them, if they are blocked."""
+        if email is None or not self.blocks(email):
+            return self.socket
+        return replace(self.socket, blocked=frozenset((email,)))
 
 
 class Rules:
@@ -76,7 +86,7 @@ class Rules:
             # Whoever comes while it is made waits, and does not make it as well.
             asked = socket.socket_id, key_of(socket)
             found = self._asked.once(asked, lambda: self._find_all([socket])[socket.socket_id])
-        return _door(socket, found)
+        return self._door(socket, found)
 
     def is_ready(self, socket: SocketRecord) -> bool:
         """Whether ``guarded`` takes microseconds now, and waits for nothing."""
@@ -84,8 +94,20 @@ class Rules:
 
     def guarded_all(self, sockets: Sequence[SocketRecord]) -> list[GuardedSocket]:
         """As ``guarded``, for many sockets in a few queries."""
-        found = self._find_all(sockets)
-        return [_door(socket, found[socket.socket_id]) for socket in sockets]
+        return self._doors(sockets, self._find_all(sockets))
+
+    def blocked_on(self, sockets: Sequence[SocketRecord]) -> Mapping[str, frozenset[EmailAddress]]:
+        """Everybody who is blocked, by socket id; an address that is none blocks nobody."""
+        found = self._store.people_blocked(socket.socket_id for socket in sockets)
+        known = {text: _address(text) for texts in found.values() for text in texts}
+        return {
+            socket.socket_id: frozenset(
+                address
+                for text in found.get(socket.socket_id, ())
+                if (address := known[text]) is not None
+            )
+            for socket in sockets
+        }
 
     def _find_all(self, sockets: Sequence[SocketRecord]) -> dict[str, PolicySet]:
         found = {socket.socket_id: self._find(socket) for socket in sockets}
@@ -104,7 +126,36 @@ class Rules:
             return self._sets(some, dict.fromkeys((one.account_id for one in some), rules))
 
         made = apart(build, sockets, _closed_set)
-        return [_door(socket, made[socket.socket_id]) for socket in sockets]
+        return self._doors(sockets, made)
+
+    def _doors(
+        self, sockets: Sequence[SocketRecord], found: Mapping[str, PolicySet]
+    ) -> list[GuardedSocket]:
+        ids = [socket.socket_id for socket in sockets]
+
+        @cache
+        def blocking(email: EmailAddress) -> frozenset[str]:
+            """Where somebody is blocked: who looks at all of the sockets asks once."""
+            return self._store.sockets_blocking(str(email), ids)
+
+        def blocks(socket_id: str, email: EmailAddress) -> bool:
+            return socket_id in blocking(email)
+
+        return [
+            GuardedSocket(
+                socket=decided_socket(socket),
+                policies=found[socket.socket_id],
+                blocks=partial(blocks, socket.socket_id),
+            )
+            for socket in sockets
+        ]
+
+    def _door(self, socket: SocketRecord, policies: PolicySet) -> GuardedSocket:
+        return GuardedSocket(
+            socket=decided_socket(socket),
+            policies=policies,
+            blocks=lambda email: self._store.blocks_person(socket.socket_id, str(email)),
+        )
 
     def _find(self, socket: SocketRecord) -> PolicySet | None:
         return self._ready.find(socket, self._clock())
@@ -194,6 +245,13 @@ def effective(
     return (*own_lists(socket), *named, *temporary)
 
 
+def _address(text: str) -> EmailAddress | None:
+    try:
+        return EmailAddress.parse(text)
+    except AddressError:
+        return None
+
+
 def _readable(record: PolicyRecord) -> Policy:
     try:
         return policy_in(record)
@@ -213,15 +271,6 @@ def _closing(policy_id: str, name: str) -> Policy:
 
 def _closed_set(socket: SocketRecord) -> PolicySet:
     return PolicySet.build([_closing(socket.socket_id, socket.name)])
-
-
-def _door(socket: SocketRecord, policies: PolicySet) -> GuardedSocket:
-    try:
-        return GuardedSocket(socket=decided_socket(socket), policies=policies)
-    except Exception:
-        log.exception("socket %s cannot be read and is closed", socket.socket_id)
-        nobody = decided_socket(replace(socket, blocked_emails=()))
-        return GuardedSocket(socket=nobody, policies=_closed_set(socket))
 
 
 def policy_set(policies: Sequence[Policy], rules: AccountRules) -> PolicySet:

@@ -220,8 +220,6 @@ class PublishedSocket(SQLModel, table=True):
     ssh_ca_public: str = _text()
     ssh_key_proof_required: bool
     ssh_source_addresses: tuple[str, ...] = _words()
-    blocked_emails: tuple[str, ...] = _words()
-    blocked_keys: tuple[str, ...] = _words()
     created_at: datetime = _time()
 
 
@@ -374,7 +372,10 @@ class Host(SQLModel, table=True):
 
 class Revocation(SQLModel, table=True):
     __tablename__ = "revocations"
-    __table_args__ = (Index("ix_revocations_named", "socket_id", "scope", "value"),)
+    __table_args__ = (
+        Index("ix_revocations_named", "socket_id", "scope", "value"),
+        Index("ix_revocations_standing", "socket_id", "scope", "lifted_at", "created_at"),
+    )
     revocation_id: str = Field(primary_key=True)
     # No foreign key: what is revoked stays on the lists when the socket goes.
     socket_id: str

@@ -21,7 +21,7 @@ from idp_gateway.callers import PresentedToken, standing_session
 from idp_gateway.capacity import sign_in_thread
 from idp_gateway.composition import Gateway
 from idp_gateway.dependencies import GatewayDep, source_address
-from idp_gateway.errors import Forbidden, KeyProofRequired, NotFound
+from idp_gateway.errors import AccessDenied, Forbidden, KeyProofRequired, NotFound
 from idp_gateway.key_proofs import CHALLENGE_LIFE, ProofPlace, challenge, check_proof
 from idp_gateway.prepared import Prepared
 from idp_gateway.records import LoginSessionRecord, SocketRecord
@@ -50,11 +50,20 @@ def certify_tls_client(
 
     Of the request only the public key counts; names come from the login.
     """
-    grant = _grant(gateway, request, _asking(gateway, token, dns_name), Action.TLS)
-    issued = gateway.authority.issue_client_certificate(grant, form.csr)
+    asking = _asking(gateway, token, dns_name)
+    # A certificate request is signed with its own key, which is checked before it is signed; here
+    # nothing but the certificate is ever made of the decision.
+    verdict = _decide(gateway, request, asking, Action.TLS, proven=True)
+    try:
+        grant = _grant_of(gateway, verdict, asking.session)
+        prepared = gateway.authority.prepare_client_certificate(grant, form.csr)
+        proof = gateway.log.append(prepared.record, prepared.entry, decision=verdict.unrecorded)
+    except Exception as error:
+        _put_failure_on_record(gateway, verdict, error)
+        raise
     return ClientCertificateReply(
-        client_certificate=issued.certificate.chain_pem.decode("ascii"),
-        log_proof=issued.proof.to_json(),
+        client_certificate=prepared.certificate.chain_pem.decode("ascii"),
+        log_proof=proof.to_json(),
     )
 
 
@@ -98,8 +107,8 @@ async def certify_ssh_login(
         proof = await gateway.log.append_soon(
             prepared.record, prepared.entry, decision=verdict.unrecorded
         )
-    except Exception:
-        await run_in_threadpool(access.put_on_record, gateway.store, verdict, gateway.denials)
+    except Exception as error:
+        await run_in_threadpool(_put_failure_on_record, gateway, verdict, error)
         raise
     return JSONResponse(
         {"signed_ssh_cert": prepared.certificate.line, "log_proof": proof.to_json()}
@@ -114,18 +123,15 @@ def _decide_ssh(
     gateway: Gateway, request: Request, asking: "_Asking", form: ProvenSshKeyForm
 ) -> "_Decided":
     proven = _has_proven(gateway, asking, form)
-    verdict = access.decide(
-        gateway.clock,
-        gateway.rules.guarded(asking.socket),
-        access.Asked(
-            identity=access.identity_of(asking.session),
-            action=Action.SSH,
-            origin=gateway.origins.of(source_address(request, gateway)),
-            client_proof=proven,
-        ),
-        denials=gateway.denials,
-    )
+    verdict = _decide(gateway, request, asking, Action.SSH, proven=proven)
     return _Decided(verdict=verdict, proven=proven)
+
+
+def _put_failure_on_record(gateway: Gateway, verdict: access.Verdict, error: Exception) -> None:
+    if isinstance(error, AccessDenied):  # which tells the decision's id
+        access.put_on_record(gateway.store, verdict, gateway.denials)
+    else:
+        access.put_vain_on_record(gateway.store, verdict, gateway.denials)
 
 
 def _certify(
@@ -193,22 +199,20 @@ def _has_proven(gateway: Gateway, asking: _Asking, form: ProvenSshKeyForm) -> bo
     return True
 
 
-def _grant(gateway: Gateway, request: Request, asking: _Asking, action: Action) -> Grant:
-    verdict = access.authorize(
-        gateway.store,
+def _decide(
+    gateway: Gateway, request: Request, asking: _Asking, action: Action, *, proven: bool
+) -> access.Verdict:
+    return access.decide(
         gateway.clock,
         gateway.rules.guarded(asking.socket),
         access.Asked(
             identity=access.identity_of(asking.session),
             action=action,
             origin=gateway.origins.of(source_address(request, gateway)),
-            # A certificate request is signed with its own key, which is checked before it is
-            # signed; here nothing but the certificate is ever made of the decision.
-            client_proof=True,
+            client_proof=proven,
         ),
         denials=gateway.denials,
     )
-    return _grant_of(gateway, verdict, asking.session)
 
 
 def _grant_of(gateway: Gateway, verdict: access.Verdict, session: LoginSessionRecord) -> Grant:

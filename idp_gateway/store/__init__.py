@@ -4,6 +4,7 @@ from idp_gateway.store.access_events import AccessEventStore
 from idp_gateway.store.access_requests import AccessRequestStore
 from idp_gateway.store.accounts import AccountStore
 from idp_gateway.store.approval_rules import ApprovalRulesStore
+from idp_gateway.store.blocked import BlockedStore
 from idp_gateway.store.database import Database
 from idp_gateway.store.edges import EdgeStore
 from idp_gateway.store.ends import EndsStore
@@ -33,6 +34,7 @@ class Store(
     EdgeStore,
     GenerationStore,
     RevocationStore,
+    BlockedStore,
     ListPositionStore,
     HostStore,
     PolicyStore,

@@ -98,8 +98,8 @@ class Database:
         for listener in self._listeners:
             listener()
 
-    def read_row(self, query: str, value: str) -> tuple[Any, ...] | None:
-        """The one row that a query with one value finds, as SQLite's driver gives it.
+    def read_row(self, query: str, *values: str) -> tuple[Any, ...] | None:
+        """The first row that a query with some values finds, as SQLite's driver gives it.
 
         A transaction of its own, in a few microseconds; for SQLite only.
         """
@@ -109,7 +109,7 @@ class Database:
                     str(self.url.database), isolation_level=None, check_same_thread=False
                 )
                 _prepare_sqlite(self._row_reader, None)
-            row: tuple[Any, ...] | None = self._row_reader.execute(query, (value,)).fetchone()
+            row: tuple[Any, ...] | None = self._row_reader.execute(query, values).fetchone()
         return row
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ from idp_gateway.records import (
     RevocationScope,
 )
 from idp_gateway.store.base import StorePart, find_all, find_one, note_change, values_of
+from idp_gateway.store.blocked import count_standing, is_standing, standing_of
 from idp_gateway.store.issuance import CERTIFICATES
 from idp_gateway.store.revocations import MAX_STANDING, block_key
 from idp_gateway.store.sockets import SOCKETS
@@ -185,13 +186,12 @@ def _check_owner(
 
 
 def _check_blocked(connection: Connection, wanted: HostRecord) -> None:
-    query = select(SOCKETS.c.blocked_keys).where(SOCKETS.c.socket_id == wanted.socket_id)
-    blocked = connection.execute(query).scalar_one()
-    if wanted.fingerprint in blocked:
+    by_key = wanted.socket_id, RevocationScope.KEY
+    if is_standing(connection, *by_key, wanted.fingerprint):
         raise KeyRevoked(
             "this host key was revoked for this socket; make a new one, or lift the revocation"
         )
-    if len(blocked) >= MAX_STANDING:
+    if count_standing(connection, standing_of(*by_key)) >= MAX_STANDING:
         raise QuotaExceeded(f"{MAX_STANDING} keys are revoked on this socket; lift some")
 
 

@@ -6,23 +6,87 @@ how a row reads: every call asks the database, and sees what was committed befor
 """
 
 import sqlite3
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Connection, Dialect, Table, bindparam, insert, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Dialect,
+    Select,
+    Table,
+    bindparam,
+    insert,
+    literal_column,
+    select,
+)
 
 from idp_gateway.store.base import columns_for, find_one
 from idp_gateway.store.database import Database
 
 RecordType = TypeVar("RecordType")
 
-_REMEMBERED_ROWS = 1024
+REMEMBERED_BYTES = 16 << 20
+"""What one look-up remembers of rows and of the records made of them, in all."""
 _ROWS_AT_ONCE = 32
 """Of one statement; SQLite allows 999 values and more."""
 
 _Conversion = Callable[[Any], Any]
+
+
+class Remembered(Generic[RecordType]):
+    """How the rows found last read, one for each value: a row that changed takes its own place.
+
+    So many bytes in all; what has been here longest goes first, and one that would take a quarter
+    of the room is not kept. Safe in any thread.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most = most_bytes
+        self._bytes = 0
+        self._lock = threading.Lock()
+        self._known: OrderedDict[str, tuple[tuple[Any, ...], RecordType, int]] = OrderedDict()
+
+    def find(self, value: str, row: tuple[Any, ...]) -> RecordType | None:
+        """The record of exactly this row."""
+        known = self._known.get(value)
+        return known[1] if known is not None and known[0] == row else None
+
+    def keep(self, value: str, row: tuple[Any, ...], record: RecordType) -> None:
+        """Remember a row and its record, in the place of what the value found before."""
+        size = bytes_of(row) + sum(bytes_of(getattr(record, name)) for name in _names_of(record))
+        with self._lock:
+            self._drop(value)
+            if size > self._most // 4:
+                return
+            self._known[value] = (row, record, size)
+            self._bytes += size
+            while self._bytes > self._most:
+                self._drop(next(iter(self._known)))
+
+    def _drop(self, value: str) -> None:
+        known = self._known.pop(value, None)
+        if known is not None:
+            self._bytes -= known[2]
+
+
+def bytes_of(value: Any) -> int:
+    """Memory that a value of a row or a record takes, with all that it holds."""
+    if isinstance(value, Mapping):
+        inner = sum(bytes_of(key) + bytes_of(one) for key, one in value.items())
+    elif isinstance(value, tuple | list):
+        inner = sum(map(bytes_of, value))
+    else:
+        inner = 0
+    return sys.getsizeof(value) + inner
+
+
+def _names_of(record: Any) -> tuple[str, ...]:
+    return tuple(record.__dataclass_fields__)
 
 
 class Lookup(Generic[RecordType]):
@@ -45,7 +109,7 @@ class Lookup(Generic[RecordType]):
             for place, one in enumerate(columns)
             if (conversion := one.type.dialect_impl(dialect).result_processor(dialect, None))
         ]
-        self._record = lru_cache(_REMEMBERED_ROWS)(self._read)
+        self._known: Remembered[RecordType] = Remembered(REMEMBERED_BYTES)
 
     def find(self, value: str) -> RecordType | None:
         """The row as its record, as it is committed now."""
@@ -53,13 +117,49 @@ class Lookup(Generic[RecordType]):
             with self._database.reading() as connection:
                 return find_one(connection, self._record_type, self._table, self._column == value)
         row = self._database.read_row(self._query, value)
-        return None if row is None else self._record(row)
+        if row is None:
+            return None
+        known = self._known.find(value, row)
+        if known is None:
+            known = self._read(row)
+            self._known.keep(value, row, known)
+        return known
 
     def _read(self, row: tuple[Any, ...]) -> RecordType:
         values = list(row)
         for place, conversion in self._conversions:
             values[place] = conversion(values[place])
         return self._record_type(**dict(zip(self._names, values, strict=True)))
+
+
+class Presence:
+    """Whether a table has a row with some values of text columns, among those that ``where`` says.
+
+    Without values ``where`` needs: its text has to be the whole of it.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        table: Table,
+        columns: Sequence[str],
+        where: ColumnElement[bool],
+    ) -> None:
+        self._database = database
+        self._columns = columns
+        matching = [table.c[name] == bindparam(name) for name in columns]
+        self._statement: Select[Any] = (
+            select(literal_column("1")).select_from(table).where(*matching, where)
+        )
+        self._query = str(self._statement.compile(dialect=database.engine.dialect))
+
+    def find(self, *values: str) -> bool:
+        """Whether there is one, as it is committed now; the values in the order of the columns."""
+        if self._database.is_sqlite:
+            return self._database.read_row(self._query, *values) is not None
+        with self._database.reading() as connection:
+            given = dict(zip(self._columns, values, strict=True))
+            return connection.execute(self._statement, given).first() is not None
 
 
 class Insertion:

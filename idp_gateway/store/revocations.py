@@ -1,9 +1,10 @@
 """Revocations, and which certificates that are still good they name.
 
-A revocation changes its socket in the same transaction: who is blocked, and the epoch, so that
-every grant made before ends at once. What stands and what was lifted is one row each, kept for the
-record; what a revocation means for certificates is looked up from them each time, so an issuance
-that raced with it is found too.
+A revocation ends its socket's epoch in the same transaction, so that every grant made before ends
+at once, and writes nothing else but its own row: that takes as long whatever else stands. What
+stands and what was lifted is one row each, kept for the record; who is blocked (``store.blocked``)
+and what a revocation means for certificates is looked up from them each time, so an issuance that
+raced with it is found too.
 """
 
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from idp_gateway.records import (
     SocketRecord,
 )
 from idp_gateway.store.base import StorePart, columns_for, find_one, note_change, values_of
+from idp_gateway.store.blocked import BLOCKING, count_standing, standing_of
 from idp_gateway.store.issuance import CERTIFICATES
 from idp_gateway.store.named import REVOCATIONS, RevokedCertificate, revoked_among
 from idp_gateway.store.sockets import SOCKETS, owned_socket
@@ -37,17 +39,13 @@ MAX_LISTED = 100_000
 
 # The epoch is text in the row, and databases differ in reading it.
 _HIGHEST_EPOCH = (func.length(REVOCATIONS.c.value).desc(), REVOCATIONS.c.value.desc())
-_BLOCKED_COLUMN = {
-    RevocationScope.PERSON: "blocked_emails",
-    RevocationScope.KEY: "blocked_keys",
-}
 _REVOCABLE = (CertificateKind.SSH_USER, CertificateKind.X509_CLIENT, CertificateKind.SSH_HOST)
 _LONGEST_CERTIFICATE = timedelta(days=32)
 """After this no certificate that was revoked is good: ``MAX_HOST_LIFE`` and a day."""
 
 
 class RevocationStore(StorePart):
-    """Table ``revocations``, and the blocked lists of ``sockets``."""
+    """Table ``revocations``."""
 
     def add_revocation(self, account_id: str, wanted: RevocationRecord) -> RevocationRecord:
         """Keep a revocation; one that stands already is not made twice.
@@ -69,7 +67,7 @@ class RevocationStore(StorePart):
             connection.execute(
                 update(SOCKETS)
                 .where(SOCKETS.c.socket_id == socket.socket_id)
-                .values(_with_blocked(connection, socket.socket_id) | {"epoch": socket.epoch + 1})
+                .values(epoch=socket.epoch + 1)
             )
             note_change(connection, ChangeKind.SOCKET, [socket.socket_id], wanted.created_at)
         return record
@@ -86,7 +84,7 @@ class RevocationStore(StorePart):
         with self.database.changing() as connection:
             owned_socket(connection, account_id, socket_id)
             found = _get_revocation(connection, socket_id, revocation_id)
-            if found.scope not in _BLOCKED_COLUMN:
+            if found.scope not in BLOCKING:
                 raise Conflict(
                     "a certificate that was revoked stays revoked", reason="revocation-final"
                 )
@@ -96,11 +94,6 @@ class RevocationStore(StorePart):
                 update(REVOCATIONS)
                 .where(REVOCATIONS.c.revocation_id == revocation_id)
                 .values(lifted_at=now)
-            )
-            connection.execute(
-                update(SOCKETS)
-                .where(SOCKETS.c.socket_id == socket_id)
-                .values(_with_blocked(connection, socket_id))
             )
             return _get_revocation(connection, socket_id, revocation_id)
 
@@ -228,10 +221,8 @@ def _standing(connection: Connection, wanted: RevocationRecord) -> RevocationRec
         connection,
         RevocationRecord,
         REVOCATIONS,
-        REVOCATIONS.c.socket_id == wanted.socket_id,
-        REVOCATIONS.c.scope == wanted.scope,
+        standing_of(wanted.socket_id, wanted.scope),
         REVOCATIONS.c.value == wanted.value,
-        REVOCATIONS.c.lifted_at.is_(None),
     )
 
 
@@ -265,15 +256,10 @@ def _check_room(connection: Connection, wanted: RevocationRecord) -> None:
     # ends everything has to go through however much was revoked before.
     if wanted.scope is RevocationScope.SOCKET:
         return
-    query = select(func.count()).where(
-        REVOCATIONS.c.socket_id == wanted.socket_id,
-        REVOCATIONS.c.scope == wanted.scope,
-        REVOCATIONS.c.lifted_at.is_(None),
-    )
+    counted = [standing_of(wanted.socket_id, wanted.scope)]
     if wanted.scope is RevocationScope.SERIAL:
-        still_good = wanted.created_at - _LONGEST_CERTIFICATE
-        query = query.where(REVOCATIONS.c.created_at > still_good)
-    if connection.execute(query).scalar_one() >= MAX_STANDING:
+        counted.append(REVOCATIONS.c.created_at > wanted.created_at - _LONGEST_CERTIFICATE)
+    if count_standing(connection, *counted) >= MAX_STANDING:
         raise QuotaExceeded(
             f"no more than {MAX_STANDING} revocations by {wanted.scope} may stand on a socket; "
             "lift some, or revoke everything"
@@ -288,20 +274,3 @@ def block_key(connection: Connection, wanted: RevocationRecord) -> None:
     if _standing(connection, wanted) is not None:
         return
     connection.execute(insert(REVOCATIONS).values(values_of(wanted)))
-    connection.execute(
-        update(SOCKETS)
-        .where(SOCKETS.c.socket_id == wanted.socket_id)
-        .values(_with_blocked(connection, wanted.socket_id))
-    )
-
-
-def _with_blocked(connection: Connection, socket_id: str) -> dict[str, Any]:
-    """The socket's blocked lists as its standing revocations make them."""
-    query = select(REVOCATIONS.c.scope, REVOCATIONS.c.value).where(
-        REVOCATIONS.c.socket_id == socket_id, REVOCATIONS.c.lifted_at.is_(None)
-    )
-    rows = connection.execute(query).all()
-    return {
-        column: tuple(sorted({row.value for row in rows if row.scope is scope}))
-        for scope, column in _BLOCKED_COLUMN.items()
-    }

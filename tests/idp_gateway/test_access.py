@@ -18,7 +18,17 @@ from idp_gateway.records import LoginSessionRecord
 from idp_gateway.rules import GuardedSocket
 from policy.addresses import EmailAddress
 from policy.policy_set import PolicySet
-from policy.types import Action, Assurance, Decision, Effect, Policy, Socket, SocketType, Who
+from policy.types import (
+    Action,
+    Assurance,
+    Decision,
+    Effect,
+    Policy,
+    Reason,
+    Socket,
+    SocketType,
+    Who,
+)
 from tests.idp_gateway.conftest import FixedClock
 
 ROOT = Path(access.__file__).parents[1]
@@ -38,10 +48,17 @@ def socket() -> Socket:
     )
 
 
+BLOCKED = "mallory@corp.test"
+
+
 def door(*emails: str, epoch: int = 7) -> GuardedSocket:
     addresses = frozenset(EmailAddress.parse(email) for email in emails)
     policies = PolicySet.build([Policy(policy_id="p", who=Who(emails=addresses))])
-    return GuardedSocket(socket=replace(socket(), epoch=epoch), policies=policies)
+    return GuardedSocket(
+        socket=replace(socket(), epoch=epoch),
+        policies=policies,
+        blocks=lambda email: str(email) == BLOCKED,
+    )
 
 
 def asked(session: LoginSessionRecord, **changes: Any) -> access.Asked:
@@ -139,6 +156,16 @@ def test_a_deny_becomes_nothing_but_an_error_with_its_decision(
         access.grant(verdict, session=session)
     assert caught.value.decision_id == verdict.decision_id
     assert caught.value.reason == "not-on-list"
+
+
+def test_who_is_blocked_is_denied_whatever_the_policies_say(
+    gateway: Gateway, session: LoginSessionRecord
+) -> None:
+    gone = replace(session, email=BLOCKED)
+    verdict = judge(gateway, gone, BLOCKED)
+    assert verdict.decision.reasons == (Reason.PERSON_REVOKED,)
+    assert not access.admits(door(BLOCKED), asked(gone), at=gateway.clock())
+    assert judge(gateway, session, "alice@lab.test").allowed
 
 
 @pytest.mark.parametrize("emails", [(), ("alice@lab.test",), ("bob@lab.test",)])

@@ -13,9 +13,11 @@ from cryptography.x509.oid import NameOID
 from ca.errors import CsrError, KeyStoreError, SubjectKeyError
 from ca.formats.ssh_certificate import parse_certificate_line
 from ca.formats.ssh_keys import parse_key_line
+from idp_gateway import revocations
 from idp_gateway.composition import Gateway, build_gateway
-from idp_gateway.errors import Conflict, Forbidden, KeyRevoked, NotFound
-from idp_gateway.records import AccountRecord, CertificateKind, SocketRecord
+from idp_gateway.errors import Conflict, Forbidden, KeyRevoked, NotFound, TooManyCertificates
+from idp_gateway.paces import WINDOW, CertificatePace
+from idp_gateway.records import AccountRecord, CertificateKind, RevocationScope, SocketRecord
 from idp_gateway.store.log import LogTransaction
 from policy.types import Action, Grant, IPNetwork
 from tests.idp_gateway.conftest import FixedClock
@@ -261,13 +263,13 @@ def test_keys_that_were_revoked_on_a_socket_are_not_certified(gateway: Gateway) 
     owner, _ = socket_of(gateway)
     key = ssh_key()
     issued = gateway.authority.issue_ssh_certificate(grant(), key).certificate
-    gateway.store.update_socket(
-        owner.account_id,
+    revocations.revoke(
+        gateway,
+        owner,
         "socket-1",
-        {"blocked_keys": (issued.subject_fingerprint,)},
-        bump_epoch=True,
-        ports=rows.PORTS,
-        now=gateway.clock(),
+        scope=RevocationScope.KEY,
+        value=issued.subject_fingerprint,
+        reason="",
     )
     with pytest.raises(KeyRevoked):
         gateway.authority.issue_ssh_certificate(grant(), key)
@@ -279,6 +281,25 @@ def test_keys_that_were_revoked_on_a_socket_are_not_certified(gateway: Gateway) 
         gateway.authority.issue_tunnel_certificate(
             account=owner, socket_id="socket-1", tunnel_id=None, public_key=key
         )
+    assert gateway.authority.issue_ssh_certificate(grant(), ssh_key())
+
+
+def test_a_clock_that_is_wrong_for_a_moment_stops_nobody(
+    gateway: Gateway, clock: FixedClock
+) -> None:
+    """It said that it was a month later when the first certificate was counted."""
+    socket_of(gateway)
+    watch = [0.0]
+    gateway.authority._ssh_pace = CertificatePace(
+        2, for_socket=1, for_account=1, monotonic=lambda: watch[0]
+    )
+    clock.advance(days=30)
+    gateway.authority.issue_ssh_certificate(grant(), ssh_key())
+    clock.advance(days=-30)
+    gateway.authority.issue_ssh_certificate(grant(), ssh_key())
+    with pytest.raises(TooManyCertificates):
+        gateway.authority.issue_ssh_certificate(grant(), ssh_key())
+    watch[0] += 2 * WINDOW.total_seconds()
     assert gateway.authority.issue_ssh_certificate(grant(), ssh_key())
 
 

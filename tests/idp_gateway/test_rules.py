@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -19,6 +19,7 @@ from policy.addresses import EmailAddress
 from policy.evaluate import evaluate
 from policy.policy_set import PolicySet
 from policy.types import Policy, Reason, Who
+from tests.idp_gateway.store.test_revocations import revocation
 from tests.support import policies, rows
 from tests.support.rows import NOW, PORTS
 
@@ -141,7 +142,7 @@ def test_a_policy_that_cannot_be_read_closes_its_sockets_and_no_others(
     assert "policy bad cannot be read" in caplog.text
 
 
-@pytest.mark.parametrize("column", ["emails", "domains", "blocked_emails"])
+@pytest.mark.parametrize("column", ["emails", "domains"])
 def test_a_socket_that_cannot_be_read_is_closed_and_no_other(gateway: Gateway, column: str) -> None:
     first, second, third = sockets_of_an_owner(gateway, 3)
     gateway.store.add_policy(wide(first.account_id), BY)
@@ -196,3 +197,43 @@ def test_what_went_wrong_once_closes_a_socket_only_for_that_time(gateway: Gatewa
         evaluate(rules.guarded(fresh(gateway, socket)).policies, asked).allowed for _ in range(2)
     ]
     assert allowed == [False, True]
+
+
+def test_a_door_tells_who_is_blocked_now_not_when_it_was_made(gateway: Gateway) -> None:
+    here, there = sockets_of_an_owner(gateway, 2)
+    ann, bob = map(EmailAddress.parse, ("ann@corp.test", "bob@corp.test"))
+    alone = gateway.rules.guarded(here)
+    among = gateway.rules.guarded_all([here, there])
+    gateway.store.add_revocation(here.account_id, revocation(here))
+    for door in (alone, among[0]):
+        assert door.facing(ann).blocked == {ann}
+        assert not door.facing(bob).blocked
+        assert not door.facing(None).blocked
+    assert not among[1].facing(ann).blocked
+    assert gateway.rules.blocked_on([here, there]) == {
+        here.socket_id: {ann},
+        there.socket_id: frozenset(),
+    }
+
+
+def test_who_looks_at_many_doors_asks_the_database_once(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doors = gateway.rules.guarded_all(sockets_of_an_owner(gateway, 20))
+    asked = []
+    looked = gateway.store.sockets_blocking
+
+    def watched(email: str, ids: Iterable[str]) -> frozenset[str]:
+        asked.append(email)
+        return looked(email, ids)
+
+    monkeypatch.setattr(gateway.store, "sockets_blocking", watched)
+    for door in doors:
+        door.facing(EmailAddress.parse("ann@corp.test"))
+    assert asked == ["ann@corp.test"]
+
+
+def test_a_revocation_of_what_is_no_address_closes_nothing(gateway: Gateway) -> None:
+    (socket,) = sockets_of_an_owner(gateway, 1)
+    gateway.store.add_revocation(socket.account_id, revocation(socket, value="no address"))
+    assert gateway.rules.blocked_on([socket]) == {socket.socket_id: frozenset()}

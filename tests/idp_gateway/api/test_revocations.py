@@ -1,5 +1,6 @@
 """Revocations over the API: what they stop, what the lists then say, and who may do what."""
 
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ from cryptography import x509
 
 from ca.formats.krl import Krl, parse_krl
 from ca.formats.ssh_certificate import SshCertificate, parse_certificate_line
+from idp_gateway.account_turns import MOST_AT_ONCE
 from idp_gateway.composition import Gateway
 from idp_gateway.revocations import SLOWEST_CLOCK
 from tests.idp_gateway.api.conftest import ClientTokenMaker, Person, both_databases
@@ -298,3 +300,17 @@ def test_the_lists_need_no_token(room: Room, api: httpx.Client, gateway: Gateway
     assert keys.splitlines() == [socket.ssh_ca_public]
     assert hosts.startswith("@cert-authority *.edge.localhost,*.edge.localhost.mysocket-dummy ssh-")
     assert api.get("/ssh/nobody.edge.localhost/krl").status_code == 404
+
+
+def test_an_account_that_revokes_too_much_at_once_is_sent_away_for_a_moment(
+    owner: Person, room: Room, gateway: Gateway
+) -> None:
+    mine = owner.account.account_id
+    wish = {"scope": "person", "value": ALICE}
+    with ExitStack() as waiting:
+        for _ in range(MOST_AT_ONCE):
+            waiting.callback(gateway.revoking._leave, mine, gateway.revoking._join(mine))
+        refused = owner.call("POST", room.path, json=wish)
+        assert (refused.status_code, refused.json()["reason"]) == (429, "too-many-attempts")
+        assert refused.headers["retry-after"] == "1"
+    assert owner.call("POST", room.path, json=wish).status_code == 200

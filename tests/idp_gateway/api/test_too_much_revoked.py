@@ -111,7 +111,9 @@ def test_a_new_ca_mends_it(
 def test_no_socket_gets_so_many_tls_certificates_that_it_fills_the_list_of_all(
     owner: Person, room: Room, api: httpx.Client, clock: FixedClock, gateway: Gateway
 ) -> None:
-    gateway.authority._tls_pace = CertificatePace(2, for_socket=1, for_account=2)
+    gateway.authority._tls_pace = CertificatePace(
+        2, for_socket=1, for_account=2, monotonic=lambda: clock().timestamp()
+    )
     request = csr(ec_key()).decode()
     answers = [room.ask(who, "csr", csr=request) for who in (ALICE, BOB, ALICE)]
     assert [answer.status_code for answer in answers] == [200, 200, 429]

@@ -1,16 +1,20 @@
 """Migrations: models and head agree, starting at once is safe, everything can be undone."""
 
 import dataclasses
+import json
+from typing import Any
 
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 from sqlmodel import SQLModel
 
 from idp_gateway.policy_records import PrefixListRecord
+from idp_gateway.records import RevocationScope
 from idp_gateway.store import Database, Store
 from idp_gateway.store.migrate import alembic_config, upgrade
+from tests.idp_gateway.store.test_revocations import revocation
 from tests.support.rows import NOW, certificate, owner_with_socket, race
 
 
@@ -72,6 +76,44 @@ def test_whose_certificates_of_before_are_nobody_guesses(store: Store) -> None:
         upgrade(connection)
     of_before = dataclasses.replace(kept, holder_issuer=None, holder_subject=None)
     assert store.find_certificate(kept.serial) == of_before
+
+
+def test_who_is_blocked_is_carried_over_and_back(store: Store) -> None:
+    owner, socket = owner_with_socket(store)
+    _, other = owner_with_socket(store)
+    ann = revocation(socket)
+    key = revocation(socket, scope=RevocationScope.KEY, value="SHA256:k")
+    bob = revocation(socket, value="bob@corp.test")
+    for one in (ann, key, bob):
+        store.add_revocation(owner.account_id, one)
+    store.lift_revocation(owner.account_id, socket.socket_id, bob.revocation_id, NOW)
+    lists = "SELECT blocked_emails, blocked_keys FROM sockets WHERE socket_id = :id"
+
+    with store.database.writing() as connection:
+        command.downgrade(alembic_config(connection), "0008")
+        rows = [
+            connection.execute(text(lists), {"id": one.socket_id}).one() for one in (socket, other)
+        ]
+        assert [[_read(words) for words in row] for row in rows] == [
+            [["ann@corp.test"], ["SHA256:k"]],
+            [[], []],
+        ]
+        # Of before there might be somebody whose revocation nobody kept.
+        unkept = "UPDATE sockets SET blocked_emails = :words WHERE socket_id = :id"
+        words = '["ann@corp.test", "eve@corp.test"]'
+        connection.execute(text(unkept), {"words": words, "id": socket.socket_id})
+        upgrade(connection)
+
+    expected = {"ann@corp.test", "eve@corp.test"}
+    assert store.people_blocked([socket.socket_id, other.socket_id]) == {socket.socket_id: expected}
+    assert store.blocks_key(socket.socket_id, "SHA256:k")
+    standing = store.revocations_of(owner.account_id, socket.socket_id)
+    assert len(standing) == 4
+    assert {one.revocation_id for one in standing} >= {one.revocation_id for one in (ann, key, bob)}
+
+
+def _read(words: Any) -> Any:
+    return json.loads(words) if isinstance(words, str) else words
 
 
 def test_undoing_leaves_nothing_behind(store: Store) -> None:

@@ -1,0 +1,63 @@
+"""Turns of accounts at what takes a lock that all share: each has one at a time.
+
+However many requests one account sends, whoever else wants the lock waits for one of them at most.
+Those that wait for their turn hold one of the framework's threads, so few may.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Lock
+
+from idp_gateway.errors import TooManyAttempts
+
+MOST_AT_ONCE = 4
+"""Requests of one account that have their turn or wait for it."""
+RETRY_SECONDS = 1
+
+
+@dataclass(slots=True)
+class _Queue:
+    """Those of one account."""
+
+    turn: Lock = field(default_factory=Lock)
+    length: int = 0
+
+
+class AccountTurns:
+    """Safe in any thread; nothing is kept of accounts that want nothing."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._queues: dict[str, _Queue] = {}
+
+    @contextmanager
+    def turn(self, account_id: str) -> Iterator[None]:
+        """The account's turn, as soon as those before are over.
+
+        Raises:
+            TooManyAttempts: too many of the account wait already.
+        """
+        queue = self._join(account_id)
+        try:
+            with queue.turn:
+                yield
+        finally:
+            self._leave(account_id, queue)
+
+    def _join(self, account_id: str) -> _Queue:
+        with self._lock:
+            queue = self._queues.setdefault(account_id, _Queue())
+            if queue.length >= MOST_AT_ONCE:
+                raise TooManyAttempts(
+                    "too much is being changed for this account at once; try again soon",
+                    retry_after=RETRY_SECONDS,
+                )
+            queue.length += 1
+        return queue
+
+    def _leave(self, account_id: str, queue: _Queue) -> None:
+        with self._lock:
+            queue.length -= 1
+            if not queue.length:
+                del self._queues[account_id]

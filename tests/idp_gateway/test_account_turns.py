@@ -1,0 +1,56 @@
+"""Each account has one turn at a time, and few that wait."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from idp_gateway import account_turns
+from idp_gateway.account_turns import AccountTurns
+from idp_gateway.errors import TooManyAttempts
+
+
+def test_one_at_a_time_and_the_others_wait() -> None:
+    turns, running, most = AccountTurns(), [], []
+
+    def work() -> None:
+        with turns.turn("a"):
+            running.append(1)
+            most.append(len(running))
+            time.sleep(0.01)
+            running.pop()
+
+    with ThreadPoolExecutor(account_turns.MOST_AT_ONCE) as threads:
+        for done in [threads.submit(work) for _ in range(12)]:
+            done.result()
+    assert most == [1] * 12
+    assert not turns._queues
+
+
+def test_more_than_may_wait_are_sent_away_and_other_accounts_are_not() -> None:
+    turns, end = AccountTurns(), threading.Event()
+
+    def work() -> None:
+        with turns.turn("a"):
+            end.wait(timeout=30)
+
+    with ThreadPoolExecutor(account_turns.MOST_AT_ONCE) as threads:
+        waiting = [threads.submit(work) for _ in range(account_turns.MOST_AT_ONCE)]
+        while turns._queues.get("a") is None or turns._queues["a"].length < len(waiting):
+            time.sleep(0.001)
+        with pytest.raises(TooManyAttempts), turns.turn("a"):
+            pass
+        with turns.turn("b"):
+            pass
+        end.set()
+    with turns.turn("a"):
+        pass
+
+
+def test_a_turn_that_fails_is_over() -> None:
+    turns = AccountTurns()
+    for _ in range(2 * account_turns.MOST_AT_ONCE):
+        with pytest.raises(ZeroDivisionError), turns.turn("a"):
+            raise ZeroDivisionError
+    assert not turns._queues
