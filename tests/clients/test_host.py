@@ -277,7 +277,6 @@ BAD_BUNDLES: dict[str, Callable[[Bundle], Bundle]] = {
         bundle, user_cas=(f"cert-authority {bundle.user_cas[0]}",)
     ),
     "a host CA that is no key": lambda bundle: replace(bundle, host_cas=("* AAAA",)),
-    "a certificate that is none": lambda bundle: replace(bundle, host_certificate="x y"),
 }
 
 
@@ -293,17 +292,29 @@ def test_a_bundle_that_does_not_hold_changes_nothing(server: Server) -> None:
         assert server.contents() == before, what
 
 
-def test_a_certificate_that_is_not_for_this_host_changes_nothing(server: Server) -> None:
+def test_a_certificate_that_is_not_for_this_host_is_left_out_and_the_lists_are_not(
+    server: Server,
+) -> None:
     server.enrol()
     before = server.contents()
-    for bad in (
-        server.gateway.certificate(line_of(Key.generate())),
-        server.gateway.certificate(ca=Key.generate()),
-        server.gateway.certificate(kind=USER),
+    for number, bad in enumerate(
+        (
+            server.gateway.certificate(line_of(Key.generate())),
+            server.gateway.certificate(ca=Key.generate()),
+            server.gateway.certificate(kind=USER),
+            "x y",
+        ),
+        start=6,
     ):
         server.gateway.change = partial(replace, host_certificate=bad)
-        assert server.sync().returncode == 1
-        assert server.contents() == before
+        server.gateway.number, server.gateway.krl = number, Krl(number=number).encode()
+        server.gateway.user_cas = (line_of(Key.generate()),)
+        done = server.sync()
+        assert (done.returncode, done.stderr.count(b"\n")) == (1, 1), done
+        found = server.contents()
+        assert parse_krl(found["revoked_keys"]).number == number
+        assert found["user_ca_keys"].decode() == f"{server.gateway.user_cas[0]}\n"
+        assert found["ssh_host_key-cert.pub"] == before["ssh_host_key-cert.pub"]
 
 
 FORGERIES: dict[str, Callable[[str, str], tuple[str, str]]] = {
