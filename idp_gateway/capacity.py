@@ -7,15 +7,18 @@ most of those who wait for a token or agent to sign their logins: it may hang. S
 public lists have a few: to look at what is kept takes a moment, to make a list may take seconds.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Lock
 from typing import TypeVar
 
-from anyio import CapacityLimiter, Event, to_thread
+from anyio import CapacityLimiter, to_thread
 
 from ca.errors import SignerBusyError
 from idp_gateway.errors import ListsBusy
+from idp_gateway.host_turns import HostTurns
 
 Result = TypeVar("Result")
 
@@ -54,8 +57,9 @@ class Capacity:
     signatures: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(SIGNATURES))
     lists: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(LISTS))
     made_lists: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(MADE_LISTS))
-    making: dict[str, Event] = field(default_factory=dict)
-    """Which lists are being made, by name, and when they are."""
+    making: "dict[Hashable, Making]" = field(default_factory=dict)
+    """Which lists are being made; each list has one name, however it was asked for."""
+    hosts: HostTurns = field(default_factory=HostTurns)
     replays: "Places" = field(default_factory=lambda: Places(REPLAYS))
     trials: "Places" = field(default_factory=lambda: Places(TRIALS))
 
@@ -122,31 +126,77 @@ async def sign_in_thread(limiter: CapacityLimiter, work: Callable[[], Result]) -
     return await in_thread(limiter, work)
 
 
-async def list_in_thread(
-    capacity: Capacity, name: str, look: Callable[[], bytes | None], make: Callable[[], bytes]
-) -> bytes:
-    """The list of that name that is kept, or else one that is made. Who asks while it is being made
-    waits without a thread, so that nobody who asks for another has to wait as well.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedList:
+    """A public list somebody asks for."""
+
+    name: Hashable
+    """Equal for all who ask for this list, whatever they call it."""
+    look: Callable[[], bytes | None]
+    """The list, if it is kept and still right; otherwise ``None``, and nobody has waited."""
+    make: Callable[[], bytes]
+    """The list as it is when this is called, or later."""
+
+
+class Making:
+    """A list that is being made, for everybody who asks for it before that has begun."""
+
+    def __init__(self, capacity: Capacity, asked: AskedList) -> None:
+        self.begun = False
+        self._capacity, self._asked = capacity, asked
+        capacity.making[asked.name] = self
+        # A task of its own: who asked first may go away, the others wait on.
+        self.made = asyncio.create_task(self._in_thread())
+        self.made.add_done_callback(_heard)
+
+    async def _in_thread(self) -> bytes:
+        try:
+            _check_wait(self._capacity.made_lists, MOST_UNMADE)
+            return await in_thread(self._capacity.made_lists, self._make)
+        finally:
+            del self._capacity.making[self._asked.name]
+
+    def _make(self) -> bytes:
+        # Before anything is looked up: who finds it not begun finds all that they know of on it.
+        self.begun = True
+        return self._asked.make()
+
+
+async def list_in_thread(capacity: Capacity, settle: Callable[[], AskedList]) -> bytes:
+    """The list that ``settle`` names: the one that is kept, or else one whose making began after
+    this call, so that nobody waits for more than two. Who waits holds no thread meanwhile, so that
+    nobody who asks for another list has to wait as well.
 
     Raises:
         ListsBusy: too many wait already.
     """
-    while True:
-        _check_wait(capacity.lists, MOST_LISTS)
-        found = await in_thread(capacity.lists, look)
-        if found is not None:
-            return found
-        under_way = capacity.making.get(name)
-        if under_way is None:
-            break
-        await under_way.wait()
-    _check_wait(capacity.made_lists, MOST_UNMADE)
-    done = capacity.making[name] = Event()
-    try:
-        return await in_thread(capacity.made_lists, make)
-    finally:
-        del capacity.making[name]
-        done.set()
+    asked, found = await _looked_up(capacity, partial(_settled, settle))
+    waited = False
+    while found is None:
+        making = capacity.making.get(asked.name) or Making(capacity, asked)
+        # After one that was under way any other began later than this call.
+        if waited or not making.begun:
+            return await asyncio.shield(making.made)
+        await asyncio.wait([making.made])
+        waited = True
+        found = await _looked_up(capacity, asked.look)
+    return found
+
+
+def _settled(settle: Callable[[], AskedList]) -> tuple[AskedList, bytes | None]:
+    asked = settle()
+    return asked, asked.look()
+
+
+async def _looked_up(capacity: Capacity, look: Callable[[], Result]) -> Result:
+    _check_wait(capacity.lists, MOST_LISTS)
+    return await in_thread(capacity.lists, look)
+
+
+def _heard(made: asyncio.Task[bytes]) -> None:
+    """Nobody may be left to hear why there is no list."""
+    if not made.cancelled():
+        made.exception()
 
 
 def _check_wait(limiter: CapacityLimiter, most: int) -> None:

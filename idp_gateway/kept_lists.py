@@ -25,7 +25,6 @@ MAX_BYTES = 128 << 20
 """Of all lists that are kept; the longest unused goes first."""
 
 _OVERHEAD = 1024
-_LOCKS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +70,6 @@ class KeptLists:
         self._lock = Lock()
         self._kept: OrderedDict[ListQuestion, KeptList] = OrderedDict()
         self._bytes = 0
-        # Of those who ask for the same list one makes it; rarely do others wait with them.
-        self._making = tuple(Lock() for _ in range(_LOCKS))
 
     def find(self, question: ListQuestion) -> KeptList | None:
         """The list, if it is kept and still right."""
@@ -91,14 +88,15 @@ class KeptLists:
         return self._keep(question, replace(kept, position=position))
 
     def get(self, question: ListQuestion, make: Callable[[], MadeList]) -> KeptList:
-        """The list, made if it has to be; it raises what ``make`` raises."""
-        with self._making[hash(question) % _LOCKS]:
-            kept = self.find(question)
-            if kept is not None:
-                return kept
-            # First where things stand: whatever had come until then is on the list.
-            position, now = self._store.position(), self._clock()
-            return self._keep(question, KeptList(made=make(), made_at=now, position=position))
+        """The list, made if it has to be; it raises what ``make`` raises. Nobody waits for another
+        here: who may ask at the same time does by ``capacity.list_in_thread``.
+        """
+        kept = self.find(question)
+        if kept is not None:
+            return kept
+        # First where things stand: whatever had come until then is on the list.
+        position, now = self._store.position(), self._clock()
+        return self._keep(question, KeptList(made=make(), made_at=now, position=position))
 
     def _keep(self, question: ListQuestion, kept: KeptList) -> KeptList:
         with self._lock:

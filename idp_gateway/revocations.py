@@ -18,6 +18,7 @@ from ca.formats.krl_serials import MAX_SERIAL
 from ca.formats.ssh_certificate import parse_certificate_line
 from ca.formats.ssh_keys import parse_key_line
 from idp_gateway.ca_generations import SSH_HOST, user_ca_id
+from idp_gateway.capacity import AskedList
 from idp_gateway.composition import Gateway
 from idp_gateway.errors import InvalidInput, NotFound, QuotaExceeded
 from idp_gateway.kept_lists import (
@@ -84,20 +85,23 @@ def listed_because_of(gateway: Gateway, record: RevocationRecord) -> int:
     return gateway.store.count_revoked_by(record, gateway.clock() - SLOWEST_CLOCK)
 
 
-def socket_krl(gateway: Gateway, socket: SocketRecord) -> bytes:
+def krl_of(gateway: Gateway, socket: SocketRecord) -> AskedList:
     """The socket's key revocation list: what is revoked and would still open its sshd.
 
     Its number is the newest revision of anything: it never goes back, on any gateway. Where more
     is revoked than a list may name, it names all that a CA signed: rather nobody than anybody.
     """
-    made = gateway.lists.get(_krl_question(socket), partial(_new_krl, gateway, socket))
-    return _numbered(gateway, made)
+    question = _krl_question(socket)
 
+    def look() -> bytes | None:
+        kept = gateway.lists.find(question)
+        return None if kept is None else _numbered(gateway, kept)
 
-def kept_krl(gateway: Gateway, socket: SocketRecord) -> bytes | None:
-    """As ``socket_krl``, if that is no work."""
-    kept = gateway.lists.find(_krl_question(socket))
-    return None if kept is None else _numbered(gateway, kept)
+    def make() -> bytes:
+        made = gateway.lists.get(question, partial(_new_krl, gateway, socket))
+        return _numbered(gateway, made)
+
+    return AskedList(name=question, look=look, make=make)
 
 
 def _krl_question(socket: SocketRecord) -> ListQuestion:
@@ -138,28 +142,27 @@ def socket_named(gateway: Gateway, dns_name: str) -> SocketRecord:
     return socket
 
 
-def crl(gateway: Gateway, ca_key_id: str | None) -> bytes:
+def crl_of(gateway: Gateway, ca_key_id: str | None) -> AskedList:
     """The DER list of the issuing CA that signs now, or of the trusted one of that key id.
 
+    To look or to make raises QuotaExceeded if more is revoked than a list can name.
+
     Raises:
         NotFound: no such CA.
-        QuotaExceeded: more is revoked than a list can name.
     """
-    # Settled once: entries of one CA under the signature of another would undo revocations.
+    # Settled once: entries of one CA under the signature of another would undo revocations. And
+    # before the list has a name: that of the CA that signs now is the same by its key id.
     issuing = gateway.authority.issuing_ca(ca_key_id)
-    made = gateway.lists.get(_crl_question(issuing), partial(_new_crl, gateway, issuing))
-    return _not_too_long(made)
+    question = _crl_question(issuing)
 
+    def look() -> bytes | None:
+        kept = gateway.lists.find(question)
+        return None if kept is None else _not_too_long(kept)
 
-def kept_crl(gateway: Gateway, ca_key_id: str | None) -> bytes | None:
-    """As ``crl``, if that is no work.
+    def make() -> bytes:
+        return _not_too_long(gateway.lists.get(question, partial(_new_crl, gateway, issuing)))
 
-    Raises:
-        NotFound: no such CA.
-        QuotaExceeded: more is revoked than a list can name.
-    """
-    kept = gateway.lists.find(_crl_question(gateway.authority.issuing_ca(ca_key_id)))
-    return None if kept is None else _not_too_long(kept)
+    return AskedList(name=question, look=look, make=make)
 
 
 def _crl_question(issuing: CaGenerationRecord) -> ListQuestion:

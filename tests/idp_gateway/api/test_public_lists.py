@@ -134,13 +134,13 @@ def test_what_is_revoked_is_on_the_next_list_of_every_gateway(
     both = [gateway, replace(gateway, lists=elsewhere)]
     socket = revocations.socket_named(gateway, room.dns_name)
     for one in both:
-        assert parse_krl(revocations.socket_krl(one, socket)).is_empty
-        assert not list(x509.load_der_x509_crl(revocations.crl(one, None)))
+        assert parse_krl(revocations.krl_of(one, socket).make()).is_empty
+        assert not list(x509.load_der_x509_crl(revocations.crl_of(one, None).make()))
     revoke(owner, room, BOB)
     for one in both:
-        krl = parse_krl(revocations.socket_krl(one, socket))
+        krl = parse_krl(revocations.krl_of(one, socket).make())
         assert krl.certificates[0].serials == ((his.serial, his.serial),)
-        (entry,) = x509.load_der_x509_crl(revocations.crl(one, None))
+        (entry,) = x509.load_der_x509_crl(revocations.crl_of(one, None).make())
         assert entry.serial_number == serial
 
 
@@ -258,7 +258,7 @@ def test_sockets_with_nothing_left_to_name_cost_nothing(gateway: Gateway) -> Non
         "before_cursor_execute",
         lambda _connection, _cursor, statement, *_: questions.append(statement),
     )
-    revocations.crl(gateway, None)
+    revocations.crl_of(gateway, None).make()
     assert len(questions) < 30
 
 
