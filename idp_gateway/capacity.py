@@ -58,7 +58,9 @@ class Capacity:
     lists: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(LISTS))
     made_lists: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(MADE_LISTS))
     making: "dict[Hashable, Making]" = field(default_factory=dict)
-    """Which lists are being made; each list has one name, however it was asked for."""
+    """Which lists are being made or will be next, by name, which each has one of however it was
+    asked for; of each the last that was asked for.
+    """
     hosts: HostTurns = field(default_factory=HostTurns)
     replays: "Places" = field(default_factory=lambda: Places(REPLAYS))
     trials: "Places" = field(default_factory=lambda: Places(TRIALS))
@@ -141,56 +143,58 @@ class AskedList:
 class Making:
     """A list that is being made, for everybody who asks for it before that has begun."""
 
-    def __init__(self, capacity: Capacity, asked: AskedList) -> None:
+    def __init__(self, capacity: Capacity, asked: AskedList, *, after: "Making | None") -> None:
         self.begun = False
-        self._capacity, self._asked = capacity, asked
+        self._capacity, self._asked, self._after = capacity, asked, after
         capacity.making[asked.name] = self
         # A task of its own: who asked first may go away, the others wait on.
-        self.made = asyncio.create_task(self._in_thread())
+        self.made = asyncio.create_task(self._list())
         self.made.add_done_callback(_heard)
 
-    async def _in_thread(self) -> bytes:
+    async def _list(self) -> bytes:
         try:
+            if self._after is not None:
+                await asyncio.wait([self._after.made])
+                self._after = None
+                found = await in_thread(
+                    self._capacity.lists, partial(self._begin, self._asked.look)
+                )
+                if found is not None:
+                    return found
             _check_wait(self._capacity.made_lists, MOST_UNMADE)
-            return await in_thread(self._capacity.made_lists, self._make)
+            make = partial(self._begin, self._asked.make)
+            return await in_thread(self._capacity.made_lists, make)
         finally:
-            del self._capacity.making[self._asked.name]
+            if self._capacity.making.get(self._asked.name) is self:
+                del self._capacity.making[self._asked.name]
 
-    def _make(self) -> bytes:
+    def _begin(self, work: Callable[[], Result]) -> Result:
         # Before anything is looked up: who finds it not begun finds all that they know of on it.
         self.begun = True
-        return self._asked.make()
+        return work()
 
 
 async def list_in_thread(capacity: Capacity, settle: Callable[[], AskedList]) -> bytes:
     """The list that ``settle`` names: the one that is kept, or else one whose making began after
-    this call, so that nobody waits for more than two. Who waits holds no thread meanwhile, so that
-    nobody who asks for another list has to wait as well.
+    this call: the next one, where one is under way, so that nobody waits for more than two. Who
+    waits holds no thread, so that nobody who asks for another list has to wait as well.
 
     Raises:
         ListsBusy: too many wait already.
     """
-    asked, found = await _looked_up(capacity, partial(_settled, settle))
-    waited = False
-    while found is None:
-        making = capacity.making.get(asked.name) or Making(capacity, asked)
-        # After one that was under way any other began later than this call.
-        if waited or not making.begun:
-            return await asyncio.shield(making.made)
-        await asyncio.wait([making.made])
-        waited = True
-        found = await _looked_up(capacity, asked.look)
-    return found
+    _check_wait(capacity.lists, MOST_LISTS)
+    asked, found = await in_thread(capacity.lists, partial(_settled, settle))
+    if found is not None:
+        return found
+    making = capacity.making.get(asked.name)
+    if making is None or making.begun:
+        making = Making(capacity, asked, after=making)
+    return await asyncio.shield(making.made)
 
 
 def _settled(settle: Callable[[], AskedList]) -> tuple[AskedList, bytes | None]:
     asked = settle()
     return asked, asked.look()
-
-
-async def _looked_up(capacity: Capacity, look: Callable[[], Result]) -> Result:
-    _check_wait(capacity.lists, MOST_LISTS)
-    return await in_thread(capacity.lists, look)
 
 
 def _heard(made: asyncio.Task[bytes]) -> None:

@@ -23,7 +23,9 @@ from idp_gateway.kept_lists import (
     FEW,
     LONG_LISTS_KEPT_FOR,
     LONGEST_KEPT,
+    KeptList,
     KeptLists,
+    ListQuestion,
     MadeList,
     right_until,
 )
@@ -34,6 +36,7 @@ from tests.idp_gateway.api.conftest import ClientTokenMaker, Person, both_databa
 from tests.idp_gateway.api.test_revocations import ALICE, BOB, Room
 from tests.idp_gateway.api.test_withdrawn_cas import rotate
 from tests.idp_gateway.conftest import FixedClock
+from tests.idp_gateway.test_capacity import until
 from tests.support.subjects import csr, ec_key
 
 
@@ -225,6 +228,36 @@ async def test_who_asks_for_a_list_holds_up_nobody_else(
     assert {reply.status_code for reply in served} == {200}
     assert len({reply.content for reply in served}) == 1
     assert not gateway.capacity.making
+
+
+async def test_one_list_by_two_names_is_made_once_and_keeps_no_other_waiting(
+    owner: Person, room: Room, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, go_on, find, make = [], threading.Event(), KeptLists.find, revocations._new_crl
+
+    def noted(lists: KeptLists, question: ListQuestion) -> KeptList | None:
+        looks.append(question)
+        return find(lists, question)
+
+    def slow(*given: Any) -> MadeList:
+        assert go_on.wait(60)
+        return make(*given)
+
+    monkeypatch.setattr(KeptLists, "find", noted)
+    monkeypatch.setattr(revocations, "_new_crl", slow)
+    signs = gateway.authority.issuing_ca(None).key_id
+    async with visiting(gateway) as client, asyncio.timeout(90):
+        asked = []
+        for path in ("/ca/crl", f"/ca/crl?ca={signs}", f"/ca/crl?ca={signs.upper()}"):
+            seen = len(looks)
+            asked.append(asyncio.create_task(client.get(path)))
+            await until(lambda seen=seen: len(looks) > seen)  # type: ignore[misc]
+        assert len(set(looks)) == 1
+        assert (await client.get(f"/ssh/{room.dns_name}/krl")).status_code == 200
+        assert gateway.capacity.made_lists.borrowed_tokens == 1
+        go_on.set()
+        served = {(await task).content for task in asked}
+    assert len(served) == 1
 
 
 def test_too_many_who_ask_for_lists_are_sent_away(
