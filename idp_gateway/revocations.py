@@ -8,11 +8,11 @@ still be good: a KRL for each socket's sshd and a CRL for the issuing CA.
 import re
 import uuid
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 
 from ca.crl import MAX_REVOKED, RevokedX509
-from ca.formats.host_messages import CLOCK_TOLERANCE_SECONDS
 from ca.formats.krl import Krl, RevokedByCa, renumbered
 from ca.formats.krl_serials import MAX_SERIAL
 from ca.formats.ssh_certificate import parse_certificate_line
@@ -23,9 +23,11 @@ from idp_gateway.composition import Gateway
 from idp_gateway.errors import InvalidInput, NotFound, QuotaExceeded
 from idp_gateway.kept_lists import (
     LONG_LISTS_KEPT_FOR,
+    SLOWEST_CLOCK,
     KeptList,
     ListQuestion,
     MadeList,
+    Named,
     right_until,
 )
 from idp_gateway.records import (
@@ -42,10 +44,6 @@ from idp_gateway.store import Store
 from idp_gateway.store.named import RevokedCertificate
 from policy.addresses import EmailAddress
 from policy.types import Reason
-
-SLOWEST_CLOCK = timedelta(seconds=CLOCK_TOLERANCE_SECONDS)
-"""A verifier whose clock is this slow still takes what has expired, so lists go on naming it; hosts
-whose clock is further off get no bundle."""
 
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}|[0-9a-f]{64}")
 _SERIAL = re.compile(r"[1-9a-f][0-9a-f]{0,39}")
@@ -119,15 +117,26 @@ def _numbered(gateway: Gateway, kept: KeptList) -> bytes:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What was found for a list."""
+
+    ends: list[datetime] = field(default_factory=list)
+    """When something leaves it."""
+    serials: list[str] = field(default_factory=list)
+    """What it names one by one."""
+
+
 def _new_krl(gateway: Gateway, socket: SocketRecord) -> MadeList:
-    ends: list[datetime] = []
-    named = [one for ca in _krl_cas(socket) for one in _revoked_of(gateway, socket, *ca, ends)]
+    found = _Found()
+    named = [one for ca in _krl_cas(socket) for one in _revoked_of(gateway, socket, *ca, found)]
     krl = Krl(
         comment=socket.dns_name.encode("ascii"),
         certificates=tuple(named),
         keys=_withdrawn_keys(gateway, socket),
     )
-    return MadeList(content=krl.encode(), until=right_until(gateway.clock(), ends))
+    until = right_until(gateway.clock(), found.ends)
+    return MadeList(content=krl.encode(), until=until, named=Named(found.serials))
 
 
 def socket_named(gateway: Gateway, dns_name: str) -> SocketRecord:
@@ -175,11 +184,12 @@ def _new_crl(gateway: Gateway, issuing: CaGenerationRecord) -> MadeList:
     found = gateway.store.live_revoked(
         now - SLOWEST_CLOCK, kinds=(CertificateKind.X509_CLIENT,), ca_key_id=issuing.key_id
     )
-    content = b""
-    if len(found) <= MAX_REVOKED:
-        revoked = [RevokedX509(serial=int(one.serial, 16), at=one.at) for one in found]
-        content = gateway.authority.crl(issuing, revoked)
-    return MadeList(content=content, until=right_until(now, [_leaves(one) for one in found]))
+    until = right_until(now, [_leaves(one) for one in found])
+    if len(found) > MAX_REVOKED:
+        return MadeList(content=b"", until=until)
+    revoked = [RevokedX509(serial=int(one.serial, 16), at=one.at) for one in found]
+    content = gateway.authority.crl(issuing, revoked)
+    return MadeList(content=content, until=until, named=Named(one.serial for one in found))
 
 
 def _leaves(one: RevokedCertificate) -> datetime:
@@ -221,9 +231,9 @@ def _revoked_of(
     socket: SocketRecord,
     kind: CertificateKind,
     ca_id: str,
-    ends: list[datetime],
+    found: _Found,
 ) -> tuple[RevokedByCa, ...]:
-    """What is revoked of a CA; ``ends`` is told when each certificate leaves the list."""
+    """What is revoked of a CA; ``found`` is told of each certificate."""
     since = gateway.clock() - SLOWEST_CLOCK
     revoked_of = partial(
         gateway.store.live_revoked, since, kinds=(kind,), socket_id=socket.socket_id
@@ -232,11 +242,12 @@ def _revoked_of(
         revoked = revoked_of()
     except QuotaExceeded:
         # It may soon be few enough.
-        ends.append(gateway.clock() + LONG_LISTS_KEPT_FOR)
+        found.ends.append(gateway.clock() + LONG_LISTS_KEPT_FOR)
         # Each CA by itself, so that a new one takes the place of one of which too much is revoked.
         trusted = gateway.authority.generations.trusted(ca_id)
         return tuple(_of_generation(record, revoked_of) for record in trusted)
-    ends += map(_leaves, revoked)
+    found.ends.extend(map(_leaves, revoked))
+    found.serials.extend(one.serial for one in revoked)
     return tuple(_by_ca(gateway.store, revoked))
 
 

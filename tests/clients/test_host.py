@@ -7,7 +7,6 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from ca.formats.host_messages import (
     SyncStatement,
 )
 from ca.formats.krl import Krl, RevokedByCa, parse_krl
-from ca.formats.ssh_certificate import HOST, USER, encode_to_be_signed, parse_certificate_blob
+from ca.formats.ssh_certificate import HOST, encode_to_be_signed, parse_certificate_blob
 from ca.formats.ssh_keys import blob_of, parse_key_blob, parse_key_line, sign_blob
 from ca.formats.sshsig import make_sshsig, verify_sshsig
 from ca.formats.wire import string
@@ -290,31 +289,6 @@ def test_a_bundle_that_does_not_hold_changes_nothing(server: Server) -> None:
         done = server.sync()
         assert (done.returncode, done.stderr.count(b"\n")) == (1, 1), (what, done)
         assert server.contents() == before, what
-
-
-def test_a_certificate_that_is_not_for_this_host_is_left_out_and_the_lists_are_not(
-    server: Server,
-) -> None:
-    server.enrol()
-    before = server.contents()
-    for number, bad in enumerate(
-        (
-            server.gateway.certificate(line_of(Key.generate())),
-            server.gateway.certificate(ca=Key.generate()),
-            server.gateway.certificate(kind=USER),
-            "x y",
-        ),
-        start=6,
-    ):
-        server.gateway.change = partial(replace, host_certificate=bad)
-        server.gateway.number, server.gateway.krl = number, Krl(number=number).encode()
-        server.gateway.user_cas = (line_of(Key.generate()),)
-        done = server.sync()
-        assert (done.returncode, done.stderr.count(b"\n")) == (1, 1), done
-        found = server.contents()
-        assert parse_krl(found["revoked_keys"]).number == number
-        assert found["user_ca_keys"].decode() == f"{server.gateway.user_cas[0]}\n"
-        assert found["ssh_host_key-cert.pub"] == before["ssh_host_key-cert.pub"]
 
 
 FORGERIES: dict[str, Callable[[str, str], tuple[str, str]]] = {

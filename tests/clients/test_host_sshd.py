@@ -1,4 +1,4 @@
-"""What reaches a real sshd although the certificate that came with it was refused."""
+"""What reaches a server and its real sshd although the certificate that came with it is refused."""
 
 import getpass
 import json
@@ -7,13 +7,14 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from ca.formats.krl import Krl, RevokedByCa
+from ca.formats.krl import Krl, RevokedByCa, parse_krl
 from ca.formats.ssh_certificate import USER, encode_to_be_signed, parse_certificate_blob
 from ca.formats.ssh_keys import blob_of, parse_key_line, sign_blob
 from ca.formats.wire import string
@@ -130,3 +131,33 @@ def test_nor_does_a_proof_that_is_demanded_and_does_not_come(visitor: Visitor) -
     assert not visitor.logs_in()
     # Who watches the server hears of it: only what went well counts as news.
     assert b"s old" in visitor.server.status().stderr
+
+
+@pytest.fixture
+def server(ctl: Ctl, gateway: WireGateway, tmp_path: Path) -> Server:
+    return server_with(ctl, gateway, tmp_path)
+
+
+def test_a_certificate_that_is_not_for_this_host_is_left_out_and_the_lists_are_not(
+    server: Server,
+) -> None:
+    server.enrol()
+    before = server.contents()
+    for number, bad in enumerate(
+        (
+            server.gateway.certificate(line_of(Key.generate())),
+            server.gateway.certificate(ca=Key.generate()),
+            server.gateway.certificate(kind=USER),
+            "x y",
+        ),
+        start=6,
+    ):
+        server.gateway.change = partial(replace, host_certificate=bad)
+        server.gateway.number, server.gateway.krl = number, Krl(number=number).encode()
+        server.gateway.user_cas = (line_of(Key.generate()),)
+        done = server.sync()
+        assert (done.returncode, done.stderr.count(b"\n")) == (1, 1), done
+        found = server.contents()
+        assert parse_krl(found["revoked_keys"]).number == number
+        assert found["user_ca_keys"].decode() == f"{server.gateway.user_cas[0]}\n"
+        assert found["ssh_host_key-cert.pub"] == before["ssh_host_key-cert.pub"]

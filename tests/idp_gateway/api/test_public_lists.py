@@ -30,6 +30,7 @@ from idp_gateway.kept_lists import (
     right_until,
 )
 from idp_gateway.records import CertificateKind, RevocationRecord, RevocationScope
+from idp_gateway.store import list_position
 from idp_gateway.store.base import values_of
 from idp_gateway.store.named import REVOCATIONS
 from tests.idp_gateway.api.conftest import ClientTokenMaker, Person, both_databases
@@ -122,10 +123,42 @@ def test_asking_again_makes_no_list_whatever_else_goes_on(
         owner.call("DELETE", f"/socket/{other['socket_id']}")
         room.ssh(BOB)
         tls(room, BOB)
-    assert made.count("_new_krl") == 1
-    # A socket that was deleted had its certificates revoked: there might have been some.
-    assert made.count("_new_crl") == 3
+    assert made == ["_new_krl", "_new_crl"]
     assert numbers == sorted(set(numbers))
+
+
+@both_databases
+def test_what_is_revoked_without_a_certificate_keeps_the_list_of_all(
+    owner: Person, room: Room, api: httpx.Client, made: list[str]
+) -> None:
+    """Made-up addresses cost a look at what the socket has that is still good."""
+    hers, his = tls(room, ALICE), tls(room, BOB)
+    revoke(owner, room)
+    for number in range(3):
+        revoke(owner, room, f"nobody-{number}@example.com")
+        assert listed(api) == {hers}
+    assert made == ["_new_crl"]
+    revoke(owner, room, BOB)
+    assert listed(api) == {hers, his}
+
+
+@pytest.mark.parametrize("most", ["MAX_GOOD", "MAX_CHANGED"])
+def test_where_there_is_much_to_look_through_the_list_is_made(
+    owner: Person,
+    room: Room,
+    api: httpx.Client,
+    made: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    most: str,
+) -> None:
+    monkeypatch.setattr(list_position, most, 0)
+    serial = tls(room, ALICE)
+    for email in ("nobody@example.com", "none@example.com"):
+        revoke(owner, room, email)
+        assert not listed(api)
+    revoke(owner, room)
+    assert listed(api) == {serial}
+    assert made == ["_new_crl"] * 3
 
 
 @both_databases
