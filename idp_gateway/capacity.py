@@ -7,15 +7,18 @@ most of those who wait for a token or agent to sign their logins: it may hang. S
 public lists have a few: to look at what is kept takes a moment, to make a list may take seconds.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Lock
 from typing import TypeVar
 
-from anyio import CapacityLimiter, Event, to_thread
+from anyio import CapacityLimiter, to_thread
 
 from ca.errors import SignerBusyError
 from idp_gateway.errors import ListsBusy
+from idp_gateway.host_turns import HostTurns
 
 Result = TypeVar("Result")
 
@@ -54,8 +57,11 @@ class Capacity:
     signatures: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(SIGNATURES))
     lists: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(LISTS))
     made_lists: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(MADE_LISTS))
-    making: dict[str, Event] = field(default_factory=dict)
-    """Which lists are being made, by name, and when they are."""
+    making: "dict[Hashable, Making]" = field(default_factory=dict)
+    """Which lists are being made or will be next, by name, which each has one of however it was
+    asked for; of each the last that was asked for.
+    """
+    hosts: HostTurns = field(default_factory=HostTurns)
     replays: "Places" = field(default_factory=lambda: Places(REPLAYS))
     trials: "Places" = field(default_factory=lambda: Places(TRIALS))
 
@@ -122,31 +128,79 @@ async def sign_in_thread(limiter: CapacityLimiter, work: Callable[[], Result]) -
     return await in_thread(limiter, work)
 
 
-async def list_in_thread(
-    capacity: Capacity, name: str, look: Callable[[], bytes | None], make: Callable[[], bytes]
-) -> bytes:
-    """The list of that name that is kept, or else one that is made. Who asks while it is being made
-    waits without a thread, so that nobody who asks for another has to wait as well.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedList:
+    """A public list somebody asks for."""
+
+    name: Hashable
+    """Equal for all who ask for this list, whatever they call it."""
+    look: Callable[[], bytes | None]
+    """The list, if it is kept and still right; otherwise ``None``, and nobody has waited."""
+    make: Callable[[], bytes]
+    """The list as it is when this is called, or later."""
+
+
+class Making:
+    """A list that is being made, for everybody who asks for it before that has begun."""
+
+    def __init__(self, capacity: Capacity, asked: AskedList, *, after: "Making | None") -> None:
+        self.begun = False
+        self._capacity, self._asked, self._after = capacity, asked, after
+        capacity.making[asked.name] = self
+        # A task of its own: who asked first may go away, the others wait on.
+        self.made = asyncio.create_task(self._list())
+        self.made.add_done_callback(_heard)
+
+    async def _list(self) -> bytes:
+        try:
+            if self._after is not None:
+                await asyncio.wait([self._after.made])
+                self._after = None
+                found = await in_thread(
+                    self._capacity.lists, partial(self._begin, self._asked.look)
+                )
+                if found is not None:
+                    return found
+            _check_wait(self._capacity.made_lists, MOST_UNMADE)
+            make = partial(self._begin, self._asked.make)
+            return await in_thread(self._capacity.made_lists, make)
+        finally:
+            if self._capacity.making.get(self._asked.name) is self:
+                del self._capacity.making[self._asked.name]
+
+    def _begin(self, work: Callable[[], Result]) -> Result:
+        # Before anything is looked up: who finds it not begun finds all that they know of on it.
+        self.begun = True
+        return work()
+
+
+async def list_in_thread(capacity: Capacity, settle: Callable[[], AskedList]) -> bytes:
+    """The list that ``settle`` names: the one that is kept, or else one whose making began after
+    this call: the next one, where one is under way, so that nobody waits for more than two. Who
+    waits holds no thread, so that nobody who asks for another list has to wait as well.
 
     Raises:
         ListsBusy: too many wait already.
     """
-    while True:
-        _check_wait(capacity.lists, MOST_LISTS)
-        found = await in_thread(capacity.lists, look)
-        if found is not None:
-            return found
-        under_way = capacity.making.get(name)
-        if under_way is None:
-            break
-        await under_way.wait()
-    _check_wait(capacity.made_lists, MOST_UNMADE)
-    done = capacity.making[name] = Event()
-    try:
-        return await in_thread(capacity.made_lists, make)
-    finally:
-        del capacity.making[name]
-        done.set()
+    _check_wait(capacity.lists, MOST_LISTS)
+    asked, found = await in_thread(capacity.lists, partial(_settled, settle))
+    if found is not None:
+        return found
+    making = capacity.making.get(asked.name)
+    if making is None or making.begun:
+        making = Making(capacity, asked, after=making)
+    return await asyncio.shield(making.made)
+
+
+def _settled(settle: Callable[[], AskedList]) -> tuple[AskedList, bytes | None]:
+    asked = settle()
+    return asked, asked.look()
+
+
+def _heard(made: asyncio.Task[bytes]) -> None:
+    """Nobody may be left to hear why there is no list."""
+    if not made.cancelled():
+        made.exception()
 
 
 def _check_wait(limiter: CapacityLimiter, most: int) -> None:

@@ -25,7 +25,6 @@ from ca.formats.ssh_keys import KeyBlob
 from ca.formats.sshsig import make_sshsig, verify_sshsig
 from ca.ssh import ca_public_line
 from ca.subject_keys import SshPublicKey, parse_ssh_public_key
-from idp_gateway import revocations
 from idp_gateway.ca_generations import SSH_HOST
 from idp_gateway.composition import Gateway
 from idp_gateway.errors import Forbidden, InvalidInput, NotFound
@@ -42,6 +41,17 @@ from policy.types import Action
 MAX_PRINCIPALS = 16
 DUMMY_SUFFIX = ".mysocket-dummy"
 """What the original service's ``ssh_config`` calls the inner connection to a socket."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostQuestion:
+    """What an enrolled host asked, and proved to be its own question."""
+
+    host: HostRecord
+    socket: SocketRecord
+    statement: SyncStatement
+    number: int
+    """How far everything had come when it asked: what it is told is no older."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +108,8 @@ def enrol(
     return _keep(gateway, account, socket, name=name, key=key, principals=principals)
 
 
-def sync(gateway: Gateway, statement: SyncStatement, signature: str) -> SignedBundle:
-    """Answer a host that asks for news, and keep what it says it has.
+def recognise(gateway: Gateway, statement: SyncStatement, signature: str) -> HostQuestion:
+    """The question of a host that asks for news; nothing is kept of it yet.
 
     Raises:
         NotFound: no host of this id.
@@ -121,13 +131,27 @@ def sync(gateway: Gateway, statement: SyncStatement, signature: str) -> SignedBu
     socket = gateway.store.find_socket(host.socket_id)
     if socket is None:
         raise NotFound("the socket of this host is gone", reason="socket-unknown")
+    number = gateway.store.revision()
+    return HostQuestion(host=host, socket=socket, statement=statement, number=number)
+
+
+def answer(gateway: Gateway, question: HostQuestion, krl: bytes) -> SignedBundle:
+    """The news for a host with its socket's revocation list, asked for after the question came;
+    what the host says it has is kept.
+    """
+    host, statement = question.host, question.statement
     gateway.store.note_sync(
         host.host_id,
         number=max(host.synced_number, statement.number),
         trusted_cas=statement.trusted_cas,
         now=gateway.clock(),
     )
-    return _bundle(gateway, host, socket, statement)
+    bundle = _bundle(gateway, question, krl)
+    text = bundle.encode()
+    signer = gateway.authority.bundle_signer
+    signature = make_sshsig(signer.signing_key, text.encode("ascii"), BUNDLE_NAMESPACE)
+    proof = log_proof(gateway, bundle.host_certificate) if bundle.host_certificate else None
+    return SignedBundle(bundle=text, signature=signature, log_proof=proof)
 
 
 def _keep(
@@ -170,32 +194,25 @@ def _keep(
     return record, issued.line
 
 
-def _bundle(
-    gateway: Gateway, host: HostRecord, socket: SocketRecord, statement: SyncStatement
-) -> SignedBundle:
-    number = gateway.store.revision()
+def _bundle(gateway: Gateway, question: HostQuestion, krl: bytes) -> Bundle:
+    host, socket, statement = question.host, question.socket, question.statement
     shown = _on_record(gateway, host, statement.certificate)
     if shown is not None and shown.serial != host.serial:
         # Only now is it known to have arrived; a CA that drains goes by this.
         gateway.store.note_shown(host.host_id, serial=shown.serial, not_after=shown.not_after)
     renewable = None if shown is None else _renewable(gateway, host, shown)
-    bundle = Bundle(
+    return Bundle(
         host_id=host.host_id,
         dns_name=socket.dns_name,
         nonce=statement.nonce,
-        number=number,
+        number=question.number,
         issued_at=int(gateway.clock().timestamp()),
-        krl=revocations.socket_krl(gateway, socket),
+        krl=krl,
         user_cas=gateway.authority.trusted_user_cas(socket.socket_id),
         host_cas=gateway.authority.host_ca_lines,
         host_certificate=_renewed(gateway, host) if renewable else "",
         enrol_again=renewable is None,
     )
-    text = bundle.encode()
-    signer = gateway.authority.bundle_signer
-    signature = make_sshsig(signer.signing_key, text.encode("ascii"), BUNDLE_NAMESPACE)
-    proof = log_proof(gateway, bundle.host_certificate) if bundle.host_certificate else None
-    return SignedBundle(bundle=text, signature=signature, log_proof=proof)
 
 
 def _renewable(gateway: Gateway, host: HostRecord, shown: CertificateRecord) -> bool | None:

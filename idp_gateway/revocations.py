@@ -8,23 +8,26 @@ still be good: a KRL for each socket's sshd and a CRL for the issuing CA.
 import re
 import uuid
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 
 from ca.crl import MAX_REVOKED, RevokedX509
-from ca.formats.host_messages import CLOCK_TOLERANCE_SECONDS
 from ca.formats.krl import Krl, RevokedByCa, renumbered
 from ca.formats.krl_serials import MAX_SERIAL
 from ca.formats.ssh_certificate import parse_certificate_line
 from ca.formats.ssh_keys import parse_key_line
 from idp_gateway.ca_generations import SSH_HOST, user_ca_id
+from idp_gateway.capacity import AskedList
 from idp_gateway.composition import Gateway
 from idp_gateway.errors import InvalidInput, NotFound, QuotaExceeded
 from idp_gateway.kept_lists import (
     LONG_LISTS_KEPT_FOR,
+    SLOWEST_CLOCK,
     KeptList,
     ListQuestion,
     MadeList,
+    Named,
     right_until,
 )
 from idp_gateway.records import (
@@ -41,10 +44,6 @@ from idp_gateway.store import Store
 from idp_gateway.store.named import RevokedCertificate
 from policy.addresses import EmailAddress
 from policy.types import Reason
-
-SLOWEST_CLOCK = timedelta(seconds=CLOCK_TOLERANCE_SECONDS)
-"""A verifier whose clock is this slow still takes what has expired, so lists go on naming it; hosts
-whose clock is further off get no bundle."""
 
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}|[0-9a-f]{64}")
 _SERIAL = re.compile(r"[1-9a-f][0-9a-f]{0,39}")
@@ -88,20 +87,23 @@ def listed_because_of(gateway: Gateway, record: RevocationRecord) -> int:
     return gateway.store.count_revoked_by(record, gateway.clock() - SLOWEST_CLOCK)
 
 
-def socket_krl(gateway: Gateway, socket: SocketRecord) -> bytes:
+def krl_of(gateway: Gateway, socket: SocketRecord) -> AskedList:
     """The socket's key revocation list: what is revoked and would still open its sshd.
 
     Its number is the newest revision of anything: it never goes back, on any gateway. Where more
     is revoked than a list may name, it names all that a CA signed: rather nobody than anybody.
     """
-    made = gateway.lists.get(_krl_question(socket), partial(_new_krl, gateway, socket))
-    return _numbered(gateway, made)
+    question = _krl_question(socket)
 
+    def look() -> bytes | None:
+        kept = gateway.lists.find(question)
+        return None if kept is None else _numbered(gateway, kept)
 
-def kept_krl(gateway: Gateway, socket: SocketRecord) -> bytes | None:
-    """As ``socket_krl``, if that is no work."""
-    kept = gateway.lists.find(_krl_question(socket))
-    return None if kept is None else _numbered(gateway, kept)
+    def make() -> bytes:
+        made = gateway.lists.get(question, partial(_new_krl, gateway, socket))
+        return _numbered(gateway, made)
+
+    return AskedList(name=question, look=look, make=make)
 
 
 def _krl_question(socket: SocketRecord) -> ListQuestion:
@@ -119,15 +121,26 @@ def _numbered(gateway: Gateway, kept: KeptList) -> bytes:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What was found for a list."""
+
+    ends: list[datetime] = field(default_factory=list)
+    """When something leaves it."""
+    serials: list[str] = field(default_factory=list)
+    """What it names one by one."""
+
+
 def _new_krl(gateway: Gateway, socket: SocketRecord) -> MadeList:
-    ends: list[datetime] = []
-    named = [one for ca in _krl_cas(socket) for one in _revoked_of(gateway, socket, *ca, ends)]
+    found = _Found()
+    named = [one for ca in _krl_cas(socket) for one in _revoked_of(gateway, socket, *ca, found)]
     krl = Krl(
         comment=socket.dns_name.encode("ascii"),
         certificates=tuple(named),
         keys=_withdrawn_keys(gateway, socket),
     )
-    return MadeList(content=krl.encode(), until=right_until(gateway.clock(), ends))
+    until = right_until(gateway.clock(), found.ends)
+    return MadeList(content=krl.encode(), until=until, named=Named(found.serials))
 
 
 def socket_named(gateway: Gateway, dns_name: str) -> SocketRecord:
@@ -142,28 +155,27 @@ def socket_named(gateway: Gateway, dns_name: str) -> SocketRecord:
     return socket
 
 
-def crl(gateway: Gateway, ca_key_id: str | None) -> bytes:
+def crl_of(gateway: Gateway, ca_key_id: str | None) -> AskedList:
     """The DER list of the issuing CA that signs now, or of the trusted one of that key id.
 
+    To look or to make raises QuotaExceeded if more is revoked than a list can name.
+
     Raises:
         NotFound: no such CA.
-        QuotaExceeded: more is revoked than a list can name.
     """
-    # Settled once: entries of one CA under the signature of another would undo revocations.
+    # Settled once: entries of one CA under the signature of another would undo revocations. And
+    # before the list has a name: that of the CA that signs now is the same by its key id.
     issuing = gateway.authority.issuing_ca(ca_key_id)
-    made = gateway.lists.get(_crl_question(issuing), partial(_new_crl, gateway, issuing))
-    return _not_too_long(made)
+    question = _crl_question(issuing)
 
+    def look() -> bytes | None:
+        kept = gateway.lists.find(question)
+        return None if kept is None else _not_too_long(kept)
 
-def kept_crl(gateway: Gateway, ca_key_id: str | None) -> bytes | None:
-    """As ``crl``, if that is no work.
+    def make() -> bytes:
+        return _not_too_long(gateway.lists.get(question, partial(_new_crl, gateway, issuing)))
 
-    Raises:
-        NotFound: no such CA.
-        QuotaExceeded: more is revoked than a list can name.
-    """
-    kept = gateway.lists.find(_crl_question(gateway.authority.issuing_ca(ca_key_id)))
-    return None if kept is None else _not_too_long(kept)
+    return AskedList(name=question, look=look, make=make)
 
 
 def _crl_question(issuing: CaGenerationRecord) -> ListQuestion:
@@ -176,11 +188,12 @@ def _new_crl(gateway: Gateway, issuing: CaGenerationRecord) -> MadeList:
     found = gateway.store.live_revoked(
         now - SLOWEST_CLOCK, kinds=(CertificateKind.X509_CLIENT,), ca_key_id=issuing.key_id
     )
-    content = b""
-    if len(found) <= MAX_REVOKED:
-        revoked = [RevokedX509(serial=int(one.serial, 16), at=one.at) for one in found]
-        content = gateway.authority.crl(issuing, revoked)
-    return MadeList(content=content, until=right_until(now, [_leaves(one) for one in found]))
+    until = right_until(now, [_leaves(one) for one in found])
+    if len(found) > MAX_REVOKED:
+        return MadeList(content=b"", until=until)
+    revoked = [RevokedX509(serial=int(one.serial, 16), at=one.at) for one in found]
+    content = gateway.authority.crl(issuing, revoked)
+    return MadeList(content=content, until=until, named=Named(one.serial for one in found))
 
 
 def _leaves(one: RevokedCertificate) -> datetime:
@@ -222,9 +235,9 @@ def _revoked_of(
     socket: SocketRecord,
     kind: CertificateKind,
     ca_id: str,
-    ends: list[datetime],
+    found: _Found,
 ) -> tuple[RevokedByCa, ...]:
-    """What is revoked of a CA; ``ends`` is told when each certificate leaves the list."""
+    """What is revoked of a CA; ``found`` is told of each certificate."""
     since = gateway.clock() - SLOWEST_CLOCK
     revoked_of = partial(
         gateway.store.live_revoked, since, kinds=(kind,), socket_id=socket.socket_id
@@ -233,11 +246,12 @@ def _revoked_of(
         revoked = revoked_of()
     except QuotaExceeded:
         # It may soon be few enough.
-        ends.append(gateway.clock() + LONG_LISTS_KEPT_FOR)
+        found.ends.append(gateway.clock() + LONG_LISTS_KEPT_FOR)
         # Each CA by itself, so that a new one takes the place of one of which too much is revoked.
         trusted = gateway.authority.generations.trusted(ca_id)
         return tuple(_of_generation(record, revoked_of) for record in trusted)
-    ends += map(_leaves, revoked)
+    found.ends.extend(map(_leaves, revoked))
+    found.serials.extend(one.serial for one in revoked)
     return tuple(_by_ca(gateway.store, revoked))
 
 

@@ -14,7 +14,7 @@
     ├── AgentFailed           the ssh-agent does not answer, or does not do as it is asked
     ├── LogNotTrusted         the transparency log contradicts itself, or its key
     │   └── LogProofMissing   … or says nothing where a proof is demanded
-    ├── BundleRefused         news for this host's sshd that do not hold; nothing was installed
+    ├── BundleRefused         news for this host's sshd that do not hold; those were not installed
     ├── HostOutOfDate         this host's sshd goes by files that are too old, or missing
     ├── UnknownName           nothing of yours is called that, or several things are
     ├── PolicyFaulty          a policy document that breaks the format; nothing was sent

@@ -2,7 +2,8 @@
 
 Nothing is installed that does not verify: a bundle counts only signed by the key learnt at the
 enrolment, for this host, in answer to this question, and not older than what was installed; and a
-certificate only if its proof from the transparency log holds.
+certificate only if its proof from the transparency log holds. Whom to lock out and whom to trust
+does not wait for that proof: the bundle's signature is enough for it.
 """
 
 import contextlib
@@ -150,7 +151,7 @@ def sync(
     ``on_renewal`` runs while sshd was not told of the present certificate: a failure is made up for
     by the next synchronisation, even by one that fails itself.
 
-    Raises ClientError; whatever was installed before stays as it is.
+    Raises ClientError; whatever did not verify was not installed, and the files of before stay.
     """
     try:
         with directory.alone():
@@ -200,29 +201,29 @@ def _sync_once(
     )
     answer = _ask(api, statement, key)
     bundle = _verified(answer, state)
-    lines, krl = _checked(bundle, state, statement, key)
+    lines = _checked(bundle, state, statement)
+    state = _install_lists(directory, state, bundle, lines)
     if bundle.host_certificate:
-        try:
-            _check_logged(bundle.host_certificate, answer, trust)
-        except InvalidInput:
-            # A file of this server is at fault, not the news: who is locked out is locked out.
-            install(directory.revoked, krl)
-            raise
-    # Who is locked out first, then who is let in.
-    install(directory.revoked, krl)
-    install(directory.user_cas, _text(lines))
-    install(directory.known_hosts, known_hosts_lines(bundle))
-    if bundle.host_certificate:
+        _check_renewal(bundle, key, answer, trust)
         renewed = install(directory.certificate, f"{bundle.host_certificate}\n") or renewed
-    state = directory.write_state(
-        state,
-        number=bundle.number,
-        issued_at=bundle.issued_at,
-        synced_at=int(time.time()),
-        dns_name=bundle.dns_name,
-    )
+    # Only now: until everything went well ``host status`` goes on to say that it did not.
+    state = directory.write_state(state, synced_at=int(time.time()))
     synced = Synced(state=state, bundle=bundle, renewed=renewed)
     return _Round(synced, directory.trusted_fingerprints() != before)
+
+
+def _install_lists(
+    directory: HostDirectory, state: HostState, bundle: Bundle, lines: Sequence[str]
+) -> HostState:
+    """Install what the bundle's signature alone vouches for: who is locked out first, then who is
+    let in.
+    """
+    install(directory.revoked, bundle.krl)
+    install(directory.user_cas, _text(lines))
+    install(directory.known_hosts, known_hosts_lines(bundle))
+    return directory.write_state(
+        state, number=bundle.number, issued_at=bundle.issued_at, dns_name=bundle.dns_name
+    )
 
 
 def known_hosts_lines(bundle: Bundle) -> str:
@@ -281,13 +282,11 @@ def _verified(answer: Json, state: HostState) -> Bundle:
             raise BundleRefused("the bundle is not signed by the gateway this host was enrolled at")
         return parse_bundle(text)
     except (FormatError, UnicodeEncodeError) as error:
-        raise BundleRefused(f"the gateway's bundle does not hold: {error}") from error
+        raise _does_not_hold(error) from error
 
 
-def _checked(
-    bundle: Bundle, state: HostState, statement: SyncStatement, key: HostKey
-) -> tuple[tuple[str, ...], bytes]:
-    """Everything in the bundle, read by this side too. Raises BundleRefused."""
+def _checked(bundle: Bundle, state: HostState, statement: SyncStatement) -> tuple[str, ...]:
+    """The CAs of the bundle, a line each, once all its lists were read. Raises BundleRefused."""
     if (bundle.host_id, bundle.nonce) != (statement.host_id, statement.nonce):
         raise BundleRefused("the bundle answers another question than this host's")
     if bundle.dns_name != state.dns_name:
@@ -299,14 +298,27 @@ def _checked(
     try:
         parse_krl(bundle.krl)
         lines = tuple(parse_key_line(line).line for line in bundle.user_cas)
-        host_cas = {parse_key_line(line).blob for line in bundle.host_cas}
-        if bundle.host_certificate:
-            _check_certificate(bundle.host_certificate, host_cas, key)
+        for line in bundle.host_cas:
+            parse_key_line(line)
     except FormatError as error:
-        raise BundleRefused(f"the gateway's bundle does not hold: {error}") from error
+        raise _does_not_hold(error) from error
     if not lines:
         raise BundleRefused("the bundle names no CA at all")
-    return lines, bundle.krl
+    return lines
+
+
+def _check_renewal(bundle: Bundle, key: HostKey, answer: Json, trust: OpenTrust) -> None:
+    """Raises ClientError for a new host certificate that is not this host's, or not logged."""
+    try:
+        host_cas = {parse_key_line(line).blob for line in bundle.host_cas}
+        _check_certificate(bundle.host_certificate, host_cas, key)
+    except FormatError as error:
+        raise _does_not_hold(error) from error
+    _check_logged(bundle.host_certificate, answer, trust)
+
+
+def _does_not_hold(error: ValueError) -> BundleRefused:
+    return BundleRefused(f"the gateway's bundle does not hold: {error}")
 
 
 def _check_certificate(line: str, host_cas: set[bytes] | None, key: HostKey) -> None:

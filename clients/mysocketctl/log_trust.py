@@ -5,7 +5,8 @@ the log's public key from its first use, and the newest checkpoint that was seen
 checkpoint must be signed by that key, and the log must begin with what was there before; so a
 gateway cannot take a certificate out of the log, or show different people different logs, without
 being noticed by whoever compares. A checkpoint that could not be compared is kept until it was:
-otherwise a fork that is only shown while nothing can be compared would leave no trace.
+otherwise a fork that is only shown while nothing can be compared would leave no trace. One that
+contradicts what was there is kept for good: both are signed, and together they prove the fork.
 """
 
 import contextlib
@@ -130,6 +131,7 @@ class LogTrust:
         note = text_field(self._api.get("/ca/log/checkpoint"), "checkpoint")
         newest = self._open(note)
         if before is not None and newest.size < before.size:
+            self._keep_evidence(note)
             raise LogNotTrusted(
                 f"the log shrank: it shows {newest.size} entries and had {before.size}; "
                 f"tell its operator, and keep {self.path}"
@@ -157,9 +159,9 @@ class LogTrust:
             self._follow(note)
         except (GatewayUnreachable, GatewayRefused) as error:
             self._bear(error, now)
+            self._leave_unchecked(note)
             if must:
                 raise
-            self._leave_unchecked(note)
 
     def _waiting(self) -> list[str]:
         """Smallest first: then what was compared needs no second look when the rest fails."""
@@ -172,7 +174,11 @@ class LogTrust:
         while True:
             before = self.seen()
             if before is not None:
-                self._compare(*sorted((before, now), key=lambda one: one.size))
+                try:
+                    self._compare(*sorted((before, now), key=lambda one: one.size))
+                except LogNotTrusted:
+                    self._keep_evidence(note)
+                    raise
             if self._settle(note, is_newest=before is None or now.size > before.size):
                 return
 
@@ -251,6 +257,16 @@ class LogTrust:
                 "the gateway has not shown for more than a day, or of too many certificates, that "
                 "its log only grew; when it is well again, run: mysocketctl ca log consistency"
             )
+
+    def _keep_evidence(self, note: str) -> None:
+        """Keep a signed checkpoint beside the one it contradicts, which together prove a fork. It
+        waits to be compared like any other: what is not of the one log is refused ever after.
+        """
+        with self._alone():
+            kept = read_kept(self.path)
+            waiting = unchecked(kept, self.path)
+            if note not in waiting and len(waiting) < MAX_UNCHECKED:
+                self._write(with_unchecked(kept, [*waiting, note]))
 
     def _write(self, kept: dict[str, str]) -> None:
         kept = kept | {"gateway": self._api.base, "key": str(self.key)}

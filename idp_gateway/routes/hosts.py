@@ -1,10 +1,14 @@
 """``/socket/{socket_id}/host``: enrolled servers; ``/hosts/sync``: what they ask by themselves."""
 
+from functools import partial
+
 from fastapi import APIRouter, Response
+from fastapi.concurrency import run_in_threadpool
 
 from ca.formats.host_messages import EnrolStatement, SyncStatement
-from idp_gateway import hosts
+from idp_gateway import hosts, revocations
 from idp_gateway.callers import CallerDep
+from idp_gateway.capacity import list_in_thread
 from idp_gateway.dependencies import GatewayDep
 from idp_gateway.in_force import ChangeRoute
 from idp_gateway.records import HostRecord
@@ -63,8 +67,8 @@ def remove_host(gateway: GatewayDep, caller: CallerDep, socket_id: str, host_id:
     return Response(status_code=204)
 
 
-@syncing.post("/hosts/sync", responses=problems(400, 403, 404))
-def sync_host(gateway: GatewayDep, form: SyncForm) -> SyncReply:
+@syncing.post("/hosts/sync", responses=problems(400, 403, 404, 409, 429, 503))
+async def sync_host(gateway: GatewayDep, form: SyncForm) -> SyncReply:
     """News for an enrolled server, which proves itself by its host key and needs no token."""
     statement = SyncStatement(
         host_id=form.host_id,
@@ -74,7 +78,13 @@ def sync_host(gateway: GatewayDep, form: SyncForm) -> SyncReply:
         trusted_cas=tuple(form.trusted_cas),
         certificate=form.certificate,
     )
-    answer = hosts.sync(gateway, statement, form.signature)
+    # First whose question it is: nobody else takes a host's turn.
+    question = await run_in_threadpool(hosts.recognise, gateway, statement, form.signature)
+    with gateway.capacity.hosts.turn(statement):
+        krl = await list_in_thread(
+            gateway.capacity, partial(revocations.krl_of, gateway, question.socket)
+        )
+        answer = await run_in_threadpool(hosts.answer, gateway, question, krl)
     return SyncReply(
         bundle=answer.bundle,
         signature=answer.signature,

@@ -11,7 +11,7 @@ from fastapi.responses import PlainTextResponse
 
 from idp_gateway import revocations
 from idp_gateway.callers import CallerDep
-from idp_gateway.capacity import list_in_thread
+from idp_gateway.capacity import AskedList, list_in_thread
 from idp_gateway.dependencies import GatewayDep
 from idp_gateway.in_force import ChangeRoute
 from idp_gateway.known_hosts import PATH as KNOWN_HOSTS
@@ -84,13 +84,10 @@ def lift(
 async def show_krl(gateway: GatewayDep, dns_name: str) -> Response:
     """The socket's key revocation list, for `RevokedKeys` of an sshd (PROTOCOL.krl)."""
 
-    def look() -> bytes | None:
-        return revocations.kept_krl(gateway, revocations.socket_named(gateway, dns_name))
+    def settle() -> AskedList:
+        return revocations.krl_of(gateway, revocations.socket_named(gateway, dns_name))
 
-    def make() -> bytes:
-        return revocations.socket_krl(gateway, revocations.socket_named(gateway, dns_name))
-
-    krl = await list_in_thread(gateway.capacity, f"krl {dns_name.lower()}", look, make)
+    krl = await list_in_thread(gateway.capacity, settle)
     return Response(krl, media_type="application/octet-stream", headers=_FRESH)
 
 
@@ -126,12 +123,7 @@ async def show_crl(
     ] = None,
 ) -> Response:
     """Client certificates that were revoked before their end, as DER (RFC 5280 §5)."""
-    crl = await list_in_thread(
-        gateway.capacity,
-        f"crl {ca}",
-        partial(revocations.kept_crl, gateway, ca),
-        partial(revocations.crl, gateway, ca),
-    )
+    crl = await list_in_thread(gateway.capacity, partial(revocations.crl_of, gateway, ca))
     return Response(crl, media_type="application/pkix-crl", headers=_FRESH)
 
 

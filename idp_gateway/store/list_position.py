@@ -5,11 +5,12 @@ certificate has a place in the log. So a list that was right at one revision and
 right still if nothing that bears on it came after: a question about little, whoever else writes.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Container
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, exists, func, select
 
 from idp_gateway.records import CertificateKind, ChangeKind
 from idp_gateway.store.base import CHANGES, StorePart, in_parts
@@ -21,6 +22,11 @@ CHECKPOINTS = table_of(LogCheckpoint)
 
 MAX_BEHIND = 2_000
 """Changes or certificates to look through, at most; after more a list is made anew."""
+MAX_CHANGED = 50
+MAX_GOOD = 200
+"""Sockets that changed, and what they have that is still good: so many are looked through for what
+a list does not name. A revocation often names no certificate at all; with more a list is made anew.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +44,19 @@ class Position:
         return all(0 <= one <= MAX_BEHIND for one in between)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """Which list is asked about, and what it names."""
+
+    kinds: Collection[CertificateKind]
+    named: Container[str]
+    """Serial numbers; nothing, for a list that names no single ones."""
+    socket_id: str | None = None
+    """Of one socket, or of all."""
+    ca_key_id: str | None = None
+    """Of one CA, or of all."""
+
+
 class ListPositionStore(StorePart):
     """Looks at ``changes``, ``revocations`` and ``certificates``; keeps nothing."""
 
@@ -51,27 +70,58 @@ class ListPositionStore(StorePart):
             revision, size = connection.execute(query).one()
         return Position(revision=revision or 0, log_size=size or 0)
 
-    def is_behind(
-        self, since: Position, kinds: Collection[CertificateKind], socket_id: str | None = None
-    ) -> bool:
-        """Whether a list of revoked certificates of these kinds may be another than at ``since``;
-        that of one socket, or that of all.
+    def is_behind(self, since: Position, listed: Listed, now: datetime) -> bool:
+        """Whether a list may be another now than at ``since``; ``now`` is when what still has to be
+        on it was good.
         """
         with self.database.reading() as connection:
-            return _changed(connection, since, socket_id) or _slipped(
-                connection, since, kinds, socket_id
-            )
+            changed = _changed(connection, since, listed.socket_id)
+            if changed is None:
+                return True
+            good = _good(connection, changed, listed.kinds, now)
+            if good is None:
+                return True
+            slipped = _slipped(connection, since, listed.kinds, listed.socket_id)
+            return _lacks(connection, listed, {*good, *slipped})
 
 
-def _changed(connection: Connection, since: Position, socket_id: str | None) -> bool:
+def _changed(connection: Connection, since: Position, socket_id: str | None) -> list[str] | None:
+    """Which sockets changed on which anything was revoked; ``None`` if they are many, or the key of
+    a CA moved: a socket's own CA moves with the socket.
+    """
+    later = CHANGES.c.revision > since.revision
+    moved = select(exists().where(later, CHANGES.c.kind == ChangeKind.TRUST))
+    if connection.execute(moved).scalar_one():
+        return None
     meant: ColumnElement[bool] = CHANGES.c.entity_id.in_(select(REVOCATIONS.c.socket_id))
+    most = MAX_CHANGED
     if socket_id is not None:
-        meant = CHANGES.c.entity_id == socket_id
-    bears = or_(
-        CHANGES.c.kind == ChangeKind.TRUST, and_(CHANGES.c.kind == ChangeKind.SOCKET, meant)
+        meant, most = CHANGES.c.entity_id == socket_id, 0
+    query = select(CHANGES.c.entity_id).where(later, CHANGES.c.kind == ChangeKind.SOCKET, meant)
+    found = connection.execute(query.distinct().limit(most + 1)).scalars().all()
+    return None if len(found) > most else list(found)
+
+
+def _good(
+    connection: Connection,
+    socket_ids: Collection[str],
+    kinds: Collection[CertificateKind],
+    now: datetime,
+) -> list[str] | None:
+    """Serial numbers of what these sockets have that is still good; ``None`` if it is much."""
+    if not socket_ids:
+        return []
+    query = (
+        select(CERTIFICATES.c.serial)
+        .where(
+            CERTIFICATES.c.socket_id.in_(socket_ids),
+            CERTIFICATES.c.not_after > now,
+            CERTIFICATES.c.kind.in_(kinds),
+        )
+        .limit(MAX_GOOD + 1)
     )
-    query = select(exists().where(CHANGES.c.revision > since.revision, bears))
-    return bool(connection.execute(query).scalar_one())
+    found = connection.execute(query).scalars().all()
+    return None if len(found) > MAX_GOOD else list(found)
 
 
 def _slipped(
@@ -79,8 +129,8 @@ def _slipped(
     since: Position,
     kinds: Collection[CertificateKind],
     socket_id: str | None,
-) -> bool:
-    """Whether a certificate is revoked that came on record after: it was being issued meanwhile."""
+) -> list[str]:
+    """What came on record after: it may have been revoked while it was being issued."""
     columns: tuple[ColumnElement[Any], ...] = (
         CERTIFICATES.c.serial,
         CERTIFICATES.c.kind,
@@ -88,10 +138,13 @@ def _slipped(
     )
     # Sorted out here: with more conditions a database may begin with all a socket ever issued.
     rows = connection.execute(select(*columns).where(CERTIFICATES.c.log_index >= since.log_size))
-    serials = [
-        row.serial for row in rows if row.kind in kinds and socket_id in {None, row.socket_id}
-    ]
-    return any(
-        revoked_among(connection, CERTIFICATES.c.serial.in_(part), most=1)
-        for part in in_parts(serials)
-    )
+    return [row.serial for row in rows if row.kind in kinds and socket_id in {None, row.socket_id}]
+
+
+def _lacks(connection: Connection, listed: Listed, serials: Collection[str]) -> bool:
+    """Whether any of these certificates is revoked and not named."""
+    for part in in_parts(sorted(serials)):
+        for one in revoked_among(connection, CERTIFICATES.c.serial.in_(part)):
+            if listed.ca_key_id in {None, one.ca_key_id} and one.serial not in listed.named:
+                return True
+    return False

@@ -119,6 +119,38 @@ def test_a_fork_is_found_by_the_first_honest_answer(client: Client, others: int)
     assert len(json.loads(client.kept()["unchecked"])) == 2, "the evidence stays"
 
 
+@pytest.mark.parametrize("is_busy", [False, True])
+def test_a_fork_that_is_shown_once_is_proven_for_good(client: Client, *, is_busy: bool) -> None:
+    """Both signed checkpoints are in the file, whoever noticed, and however demanding."""
+    honest = client.gateway.log
+    fork = Log(honest.entries[:-1])
+    for certificate in (b"other", b"hidden"):
+        fork.add(certificate)
+    shown, before = fork.checkpoint(), client.kept()["checkpoint"]
+    client.gateway.log, client.gateway.is_busy = fork, is_busy
+    with pytest.raises(GatewayRefused if is_busy else LogNotTrusted):
+        client.trust.advance()
+    assert client.kept()["checkpoint"] == before
+    assert json.loads(client.kept()["unchecked"]) == [shown]
+
+    client.gateway.log, client.gateway.is_busy = honest, False
+    for number in range(9):
+        honest.add(b"%d" % number)
+    for _ in range(2):
+        with pytest.raises(LogNotTrusted):
+            client.trust.advance()
+    assert json.loads(client.kept()["unchecked"]) == [shown], "the evidence stays"
+
+
+def test_a_log_that_shrank_has_said_so_in_writing(client: Client) -> None:
+    shown = client.gateway.log.checkpoint()
+    client.take(b"second")
+    client.gateway.log = Log(client.gateway.log.entries[:1])
+    with pytest.raises(LogNotTrusted):
+        client.trust.advance()
+    assert json.loads(client.kept()["unchecked"]) == [shown]
+
+
 def test_two_forks_of_one_size_are_two(client: Client) -> None:
     client.gateway.is_busy = True
     for name in (b"one", b"other"):

@@ -90,8 +90,9 @@ def test_a_hosts_renewed_certificate(server: Server, log: WireLog) -> None:
         assert server.contents()["ssh_host_key-cert.pub"].decode().strip() == renewed
     else:
         assert SAID[proofs] in done.stderr.splitlines()[-1]
-        names = ("ssh_host_key-cert.pub", "host.json", "user_ca_keys", "revoked_keys")
-        assert [server.contents()[name] for name in names] == [before[name] for name in names]
+        assert server.contents()["ssh_host_key-cert.pub"] == before["ssh_host_key-cert.pub"]
+        # The lists, which the bundle's signature vouches for, are installed all the same.
+        assert b'"number": 6' in server.contents()["host.json"]
 
 
 def test_a_tunnels_certificate(ctl: Ctl, gateway: WireGateway, log: WireLog) -> None:

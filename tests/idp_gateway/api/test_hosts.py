@@ -77,7 +77,7 @@ class Server:
             self.bundle_key = reply.json()["bundle_key"]
         return reply
 
-    def ask(self, **changes: Any) -> httpx.Response:
+    def question(self, **changes: Any) -> dict[str, Any]:
         signer = changes.pop("signer", self.key)
         namespace = changes.pop("namespace", SYNC_NAMESPACE)
         said = {
@@ -90,7 +90,10 @@ class Server:
         } | changes.pop("said", {})
         signature = make_sshsig(signer, SyncStatement(**said).signed, namespace)
         body = said | {"trusted_cas": list(said["trusted_cas"]), "signature": signature}
-        return self.api.post("/hosts/sync", json=body | changes)
+        return body | changes
+
+    def ask(self, **changes: Any) -> httpx.Response:
+        return self.api.post("/hosts/sync", json=self.question(**changes))
 
     def bundle(self, **changes: Any) -> Bundle:
         reply = self.ask(**changes)

@@ -23,17 +23,21 @@ from idp_gateway.kept_lists import (
     FEW,
     LONG_LISTS_KEPT_FOR,
     LONGEST_KEPT,
+    KeptList,
     KeptLists,
+    ListQuestion,
     MadeList,
     right_until,
 )
 from idp_gateway.records import CertificateKind, RevocationRecord, RevocationScope
+from idp_gateway.store import list_position
 from idp_gateway.store.base import values_of
 from idp_gateway.store.named import REVOCATIONS
 from tests.idp_gateway.api.conftest import ClientTokenMaker, Person, both_databases
 from tests.idp_gateway.api.test_revocations import ALICE, BOB, Room
 from tests.idp_gateway.api.test_withdrawn_cas import rotate
 from tests.idp_gateway.conftest import FixedClock
+from tests.idp_gateway.test_capacity import until
 from tests.support.subjects import csr, ec_key
 
 
@@ -119,10 +123,42 @@ def test_asking_again_makes_no_list_whatever_else_goes_on(
         owner.call("DELETE", f"/socket/{other['socket_id']}")
         room.ssh(BOB)
         tls(room, BOB)
-    assert made.count("_new_krl") == 1
-    # A socket that was deleted had its certificates revoked: there might have been some.
-    assert made.count("_new_crl") == 3
+    assert made == ["_new_krl", "_new_crl"]
     assert numbers == sorted(set(numbers))
+
+
+@both_databases
+def test_what_is_revoked_without_a_certificate_keeps_the_list_of_all(
+    owner: Person, room: Room, api: httpx.Client, made: list[str]
+) -> None:
+    """Made-up addresses cost a look at what the socket has that is still good."""
+    hers, his = tls(room, ALICE), tls(room, BOB)
+    revoke(owner, room)
+    for number in range(3):
+        revoke(owner, room, f"nobody-{number}@example.com")
+        assert listed(api) == {hers}
+    assert made == ["_new_crl"]
+    revoke(owner, room, BOB)
+    assert listed(api) == {hers, his}
+
+
+@pytest.mark.parametrize("most", ["MAX_GOOD", "MAX_CHANGED"])
+def test_where_there_is_much_to_look_through_the_list_is_made(
+    owner: Person,
+    room: Room,
+    api: httpx.Client,
+    made: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    most: str,
+) -> None:
+    monkeypatch.setattr(list_position, most, 0)
+    serial = tls(room, ALICE)
+    for email in ("nobody@example.com", "none@example.com"):
+        revoke(owner, room, email)
+        assert not listed(api)
+    revoke(owner, room)
+    assert listed(api) == {serial}
+    assert made == ["_new_crl"] * 3
 
 
 @both_databases
@@ -134,13 +170,13 @@ def test_what_is_revoked_is_on_the_next_list_of_every_gateway(
     both = [gateway, replace(gateway, lists=elsewhere)]
     socket = revocations.socket_named(gateway, room.dns_name)
     for one in both:
-        assert parse_krl(revocations.socket_krl(one, socket)).is_empty
-        assert not list(x509.load_der_x509_crl(revocations.crl(one, None)))
+        assert parse_krl(revocations.krl_of(one, socket).make()).is_empty
+        assert not list(x509.load_der_x509_crl(revocations.crl_of(one, None).make()))
     revoke(owner, room, BOB)
     for one in both:
-        krl = parse_krl(revocations.socket_krl(one, socket))
+        krl = parse_krl(revocations.krl_of(one, socket).make())
         assert krl.certificates[0].serials == ((his.serial, his.serial),)
-        (entry,) = x509.load_der_x509_crl(revocations.crl(one, None))
+        (entry,) = x509.load_der_x509_crl(revocations.crl_of(one, None).make())
         assert entry.serial_number == serial
 
 
@@ -227,6 +263,36 @@ async def test_who_asks_for_a_list_holds_up_nobody_else(
     assert not gateway.capacity.making
 
 
+async def test_one_list_by_two_names_is_made_once_and_keeps_no_other_waiting(
+    owner: Person, room: Room, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, go_on, find, make = [], threading.Event(), KeptLists.find, revocations._new_crl
+
+    def noted(lists: KeptLists, question: ListQuestion) -> KeptList | None:
+        looks.append(question)
+        return find(lists, question)
+
+    def slow(*given: Any) -> MadeList:
+        assert go_on.wait(60)
+        return make(*given)
+
+    monkeypatch.setattr(KeptLists, "find", noted)
+    monkeypatch.setattr(revocations, "_new_crl", slow)
+    signs = gateway.authority.issuing_ca(None).key_id
+    async with visiting(gateway) as client, asyncio.timeout(90):
+        asked = []
+        for path in ("/ca/crl", f"/ca/crl?ca={signs}", f"/ca/crl?ca={signs.upper()}"):
+            seen = len(looks)
+            asked.append(asyncio.create_task(client.get(path)))
+            await until(lambda seen=seen: len(looks) > seen)  # type: ignore[misc]
+        assert len(set(looks)) == 1
+        assert (await client.get(f"/ssh/{room.dns_name}/krl")).status_code == 200
+        assert gateway.capacity.made_lists.borrowed_tokens == 1
+        go_on.set()
+        served = {(await task).content for task in asked}
+    assert len(served) == 1
+
+
 def test_too_many_who_ask_for_lists_are_sent_away(
     room: Room, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,7 +324,7 @@ def test_sockets_with_nothing_left_to_name_cost_nothing(gateway: Gateway) -> Non
         "before_cursor_execute",
         lambda _connection, _cursor, statement, *_: questions.append(statement),
     )
-    revocations.crl(gateway, None)
+    revocations.crl_of(gateway, None).make()
     assert len(questions) < 30
 
 

@@ -12,7 +12,7 @@ from ca.formats.krl import Krl, parse_krl
 from ca.formats.ssh_certificate import SshCertificate, parse_certificate_line
 from idp_gateway.account_turns import MOST_AT_ONCE
 from idp_gateway.composition import Gateway
-from idp_gateway.revocations import SLOWEST_CLOCK
+from idp_gateway.kept_lists import SLOWEST_CLOCK
 from tests.idp_gateway.api.conftest import ClientTokenMaker, Person, both_databases
 from tests.idp_gateway.conftest import FixedClock
 from tests.support.subjects import csr, ec_key, public_line

@@ -1,0 +1,143 @@
+"""Who waits for a public list: each has one that was made after they asked, and soon."""
+
+import asyncio
+from collections.abc import Callable, Hashable
+from dataclasses import replace
+from threading import Semaphore
+from typing import Any
+
+import pytest
+from anyio import CapacityLimiter
+
+from idp_gateway.capacity import AskedList, Capacity, Making, list_in_thread
+from tests.idp_gateway.test_capacity import until
+
+MANY = 30
+PATIENCE_SECONDS = 60
+
+
+class Looked(dict[Hashable, Making]):
+    """Counts who has looked for a making, and so settled which one they wait for."""
+
+    settled = 0
+
+    def get(self, *given: Any) -> Any:
+        self.settled += 1
+        return super().get(*given)
+
+
+class Lists:
+    """A list that is never right for long: something came that bears on it, whenever one looks."""
+
+    def __init__(self, name: Hashable = "a") -> None:
+        self.begun: list[int] = []
+        self.go_on = Semaphore(0)
+        self.asked = AskedList(name=name, look=lambda: None, make=self._make)
+
+    def _make(self) -> bytes:
+        number = len(self.begun) + 1
+        self.begun.append(number)
+        assert self.go_on.acquire(timeout=PATIENCE_SECONDS)
+        return b"%d" % number
+
+    def end(self, makings: int = 1) -> None:
+        self.go_on.release(makings)
+
+
+def capacity_of(threads: int = 2) -> tuple[Capacity, Looked]:
+    looked = Looked()
+    return Capacity(made_lists=CapacityLimiter(threads), making=looked), looked
+
+
+def ask(capacity: Capacity, lists: Lists, times: int = 1) -> list[asyncio.Task[bytes]]:
+    asked: Callable[[], AskedList] = lambda: lists.asked  # noqa: E731
+    return [asyncio.create_task(list_in_thread(capacity, asked)) for _ in range(times)]
+
+
+async def test_nobody_waits_for_more_than_two_makings_however_much_comes_meanwhile() -> None:
+    capacity, looked = capacity_of()
+    lists = Lists()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        (first,) = ask(capacity, lists)
+        await until(lambda: lists.begun == [1])
+        others = ask(capacity, lists, MANY)
+        await until(lambda: looked.settled == 1 + MANY)
+        lists.end()
+        assert await first == b"1"
+        lists.end()
+        # The first may miss what those who came later know of.
+        assert set(await asyncio.gather(*others)) == {b"2"}
+    assert lists.begun == [1, 2]
+    assert not capacity.making
+
+
+async def test_who_asks_before_a_making_has_begun_needs_no_other() -> None:
+    capacity, looked = capacity_of(threads=1)
+    before, lists = Lists("b"), Lists()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        (in_front,) = ask(capacity, before)
+        await until(lambda: before.begun == [1])
+        waiting = ask(capacity, lists, MANY)
+        await until(lambda: looked.settled == 1 + MANY)
+        lists.end()
+        before.end()
+        assert await in_front == b"1"
+        assert set(await asyncio.gather(*waiting)) == {b"1"}
+    assert lists.begun == [1]
+
+
+async def test_a_list_that_turns_out_to_be_right_is_not_made_again() -> None:
+    capacity, looked = capacity_of()
+    lists, kept = Lists(), list[bytes]()
+    asked = replace(lists.asked, look=lambda: kept[-1] if kept else None)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        first = asyncio.create_task(list_in_thread(capacity, lambda: asked))
+        await until(lambda: lists.begun == [1])
+        second = asyncio.create_task(list_in_thread(capacity, lambda: asked))
+        await until(lambda: looked.settled == 2)
+        kept.append(b"kept")
+        lists.end()
+        assert await first == b"1"
+        assert await second == b"kept"
+
+
+async def test_who_asked_first_and_went_away_takes_nobody_elses_list_along() -> None:
+    capacity, looked = capacity_of(threads=1)
+    before, lists = Lists("b"), Lists()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        (in_front,) = ask(capacity, before)
+        await until(lambda: before.begun == [1])
+        first, second = ask(capacity, lists, 2)
+        await until(lambda: looked.settled == 3)
+        first.cancel()
+        lists.end()
+        before.end()
+        assert await second == b"1"
+        assert first.cancelled()
+        await in_front
+
+
+async def test_everybody_hears_why_there_is_no_list_and_the_next_tries_again() -> None:
+    capacity, looked = capacity_of(threads=1)
+    before, lists, tried = Lists("b"), Lists(), list[int]()
+
+    def fail() -> bytes:
+        tried.append(1)
+        raise LookupError
+
+    failing = replace(lists.asked, make=fail)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        (in_front,) = ask(capacity, before)
+        await until(lambda: before.begun == [1])
+        waiting = [
+            asyncio.create_task(list_in_thread(capacity, lambda: failing)) for _ in range(MANY)
+        ]
+        await until(lambda: looked.settled == 1 + MANY)
+        before.end()
+        await in_front
+        heard = await asyncio.gather(*waiting, return_exceptions=True)
+        assert {type(one) for one in heard} == {LookupError}
+        assert len(tried) == 1
+        with pytest.raises(LookupError):
+            await list_in_thread(capacity, lambda: failing)
+    assert len(tried) == 2
