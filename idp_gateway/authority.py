@@ -37,7 +37,7 @@ from idp_gateway.clock import Clock
 from idp_gateway.errors import KeyRevoked, NotFound
 from idp_gateway.grant_sources import source_addresses, source_ids
 from idp_gateway.issuance_log import IssuanceLog
-from idp_gateway.paces import CertificatePace, Shares
+from idp_gateway.paces import CertificatePace, OwnersPace, Shares
 from idp_gateway.prepared import (
     CertificateType,
     Issued,
@@ -82,6 +82,10 @@ revoked, they are on the list that all share (``ca.crl.MAX_REVOKED``), which nob
 alone."""
 _SSH_SHARES: Shares = {"for_socket": 15, "for_account": 150}
 """The same of SSH certificates: a socket's list names ``store.revocations.MAX_LISTED``."""
+HOST_CERTIFICATES = 200
+"""Of one socket in an hour: two weeks of them, revoked, fit on its list."""
+TUNNEL_LOGINS = 6_000
+"""Certificates for tunnels of one socket in an hour; one is asked for at each connection."""
 
 CRL_LIFE = timedelta(days=7)
 """How long a revocation list counts; ``ca.crl.KeptCrls`` says when a new one is made."""
@@ -113,6 +117,8 @@ class Authority:
         each = settings.certificates_per_person
         self._tls_pace = CertificatePace(each, **_TLS_SHARES)
         self._ssh_pace = CertificatePace(each, **_SSH_SHARES)
+        self._host_pace = OwnersPace(HOST_CERTIFICATES)
+        self._tunnel_pace = OwnersPace(TUNNEL_LOGINS)
         self._drift = timedelta(minutes=settings.clock_drift_minutes)
         self._life = timedelta(minutes=settings.grant_minutes)
         self._server_names = (*settings.gateway_names, f"*.{settings.edge_domain}")
@@ -330,11 +336,13 @@ class Authority:
             ca.errors.SubjectKeyError: the key is refused.
             ca.errors.SpecError: a name or the key id is not one to be signed.
             KeyRevoked: the key is revoked on the socket.
+            TooManyCertificates: the socket or its account was given very many lately.
             NotFound: the socket is gone.
         """
         key = parse_ssh_public_key(public_key)
         # Read before signing: what is revoked meanwhile names this one too.
-        epoch = self._check_key(socket_id, key.fingerprint).epoch
+        socket = self._check_key(socket_id, key.fingerprint)
+        self._host_pace.take(socket)
         ca = self.generations.active(SSH_HOST)
         now = self._clock()
         spec = HostCertSpec(
@@ -351,7 +359,7 @@ class Authority:
             ca_key_id=ca.record.key_id,
             subject=principals[0],
             socket_id=socket_id,
-            epoch=epoch,
+            epoch=socket.epoch,
             issued_at=self._clock(),
             proven=True,
             **of_ssh(issued),
@@ -371,10 +379,11 @@ class Authority:
         Raises:
             ca.errors.SubjectKeyError: the key is refused.
             KeyRevoked: the key is revoked on the socket.
+            TooManyCertificates: the socket or its account was given very many lately.
             NotFound: the socket is gone.
         """
         key = parse_ssh_public_key(public_key)
-        self._check_key(socket_id, key.fingerprint)
+        self._tunnel_pace.take(self._check_key(socket_id, key.fingerprint))
         ca = self.generations.active(SSH_TUNNEL)
         now = self._clock()
         place = socket_id if tunnel_id is None else f"{socket_id}:{tunnel_id}"

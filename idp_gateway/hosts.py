@@ -6,7 +6,8 @@ what is revoked, and in the second half of its certificate's life a new one.
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from ca.errors import SpecError
 from ca.formats.errors import FormatError
@@ -27,7 +28,7 @@ from ca.ssh import ca_public_line
 from ca.subject_keys import SshPublicKey, parse_ssh_public_key
 from idp_gateway.ca_generations import SSH_HOST
 from idp_gateway.composition import Gateway
-from idp_gateway.errors import Forbidden, InvalidInput, NotFound
+from idp_gateway.errors import Forbidden, InvalidInput, NotFound, TooManyCertificates
 from idp_gateway.records import (
     AccountRecord,
     CertificateKind,
@@ -89,6 +90,7 @@ def enrol(
         InvalidInput: a name outside the socket's own, no SSH behind this type of socket, a clock
             that is off, or a proof that is not the host key's.
         NotFound: no such socket of the account.
+        TooManyCertificates: the socket or its account was given very many lately.
         ca.errors.SubjectKeyError: the host key is refused.
     """
     socket = gateway.store.get_socket(account.account_id, statement.socket_id)
@@ -164,34 +166,34 @@ def _keep(
     principals: tuple[str, ...],
 ) -> tuple[HostRecord, str]:
     known = gateway.store.find_enrolled(socket.socket_id, key.fingerprint)
-    host_id = known.host_id if known is not None else str(uuid.uuid4())
+    now = gateway.clock()
+    host = HostRecord(
+        host_id=known.host_id if known is not None else str(uuid.uuid4()),
+        socket_id=socket.socket_id,
+        name=name,
+        public_key=key.line,
+        fingerprint=key.fingerprint,
+        principals=principals,
+        serial="",
+        not_after=now,
+        enrolled_at=now,
+        enrolled_by=account.account_id,
+        seen_at=now,
+    )
     try:
-        issued = gateway.authority.issue_host_certificate(
-            socket_id=socket.socket_id,
-            key_id=host_id,
-            public_key=key.line,
-            principals=principals,
-        ).certificate
+        line = _certified(gateway, host)
     except SpecError as error:
         raise InvalidInput(str(error), reason=error.reason) from error
-    now = gateway.clock()
+    certificate = parse_certificate_line(line.encode("ascii"))
     record = gateway.store.keep_host(
         account.account_id,
-        HostRecord(
-            host_id=host_id,
-            socket_id=socket.socket_id,
-            name=name,
-            public_key=key.line,
-            fingerprint=key.fingerprint,
-            principals=principals,
-            serial=str(issued.serial),
-            not_after=issued.not_after,
-            enrolled_at=now,
-            enrolled_by=account.account_id,
-            seen_at=now,
+        replace(
+            host,
+            serial=str(certificate.serial),
+            not_after=datetime.fromtimestamp(certificate.valid_before, UTC),
         ),
     )
-    return record, issued.line
+    return record, line
 
 
 def _bundle(gateway: Gateway, question: HostQuestion, krl: bytes) -> Bundle:
@@ -255,10 +257,20 @@ def _on_record(gateway: Gateway, host: HostRecord, line: str) -> CertificateReco
 
 
 def _renewed(gateway: Gateway, host: HostRecord) -> str:
-    """A new certificate: the one it was sent and has not shown yet, as long as that is good."""
-    pending = gateway.store.newest_host_certificate(host.socket_id, host.fingerprint)
-    if pending is not None and _is_pending(gateway, host, pending):
-        return pending.body
+    """A new certificate; none where very many were issued: the other news do not wait for it."""
+    try:
+        return _certified(gateway, host)
+    except TooManyCertificates:
+        return ""
+
+
+def _certified(gateway: Gateway, host: HostRecord) -> str:
+    """A certificate for the host: the newest it was given, as long as that is good, so that asking
+    again makes none.
+    """
+    sent = gateway.store.newest_host_certificate(host.socket_id, host.fingerprint)
+    if sent is not None and _is_good(gateway, host, sent):
+        return sent.body
     return gateway.authority.issue_host_certificate(
         socket_id=host.socket_id,
         key_id=host.host_id,
@@ -267,7 +279,7 @@ def _renewed(gateway: Gateway, host: HostRecord) -> str:
     ).certificate.line
 
 
-def _is_pending(gateway: Gateway, host: HostRecord, sent: CertificateRecord) -> bool:
+def _is_good(gateway: Gateway, host: HostRecord, sent: CertificateRecord) -> bool:
     if _is_due(gateway, sent) or _is_revoked(gateway, host, sent.serial):
         return False
     certificate = parse_certificate_line(sent.body)

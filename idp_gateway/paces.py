@@ -17,6 +17,7 @@ from idp_gateway.errors import TooManyCertificates
 from idp_gateway.records import SocketRecord
 
 WINDOW = timedelta(minutes=10)
+OWNERS_WINDOW = timedelta(hours=1)
 MAX_REMEMBERED = 65_536
 """Keys counted at a time; the one longest unused is forgotten first."""
 
@@ -109,5 +110,26 @@ class CertificatePace:
         # The narrowest first: what one person is refused takes nothing from the others.
         self._each.take(f"{socket.socket_id} {person}")
         self._person.take(f"{socket.account_id} {person}")
+        self._socket.take(socket.socket_id)
+        self._account.take(socket.account_id)
+
+
+class OwnersPace:
+    """The pace of what an owner gets for servers and tunnels: each has a leaf in the log for good,
+    and a host's certificate is good for weeks, so that those of one socket could fill its list.
+    """
+
+    def __init__(self, for_socket: int, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """``for_socket``: in an hour; on all sockets of an account ten times that."""
+        pace = partial(Pace, window=OWNERS_WINDOW, monotonic=monotonic)
+        self._socket = pace(for_socket)
+        self._account = pace(10 * for_socket, whose="sockets of this account")
+
+    def take(self, socket: SocketRecord) -> None:
+        """Count one more certificate for the socket.
+
+        Raises:
+            TooManyCertificates: that would be too many.
+        """
         self._socket.take(socket.socket_id)
         self._account.take(socket.account_id)

@@ -19,7 +19,7 @@ router = APIRouter(prefix="/socket/{socket_id}/host", route_class=ChangeRoute, t
 syncing = APIRouter(tags=["hosts"])
 
 
-@router.post("", responses=problems(400, 401, 403, 404, 409))
+@router.post("", responses=problems(400, 401, 403, 404, 409, 429))
 def enrol_host(
     gateway: GatewayDep, caller: CallerDep, socket_id: str, form: EnrolForm
 ) -> EnrolReply:

@@ -61,7 +61,7 @@ def delete_tunnel(
     return Response(status_code=204)
 
 
-@logins.post("/tunnel/{tunnel_id}/signkey", responses=problems(400, 401, 404))
+@logins.post("/tunnel/{tunnel_id}/signkey", responses=problems(400, 401, 403, 404, 429))
 def certify_for_tunnel(
     gateway: GatewayDep, caller: CallerDep, socket_id: str, tunnel_id: str, form: SshKeyForm
 ) -> SshCertificateReply:
@@ -70,7 +70,7 @@ def certify_for_tunnel(
     return _certify(gateway, caller, socket_id, tunnel_id, form)
 
 
-@logins.post("/signkey", responses=problems(400, 401, 404))
+@logins.post("/signkey", responses=problems(400, 401, 403, 404, 429))
 def certify_for_socket(
     gateway: GatewayDep, caller: CallerDep, socket_id: str, form: SshKeyForm
 ) -> SshCertificateReply:
