@@ -13,7 +13,6 @@ import logging
 import threading
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from ipaddress import ip_network
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
@@ -27,7 +26,9 @@ from idp_gateway.records import SocketRecord
 from idp_gateway.store import Store
 from idp_gateway.store.database import DatabaseFailure
 from idp_gateway.store.rules import AccountRules
+from policy.address_sets import EVERYWHERE
 from policy.errors import PolicyError
+from policy.networks import Networks
 from policy.policy_set import PolicySet, places
 from policy.types import DenyRule, IPNetwork, Policy, Socket, Where
 
@@ -202,7 +203,7 @@ def _readable(record: PolicyRecord) -> Policy:
         return _closing(record.policy_id, record.name)
 
 
-_EVERYWHERE = Where(prefixes=frozenset(map(ip_network, ("0.0.0.0/0", "::/0"))))
+_EVERYWHERE = Where(prefixes=Networks.of(EVERYWHERE.networks()))
 
 
 def _closing(policy_id: str, name: str) -> Policy:

@@ -6,6 +6,7 @@ from ipaddress import ip_network
 
 from idp_gateway.ready_rules import SOCKET_WEIGHT, ReadyRules
 from idp_gateway.records import SocketRecord
+from policy.networks import Networks
 from policy.policy_set import PolicySet
 from policy.types import DenyRule, Policy, When, Where
 from tests.support import rows
@@ -19,7 +20,7 @@ def sockets(count: int) -> list[SocketRecord]:
 
 def weighing(networks: int) -> PolicySet:
     """A set of that many networks, a rule and a policy."""
-    named = frozenset(ip_network(f"10.0.{number}.0/24") for number in range(networks))
+    named = Networks.of(ip_network(f"10.0.{number}.0/24") for number in range(networks))
     return PolicySet.build([Policy(policy_id="p", denies=(DenyRule(where=Where(prefixes=named)),))])
 
 
