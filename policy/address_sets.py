@@ -52,7 +52,9 @@ class AddressSet:
         v4: list[Interval] = []
         v6: list[Interval] = []
         for network in networks:
-            first, last = int(network.network_address), int(network.broadcast_address)
+            first = int(network.network_address)
+            # Said by its length: asked for its last address, a network keeps that for good.
+            last = first | (1 << (network.max_prefixlen - network.prefixlen)) - 1
             if isinstance(network, IPv4Network):
                 v4.append((first, last))
             elif network.prefixlen >= 96 and first >> 32 == _MAPPED >> 32:
@@ -75,6 +77,8 @@ class AddressSet:
         return AddressSet(_joined([*self.v4, *other.v4]), _joined([*self.v6, *other.v6]))
 
     def __sub__(self, other: "AddressSet") -> "AddressSet":
+        if not other:
+            return self
         return AddressSet(
             tuple(_without(self.v4, other.v4)),
             tuple(_without(self.v6, other.v6)),

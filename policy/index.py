@@ -5,7 +5,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from ipaddress import IPv4Network
 from typing import NamedTuple, Self
@@ -124,20 +124,25 @@ class PolicyIndex:
         for deny in others:
             for entry in () if deny.rule.who is None else entries(deny.rule.who):
                 denies[entry].append(deny)
-        return cls(
+        index = cls(
             allows={entry: tuple(found) for entry, found in allows.items()},
             denies={entry: tuple(found) for entry, found in denies.items()},
             denies_anybody=tuple(deny for deny in others if deny.rule.who is None),
             subjects=any(isinstance(entry, SubjectName) for entry in (*allows, *denies)),
             by_address=tuple(by_address),
             denied_at=Unsorted(by_address) if for_cases else PrefixTable.of(by_address),
-            reaches=_NO_REACHES
-            if for_cases
-            else Reaches.of(
-                (one.addresses for found in allows.values() for one in found if one.policy.actions),
-                (deny.addresses for deny in by_address),
-                (deny.addresses for deny in others),
-            ),
+            reaches=_NO_REACHES,
+        )
+        return index if for_cases else replace(index, reaches=index.reaching().prepare())
+
+    def reaching(self) -> Reaches:
+        """What the policies reach; nothing of it is made ready."""
+        allowing = (one for found in self.allows.values() for one in found if one.policy.actions)
+        denying = (deny for found in self.denies.values() for deny in found)
+        return Reaches.of(
+            (one.addresses for one in allowing),
+            (deny.addresses for deny in self.by_address),
+            (deny.addresses for deny in (*denying, *self.denies_anybody)),
         )
 
     def ready(self) -> dict[int, ReadyPolicy]:

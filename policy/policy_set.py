@@ -7,6 +7,7 @@ from typing import Self
 
 from policy.conditions import entries
 from policy.index import ListSets, PolicyIndex
+from policy.reach import MAX_LISTED
 from policy.types import IPNetwork, Policy, Where
 
 NO_LISTS: Mapping[str, tuple[IPNetwork, ...]] = MappingProxyType({})
@@ -27,6 +28,9 @@ class PolicySet:
 
     size: int = field(init=False, repr=False, compare=False)
     """How much there is to it: policies, deny rules, and the entries of all their lists."""
+    weight: int = field(init=False, repr=False, compare=False)
+    """The memory it takes with all that it remembers and all that edges are told of it, in units of
+    some 250 bytes: as much as a network takes, or an entry of a list."""
 
     lists: InitVar[ListSets | None] = None
     """For ``for_cases``: lists that are sorted already."""
@@ -37,6 +41,7 @@ class PolicySet:
         object.__setattr__(self, "index", index)
         object.__setattr__(self, "too_large", index.reaches.too_large)
         object.__setattr__(self, "size", self._size())
+        object.__setattr__(self, "weight", self._weight())
         wheres = (where for policy in self.policies for where in places(policy))
         object.__setattr__(
             self, "place_counts", self.too_large or any(map(_looks_at_place, wheres))
@@ -59,6 +64,13 @@ class PolicySet:
         where else they hold.
         """
         return cls(tuple(policies), lists.prefix_lists, lists)
+
+    def _weight(self) -> int:
+        reaches = self.index.reaches
+        # Networks as they are written, and sorted; those that results are remembered as; those of
+        # the rule, which edges are told; and the text of these and of all sets.
+        rule, told = reaches.rule_size(), reaches.told() or 0
+        return 2 * self.size + reaches.most_held + 2 * min(rule, MAX_LISTED) + told // 4
 
     def _size(self) -> int:
         size, wheres = 0, set[Where]()
