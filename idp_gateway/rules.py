@@ -25,7 +25,7 @@ from idp_gateway.ready_rules import ReadyRules, key_of
 from idp_gateway.records import SocketRecord
 from idp_gateway.store import Store
 from idp_gateway.store.database import DatabaseFailure
-from idp_gateway.store.rules import AccountRules
+from idp_gateway.store.rules import OWN_PORT, AccountRules
 from policy.address_sets import EVERYWHERE
 from policy.errors import PolicyError
 from policy.networks import Networks
@@ -134,9 +134,25 @@ class Rules:
         made = {}
         for socket in sockets:
             rules = by_account[socket.account_id]
-            policies = effective(socket, rules, temporary.get(socket.socket_id, ()))
-            made[socket.socket_id] = self._one_set(policies, rules)
+            let_in = temporary.get(socket.socket_id, ())
+            made[socket.socket_id] = self._set_of(socket, rules, let_in)
         return made
+
+    def _set_of(
+        self, socket: SocketRecord, rules: AccountRules, temporary: Sequence[Policy]
+    ) -> PolicySet:
+        """What bears on a socket; without what lets somebody in for a while, from anywhere, where
+        edges could not be told of it and would close the socket for everybody.
+        """
+        made = self._one_set(effective(socket, rules, temporary), rules)
+        if not temporary or made.told is not None or socket.socket_type not in OWN_PORT:
+            return made
+        without = self._one_set(effective(socket, rules), rules)
+        if without.told is None:
+            return made
+        left_out = "approvals and guests of socket %s are left out: too large for edges"
+        log.warning(left_out, socket.socket_id)
+        return without
 
     def _one_set(self, policies: Sequence[Policy], rules: AccountRules) -> PolicySet:
         """The one set of these policies, for every socket on which the same bear."""

@@ -32,6 +32,10 @@ class PolicySet:
     """The memory it takes with all that it remembers and all that edges are told of it, in units of
     some 250 bytes: as much as a network takes, or an entry of a list."""
 
+    told: int | None = field(init=False, repr=False, compare=False)
+    """How many networks edges are told of a socket with these policies; ``None`` if it is more than
+    they take, and they close the socket."""
+
     lists: InitVar[ListSets | None] = None
     """For ``for_cases``: lists that are sorted already."""
 
@@ -41,6 +45,7 @@ class PolicySet:
         object.__setattr__(self, "index", index)
         object.__setattr__(self, "too_large", index.reaches.too_large)
         object.__setattr__(self, "size", self._size())
+        object.__setattr__(self, "told", index.reaches.told())
         object.__setattr__(self, "weight", self._weight())
         wheres = (where for policy in self.policies for where in places(policy))
         object.__setattr__(
@@ -69,8 +74,8 @@ class PolicySet:
         reaches = self.index.reaches
         # Networks as they are written, and sorted; those that results are remembered as; those of
         # the rule, which edges are told; and the text of these and of all sets.
-        rule, told = reaches.rule_size(), reaches.told() or 0
-        return 2 * self.size + reaches.most_held + 2 * min(rule, MAX_LISTED) + told // 4
+        rule = min(reaches.rule_size(), MAX_LISTED)
+        return 2 * self.size + reaches.most_held + 2 * rule + (self.told or 0) // 4
 
     def _size(self) -> int:
         size, wheres = 0, set[Where]()
