@@ -16,6 +16,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 from policy.addresses import DomainName, EmailAddress
 from policy.evaluate import evaluate
+from policy.networks import Networks
 from policy.policy_set import PolicySet
 from policy.types import (
     AccessRequest,
@@ -124,10 +125,10 @@ def _policy(number: int, *, whole_domain: bool = False) -> Policy:
     return Policy(
         policy_id=f"p{number:05}",
         who=Who(emails=people, domains=frozenset({domain} if whole_domain else ())),
-        where=Where(prefixes=frozenset({network})),
+        where=Where(prefixes=Networks.of([network])),
         when=OFFICE_HOURS if number % 2 else When(),
         max_session=timedelta(hours=8),
-        denies=(DenyRule(who=stranger, where=Where(prefixes=frozenset({network}))),)
+        denies=(DenyRule(who=stranger, where=Where(prefixes=Networks.of([network]))),)
         if number % 10 == 0
         else (),
     )

@@ -12,9 +12,9 @@ from policy.policy_set import PolicySet
 from policy.windows import FOREVER
 
 MAX_WEIGHT = 1 << 20
-"""What all that is kept may weigh: an entry of a list, of some 250 bytes, is one."""
+"""What all that is kept may weigh, as ``PolicySet.weight`` has it: some 260 MB."""
 SOCKET_WEIGHT = 64
-"""Of a socket beside its policies: some 16,000 with small ones are kept."""
+"""Of a socket beside its policies: some 9,000 with small ones are kept."""
 
 _Key = tuple[int, int, tuple[str, ...], tuple[str, ...]]
 
@@ -41,7 +41,7 @@ class _Account:
         self.drop(socket_id)
         self.ready[socket_id] = ready
         if not self.sockets_of[id(ready.policies)]:
-            self.weight += ready.policies.size
+            self.weight += ready.policies.weight
         self.sockets_of[id(ready.policies)] += 1
         self.weight += SOCKET_WEIGHT
 
@@ -52,7 +52,7 @@ class _Account:
         self.weight -= SOCKET_WEIGHT
         self.sockets_of[id(ready.policies)] -= 1
         if not self.sockets_of[id(ready.policies)]:
-            self.weight -= ready.policies.size
+            self.weight -= ready.policies.weight
             del self.sockets_of[id(ready.policies)]
 
 

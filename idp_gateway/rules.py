@@ -14,7 +14,6 @@ import threading
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from ipaddress import ip_network
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
@@ -27,9 +26,11 @@ from idp_gateway.ready_rules import ReadyRules, key_of
 from idp_gateway.records import SocketRecord
 from idp_gateway.store import Store
 from idp_gateway.store.database import DatabaseFailure
-from idp_gateway.store.rules import AccountRules
+from idp_gateway.store.rules import OWN_PORT, AccountRules
+from policy.address_sets import EVERYWHERE
 from policy.addresses import EmailAddress
 from policy.errors import AddressError, PolicyError
+from policy.networks import Networks
 from policy.policy_set import PolicySet, places
 from policy.types import DenyRule, IPNetwork, Policy, Socket, Where
 
@@ -184,9 +185,25 @@ class Rules:
         made = {}
         for socket in sockets:
             rules = by_account[socket.account_id]
-            policies = effective(socket, rules, temporary.get(socket.socket_id, ()))
-            made[socket.socket_id] = self._one_set(policies, rules)
+            let_in = temporary.get(socket.socket_id, ())
+            made[socket.socket_id] = self._set_of(socket, rules, let_in)
         return made
+
+    def _set_of(
+        self, socket: SocketRecord, rules: AccountRules, temporary: Sequence[Policy]
+    ) -> PolicySet:
+        """What bears on a socket; without what lets somebody in for a while, from anywhere, where
+        edges could not be told of it and would close the socket for everybody.
+        """
+        made = self._one_set(effective(socket, rules, temporary), rules)
+        if not temporary or made.told is not None or socket.socket_type not in OWN_PORT:
+            return made
+        without = self._one_set(effective(socket, rules), rules)
+        if without.told is None:
+            return made
+        left_out = "approvals and guests of socket %s are left out: too large for edges"
+        log.warning(left_out, socket.socket_id)
+        return without
 
     def _one_set(self, policies: Sequence[Policy], rules: AccountRules) -> PolicySet:
         """The one set of these policies, for every socket on which the same bear."""
@@ -260,7 +277,7 @@ def _readable(record: PolicyRecord) -> Policy:
         return _closing(record.policy_id, record.name)
 
 
-_EVERYWHERE = Where(prefixes=frozenset(map(ip_network, ("0.0.0.0/0", "::/0"))))
+_EVERYWHERE = Where(prefixes=Networks.of(EVERYWHERE.networks()))
 
 
 def _closing(policy_id: str, name: str) -> Policy:

@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
-from typing import Self
+from typing import Self, cast
 
 from policy.types import IPAddress, IPNetwork
 
@@ -37,14 +37,14 @@ class AddressSet:
 
     v4: tuple[Interval, ...] = ()
     v6: tuple[Interval, ...] = ()
-    _hash: int = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        # Kept, for a set may have thousands of intervals and is looked up at every decision.
-        object.__setattr__(self, "_hash", hash((self.v4, self.v6)))
+    _hash: int | None = field(default=None, init=False, repr=False, compare=False)
 
     def __hash__(self) -> int:
-        return self._hash
+        if self._hash is None:
+            # Kept, for a set may have thousands of intervals and is looked up at every decision;
+            # of bytes, as anybody can write addresses whose numbers all have the same hash.
+            object.__setattr__(self, "_hash", hash((_packed(self.v4, 4), _packed(self.v6, 16))))
+        return cast("int", self._hash)
 
     @classmethod
     def of(cls, networks: Iterable[IPNetwork]) -> Self:
@@ -52,7 +52,9 @@ class AddressSet:
         v4: list[Interval] = []
         v6: list[Interval] = []
         for network in networks:
-            first, last = int(network.network_address), int(network.broadcast_address)
+            first = int(network.network_address)
+            # Said by its length: asked for its last address, a network keeps that for good.
+            last = first | (1 << (network.max_prefixlen - network.prefixlen)) - 1
             if isinstance(network, IPv4Network):
                 v4.append((first, last))
             elif network.prefixlen >= 96 and first >> 32 == _MAPPED >> 32:
@@ -75,6 +77,8 @@ class AddressSet:
         return AddressSet(_joined([*self.v4, *other.v4]), _joined([*self.v6, *other.v6]))
 
     def __sub__(self, other: "AddressSet") -> "AddressSet":
+        if not other:
+            return self
         return AddressSet(
             tuple(_without(self.v4, other.v4)),
             tuple(_without(self.v6, other.v6)),
@@ -111,14 +115,14 @@ def most_between(sets: Iterable[AddressSet]) -> int:
     each branch of the tree of prefixes that leads to one of them leaves one, or none. Counted, not
     made, for there may be a hundred for a single address.
     """
-    v4, v6 = set[_Block](), set[_Block]()
-    for one in sets:
-        v4.update(_blocks(one.v4))
-        v6.update(_blocks(one.v6))
+    listed = list(sets)
+    v4 = (block for one in listed for block in _blocks(one.v4))
+    v6 = (block for one in listed for block in _blocks(one.v6))
     return _branches(v4, 32) + _branches(v6, 128)
 
 
-def _branches(blocks: set[_Block], width: int) -> int:
+def _branches(blocks: Iterable[_Block], width: int) -> int:
+    """One that comes again has no further branch."""
     count, before, reached = 0, 0, 0
     for first, bits in sorted(blocks, key=lambda block: (block[0], -block[1])):
         depth = width - bits
@@ -134,6 +138,10 @@ def source_id(networks: tuple[IPNetwork, ...]) -> str:
     """
     text = ",".join(map(str, networks))
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:SOURCE_ID_LENGTH]
+
+
+def _packed(intervals: tuple[Interval, ...], width: int) -> bytes:
+    return b"".join(number.to_bytes(width, "big") for one in intervals for number in one)
 
 
 def _joined(intervals: list[Interval]) -> tuple[Interval, ...]:

@@ -71,7 +71,11 @@ class Cursor:
 
     def entries(self, read: Callable[[str], T]) -> frozenset[T]:
         """The elements of a list of texts, each as ``read`` has it."""
-        return frozenset(one for item in self.items() for one in item.text(read))
+        return frozenset(self.each(read))
+
+    def each(self, read: Callable[[str], T]) -> Iterator[T]:
+        """As ``entries``, in order and as often as they stand there."""
+        return (one for item in self.items() for one in item.text(read))
 
     def text(self, read: Callable[[str], T]) -> tuple[T, ...]:
         """The text as ``read`` has it; nothing, and a fault, if it cannot be read."""

@@ -17,6 +17,7 @@ from policy import texts
 from policy.cursor import Cursor, Faults, shown
 from policy.errors import DocumentError, Fault
 from policy.expectations import Expectation, read_expectation
+from policy.networks import Networks
 from policy.parts import read_denied_who, read_when, read_where, read_who, refuse_empty
 from policy.reading import MAX_DEPTH, MAX_ENTRIES, read_text
 from policy.types import Action, Assurance, DenyRule, IPNetwork, Policy, When, Where, Who
@@ -32,7 +33,7 @@ MAX_DENIES = 100
 MAX_PLACED = 20_000
 """Networks of a document's rules; its own lists count in every rule that adds addresses to them."""
 
-_Named = tuple[frozenset[IPNetwork], frozenset[str]]
+_Named = tuple[Networks, frozenset[str]]
 """Networks of a rule, and names of the document's own lists."""
 
 
@@ -88,7 +89,7 @@ class PolicyDocument:
     def policy(self, policy_id: str, name: str = "") -> Policy:
         """The policy it says, with its own prefix lists put in their places."""
         # Rules that name the same lists share one set: a list may be long, and rules be many.
-        made: dict[_Named, frozenset[IPNetwork]] = {}
+        made: dict[_Named, Networks] = {}
         return Policy(
             policy_id=policy_id,
             name=name,
@@ -105,24 +106,22 @@ class PolicyDocument:
             ),
         )
 
-    def _placed(self, where: Where, made: dict[_Named, frozenset[IPNetwork]]) -> Where:
+    def _placed(self, where: Where, made: dict[_Named, Networks]) -> Where:
         own = where.prefix_lists.intersection(self.prefix_lists)
         if not own:
             return where
         named = where.prefixes, own
         if named not in made:
-            listed = where.prefixes.union(*(self.prefix_lists[name] for name in own))
-            made[named] = _one_of_its_kind(listed)
+            listed = (one for name in own for one in self.prefix_lists[name])
+            made[named] = _one_of_its_kind(Networks.of((*where.prefixes, *listed)))
         return replace(where, prefixes=made[named], prefix_lists=where.prefix_lists - own)
 
 
-_sets: WeakKeyDictionary[frozenset[IPNetwork], ReferenceType[frozenset[IPNetwork]]] = (
-    WeakKeyDictionary()
-)
+_sets: WeakKeyDictionary[Networks, ReferenceType[Networks]] = WeakKeyDictionary()
 _sets_lock = Lock()
 
 
-def _one_of_its_kind(networks: frozenset[IPNetwork]) -> frozenset[IPNetwork]:
+def _one_of_its_kind(networks: Networks) -> Networks:
     """The very set that other documents with the same networks have, as long as one does.
 
     Rules are told apart by their sets again and again; thousands of networks are compared one by
@@ -261,12 +260,8 @@ def _prefix_lists(place: Cursor) -> dict[str, tuple[IPNetwork, ...]]:
     for name, at in place.members(place.value).items():
         Cursor(name, at.path, at.faults).text(texts.name)
         refuse_empty(at)
-        lists[name] = tuple(sorted(at.entries(texts.network), key=_network_order))
+        lists[name] = Networks.of(at.each(texts.network)).listed
     return lists
-
-
-def _network_order(network: IPNetwork) -> tuple[int, int, int]:
-    return network.version, int(network.network_address), network.prefixlen
 
 
 def _without_empty(value: Any) -> Any:

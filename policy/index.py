@@ -5,7 +5,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from ipaddress import IPv4Network
 from typing import NamedTuple, Self
@@ -21,6 +21,7 @@ from policy.conditions import (
     placed_in,
 )
 from policy.names import SubjectName
+from policy.networks import Networks
 from policy.reach import Reaches
 from policy.types import DenyRule, Identity, IPAddress, IPNetwork, Policy, Reason, When, Where
 from policy.windows import EVER, FOREVER, Window, in_utc
@@ -123,20 +124,25 @@ class PolicyIndex:
         for deny in others:
             for entry in () if deny.rule.who is None else entries(deny.rule.who):
                 denies[entry].append(deny)
-        return cls(
+        index = cls(
             allows={entry: tuple(found) for entry, found in allows.items()},
             denies={entry: tuple(found) for entry, found in denies.items()},
             denies_anybody=tuple(deny for deny in others if deny.rule.who is None),
             subjects=any(isinstance(entry, SubjectName) for entry in (*allows, *denies)),
             by_address=tuple(by_address),
             denied_at=Unsorted(by_address) if for_cases else PrefixTable.of(by_address),
-            reaches=_NO_REACHES
-            if for_cases
-            else Reaches.of(
-                (one.addresses for found in allows.values() for one in found if one.policy.actions),
-                (deny.addresses for deny in by_address),
-                (deny.addresses for deny in others),
-            ),
+            reaches=_NO_REACHES,
+        )
+        return index if for_cases else replace(index, reaches=index.reaching().prepare())
+
+    def reaching(self) -> Reaches:
+        """What the policies reach; nothing of it is made ready."""
+        allowing = (one for found in self.allows.values() for one in found if one.policy.actions)
+        denying = (deny for found in self.denies.values() for deny in found)
+        return Reaches.of(
+            (one.addresses for one in allowing),
+            (deny.addresses for deny in self.by_address),
+            (deny.addresses for deny in (*denying, *self.denies_anybody)),
         )
 
     def ready(self) -> dict[int, ReadyPolicy]:
@@ -222,7 +228,7 @@ class _AddressSets:
 
     def __init__(self, lists: ListSets) -> None:
         self._lists = lists
-        self._made: dict[tuple[frozenset[IPNetwork], frozenset[str]], AddressSet] = {}
+        self._made: dict[tuple[Networks, frozenset[str]], AddressSet] = {}
 
     def allowed(self, where: Where) -> AddressSet | None:
         """What an allowing policy asks for; ``None`` if nothing."""
@@ -248,16 +254,17 @@ class _AddressSets:
 class PrefixTable:
     """Ids of policies by network: as many look-ups as there are lengths of prefix."""
 
-    by_length: tuple[tuple[int, int, Mapping[int, tuple[str, ...]]], ...]
-    """(version, bits after the prefix, ids by prefix)."""
+    by_length: tuple[tuple[int, int, Mapping[int | bytes, tuple[str, ...]]], ...]
+    """(version, bits after the prefix, ids by ``_prefix``)."""
 
     @classmethod
     def of(cls, denies: Iterable[ReadyDeny]) -> Self:
-        tables: dict[tuple[int, int], dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
+        tables: dict[tuple[int, int], dict[int | bytes, set[str]]]
+        tables = defaultdict(lambda: defaultdict(set))
         for deny in denies:
             for network in (deny.addresses or AddressSet()).networks():
                 bits = (32 if isinstance(network, IPv4Network) else 128) - network.prefixlen
-                prefix = int(network.network_address) >> bits
+                prefix = _prefix(network.version, int(network.network_address) >> bits)
                 tables[network.version, bits][prefix].update(deny.policy_ids)
         return cls(
             tuple(
@@ -272,8 +279,15 @@ class PrefixTable:
         number, found = int(address), set[str]()
         for version, bits, table in self.by_length:
             if version == address.version:
-                found.update(table.get(number >> bits, ()))
+                found.update(table.get(_prefix(version, number >> bits), ()))
         return found
+
+
+def _prefix(version: int, number: int) -> int | bytes:
+    """A key that no two prefixes share the hash of: Python's of a number is the number itself up to
+    2**61, and beyond it anybody can find others with the same.
+    """
+    return number if version == 4 else number.to_bytes(16, "big")
 
 
 class Unsorted(NamedTuple):

@@ -3,20 +3,20 @@
 ``source_rule`` never refuses an address from which ``evaluate`` would allow somebody something.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from policy.address_sets import EVERYWHERE, AddressSet, source_id
+from policy.index import ListSets, PolicyIndex
 from policy.policy_set import PolicySet
-from policy.reach import MAX_LISTED
-from policy.types import IPAddress, IPNetwork
+from policy.reach import MAX_LISTED, MAX_SETS
+from policy.types import IPAddress, IPNetwork, Policy
 
-__all__ = ["SourceRule", "source_id", "source_rule", "source_sets"]
+__all__ = ["MAX_SETS", "SourceRule", "networks_told", "source_id", "source_rule", "source_sets"]
 
 MAX_NETWORKS = MAX_LISTED
 """Networks that the rule and the sets of one socket may name in all, one in several places counted
 there each. Edges take no more: everything they are told goes to every edge at every change."""
-MAX_SETS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,17 @@ def source_rule(policies: PolicySet) -> SourceRule:
     """The rule for one socket. Its deny part holds deny rules that say nothing but addresses."""
     reaches = policies.index.reaches
     anywhere = reaches.reached == EVERYWHERE
-    if reaches.denied.size() + (0 if anywhere else reaches.reached.size()) > MAX_NETWORKS:
+    if reaches.rule_size() > MAX_NETWORKS:
         return SourceRule(allow=(), too_large=True)
     allow = None if anywhere else reaches.reached.networks()
     return SourceRule(allow, reaches.denied.networks())
+
+
+def networks_told(policies: Iterable[Policy], lists: ListSets) -> int | None:
+    """How many networks ``source_rule`` and ``source_sets`` have together; ``None`` if they are too
+    much for an edge. None of them is made.
+    """
+    return PolicyIndex.build(policies, lists, for_cases=True).reaching().told()
 
 
 def source_sets(policies: PolicySet) -> Mapping[str, tuple[IPNetwork, ...]] | None:
@@ -54,14 +61,7 @@ def source_sets(policies: PolicySet) -> Mapping[str, tuple[IPNetwork, ...]] | No
     them is empty or everywhere. ``None`` if they, and the rule, are too much for an edge: it could
     hold no certificate to its addresses.
     """
-    rule, reaches = source_rule(policies), policies.index.reaches
-    if rule.too_large or reaches.nameless:
+    reaches = policies.index.reaches
+    if reaches.told() is None:
         return None
-    found, named = dict[str, tuple[IPNetwork, ...]](), len(rule.allow or ()) + len(rule.deny)
-    for reach in reaches.sources():
-        key = reaches.name(reach)
-        named += 0 if key in found else len(reach.networks)
-        found[key] = reach.networks
-        if named > MAX_NETWORKS or len(found) > MAX_SETS:
-            return None
-    return dict(sorted(found.items()))
+    return dict(sorted((reaches.name(reach), reach.networks) for reach in reaches.sources()))

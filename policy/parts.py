@@ -8,6 +8,7 @@ from policy.addresses import DomainName
 from policy.conditions import ANYBODYS_DOMAINS, entries
 from policy.cursor import Cursor, shown
 from policy.names import GroupName, SubjectName
+from policy.networks import Networks
 from policy.types import When, Where, Who
 from policy.windows import zone_named
 
@@ -27,7 +28,6 @@ _WHO: dict[str, tuple[str, Any]] = {
     "service_account": ("service_accounts", texts.program),
 }
 _WHERE: dict[str, tuple[str, Any]] = {
-    "allowed_ip": ("prefixes", texts.network),
     "prefix_list": ("prefix_lists", texts.name),
     "country": ("countries", texts.country),
     "country_not": ("countries_not", texts.country),
@@ -64,6 +64,8 @@ def read_where(place: Cursor, *, v1: bool) -> Where:
             refuse_empty(at)
         if key in {"asn", "asn_not"}:
             parts[f"{key.replace('asn', 'asns')}"] = frozenset(_asns(at))
+        elif key == "allowed_ip":
+            parts["prefixes"] = Networks.of(at.each(texts.network))
         else:
             parts[_WHERE[key][0]] = at.entries(_WHERE[key][1])
     return Where(**parts)

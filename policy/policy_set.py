@@ -7,6 +7,7 @@ from typing import Self
 
 from policy.conditions import entries
 from policy.index import ListSets, PolicyIndex
+from policy.reach import MAX_LISTED
 from policy.types import IPNetwork, Policy, Where
 
 NO_LISTS: Mapping[str, tuple[IPNetwork, ...]] = MappingProxyType({})
@@ -27,6 +28,13 @@ class PolicySet:
 
     size: int = field(init=False, repr=False, compare=False)
     """How much there is to it: policies, deny rules, and the entries of all their lists."""
+    weight: int = field(init=False, repr=False, compare=False)
+    """The memory it takes with all that it remembers and all that edges are told of it, in units of
+    some 250 bytes: as much as a network takes, or an entry of a list."""
+
+    told: int | None = field(init=False, repr=False, compare=False)
+    """How many networks edges are told of a socket with these policies; ``None`` if it is more than
+    they take, and they close the socket."""
 
     lists: InitVar[ListSets | None] = None
     """For ``for_cases``: lists that are sorted already."""
@@ -37,6 +45,8 @@ class PolicySet:
         object.__setattr__(self, "index", index)
         object.__setattr__(self, "too_large", index.reaches.too_large)
         object.__setattr__(self, "size", self._size())
+        object.__setattr__(self, "told", index.reaches.told())
+        object.__setattr__(self, "weight", self._weight())
         wheres = (where for policy in self.policies for where in places(policy))
         object.__setattr__(
             self, "place_counts", self.too_large or any(map(_looks_at_place, wheres))
@@ -59,6 +69,13 @@ class PolicySet:
         where else they hold.
         """
         return cls(tuple(policies), lists.prefix_lists, lists)
+
+    def _weight(self) -> int:
+        reaches = self.index.reaches
+        # Networks as they are written, and sorted; those that results are remembered as; those of
+        # the rule, which edges are told; and the text of these and of all sets.
+        rule = min(reaches.rule_size(), MAX_LISTED)
+        return 2 * self.size + reaches.most_held + 2 * rule + (self.told or 0) // 4
 
     def _size(self) -> int:
         size, wheres = 0, set[Where]()

@@ -12,12 +12,13 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from policy.address_sets import AddressSet
 from policy.errors import PrefixFileError
+from policy.networks import Networks
 from policy.texts import TextError, network
 from policy.types import IPNetwork
 
@@ -78,7 +79,7 @@ def read_prefixes(text: str, *, region: str = "", service: str = "") -> PrefixLi
 
 def aggregated(networks: list[IPNetwork]) -> PrefixList:
     """The fewest networks that hold the same addresses, and what became of the rest."""
-    distinct = set(networks)
+    distinct = Networks.of(networks)
     kept = AddressSet.of(distinct).networks()
     sizes = Counter((one.version, one.prefixlen) for one in kept)
     return PrefixList(
@@ -90,10 +91,10 @@ def aggregated(networks: list[IPNetwork]) -> PrefixList:
     )
 
 
-def _nested(networks: Iterable[IPNetwork]) -> int:
+def _nested(networks: Networks) -> int:
     """How many lie within another; two networks never overlap otherwise."""
     nested, last, version = 0, -1, 0
-    for one in sorted(networks, key=lambda n: (n.version, int(n.network_address), n.prefixlen)):
+    for one in networks:
         if one.version != version:
             version, last = one.version, -1
         end = int(one.broadcast_address)

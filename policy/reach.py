@@ -15,6 +15,8 @@ from policy.types import IPNetwork
 
 MAX_LISTED = 20_000
 """Networks of all address conditions together, beyond which no edge could hold anybody to them."""
+MAX_SETS = 256
+"""Sets of networks by name that edges take for one socket."""
 MAX_CUTS_APART = 16
 """Deny rules with addresses and something else that are told apart in source ids."""
 MAX_BETWEEN = 20_000
@@ -22,8 +24,10 @@ MAX_BETWEEN = 20_000
 A list of 2,000 addresses of IPv6 leaves ten times that, which would be made for every condition.
 """
 _REMEMBERED = 1024
-_MOST_HELD = 200_000
-"""Networks that are remembered of all results together."""
+_FEW_HELD = 32
+"""Networks that every set may remember beside those that are prepared or have names."""
+_MOST_PREPARED = 50_000
+"""Networks that may be made before somebody asks for them."""
 
 
 class Reach(NamedTuple):
@@ -62,17 +66,13 @@ class Reaches:
         """Whether what is left beside all deny rules is too much to be said: ``together`` is not to
         be asked then."""
         self._all_cuts = union(sorted(cuts, key=_order))
+        self.most_held = 0
+        """Networks that are remembered of all results together; none before ``prepare``, and then
+        those that were prepared and as many as have names."""
         self._held = 0
         self._taken: dict[frozenset[AddressSet], AddressSet] = {}
         self._known: dict[_Key, Reach] = {}
         self._ids: dict[AddressSet, str] = {}
-        for one in () if self.unbounded or self.nameless else allowed:
-            if self._held > _MOST_HELD // 2:
-                break
-            # So that no decision has to wait for it.
-            self.names([one], frozenset())
-            if not self.too_large:
-                self.together([one], frozenset())
 
     @classmethod
     def of(
@@ -89,6 +89,38 @@ class Reaches:
             union(one for one in set(denied) if one is not None),
             frozenset(one for one in set(cuts) if one is not None),
         )
+
+    def prepare(self) -> Self:
+        """Make what decisions ask for most, so that none of them has to wait for it."""
+        if self.unbounded or self.nameless:
+            return self
+        self.most_held = _MOST_PREPARED
+        for one in self.allowed:
+            if self._held > _MOST_PREPARED // 2:
+                break
+            self.names([one], frozenset())
+            if not self.too_large:
+                self.together([one], frozenset())
+        self.most_held = self._held + (self.told() or 0) + _FEW_HELD
+        return self
+
+    def rule_size(self) -> int:
+        """How many networks it takes to say what is ``reached``, and what of it is ``denied``."""
+        anywhere = self.reached == EVERYWHERE
+        return self.denied.size() + (0 if anywhere else self.reached.size())
+
+    def told(self) -> int | None:
+        """How many networks edges are told: those of the rule, and those of all ``sources``;
+        ``None`` if it is more than an edge takes.
+        """
+        if self.nameless:
+            return None
+        count = self.rule_size()
+        for number, size in enumerate(self._sizes(), 1):
+            count += size
+            if count > MAX_LISTED or number > MAX_SETS:
+                return None
+        return None if count > MAX_LISTED else count
 
     def together(self, allowed: Iterable[AddressSet], cuts: Iterable[AddressSet]) -> Reach:
         """What policies with these conditions reach, ``cuts`` taken away."""
@@ -124,12 +156,17 @@ class Reaches:
         if known is None:
             left = (EVERYWHERE if EVERYWHERE in allowed else union(allowed)) - self._union(taken)
             known = Reach(left, left.networks())
-            self._held += len(known.networks)
-            if len(self._known) >= _REMEMBERED + 2 * len(self.allowed) or self._held > _MOST_HELD:
-                self._known.clear()
-                self._held = len(known.networks)
-            self._known[key] = known
+            self._remember(key, known)
         return known
+
+    def _remember(self, key: _Key, known: Reach) -> None:
+        if len(known.networks) > self.most_held:
+            return
+        self._held += len(known.networks)
+        if len(self._known) >= _REMEMBERED + 2 * len(self.allowed) or self._held > self.most_held:
+            self._known.clear()
+            self._held = len(known.networks)
+        self._known[key] = known
 
     def _union(self, taken: frozenset[AddressSet]) -> AddressSet:
         if taken not in self._taken:
@@ -140,16 +177,28 @@ class Reaches:
 
     def sources(self) -> Iterator[Reach]:
         """Everything an id may stand for."""
-        choices: list[list[AddressSet]] = [[]]
+        for allowed, cuts in self._named():
+            reach = self._reach(frozenset({allowed}), cuts)
+            if reach.addresses and reach.addresses != EVERYWHERE:
+                yield reach
+
+    def _sizes(self) -> Iterator[int]:
+        """How many networks each of ``sources`` has, equal ones once. None of them is made."""
+        seen = {NOWHERE, EVERYWHERE}
+        for allowed, cuts in self._named():
+            left = allowed - self._union(cuts)
+            if left not in seen:
+                seen.add(left)
+                yield left.size()
+
+    def _named(self) -> Iterator[tuple[AddressSet, frozenset[AddressSet]]]:
+        """What is allowed by what is taken away from it, wherever that has a name."""
+        choices = [frozenset[AddressSet]()]
         if self.cuts:
-            choices.append([self._all_cuts])
+            choices.append(frozenset({self._all_cuts}))
             if len(self.cuts) <= MAX_CUTS_APART:
-                choices += [[cut] for cut in self.cuts]
-        for allowed in self.allowed:
-            for cuts in choices:
-                reach = self._reach(frozenset({allowed}), frozenset(cuts))
-                if reach.addresses and reach.addresses != EVERYWHERE:
-                    yield reach
+                choices += [frozenset({cut}) for cut in self.cuts]
+        return ((allowed, cuts) for allowed in self.allowed for cuts in choices)
 
     def _apart(self, cuts: frozenset[AddressSet]) -> bool:
         return not cuts or (len(cuts) == 1 and len(self.cuts) <= MAX_CUTS_APART)

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from policy.addresses import DomainName, EmailAddress
 from policy.names import GroupName, SubjectName
+from policy.networks import NO_NETWORKS, Networks
 
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
@@ -136,7 +137,7 @@ class Where:
     in one of ``prefix_lists`` meets both. What is not known (country, ASN) meets nothing.
     """
 
-    prefixes: frozenset[IPNetwork] = frozenset()
+    prefixes: Networks = NO_NETWORKS
     prefix_lists: frozenset[str] = frozenset()
     """Names of lists kept apart from the document."""
     countries: frozenset[str] = frozenset()

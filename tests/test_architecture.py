@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "ca": ("ca",),
     "proxy": (
         *("proxy", "policy.types", "policy.addresses", "policy.errors"),
-        *("policy.native", "policy.names"),
+        *("policy.native", "policy.names", "policy.networks"),
     ),
     # The policy package is pure, so documents are tested and explained without a server.
     "clients": ("clients", "ca.formats", "policy"),

@@ -28,6 +28,7 @@ from idp_gateway.store.access_events import forget_events, note_request
 from idp_gateway.store.accounts import IDENTITIES
 from idp_gateway.store.approval_rules import rules_in_force
 from idp_gateway.store.base import StorePart, columns_for, find_all, find_one, in_parts, values_of
+from idp_gateway.store.edge_limits import check_admitting
 from idp_gateway.store.guests import forget_guests
 from idp_gateway.store.rules import SOCKETS, renew, touch
 from idp_gateway.tables import table_of
@@ -97,7 +98,7 @@ class AccessRequestStore(StorePart):
             NotFound: no such request, or none this person may answer.
             Forbidden: it is their own.
             Conflict: it is answered, taken back or expired, approved by them already, or needs
-                two people where there are not two.
+                two people where there are not two, or would close the socket for everybody.
         """
         with self.database.changing() as connection:
             request, rules = _to_answer(connection, request_id, person)
@@ -128,6 +129,7 @@ class AccessRequestStore(StorePart):
                 answered_by=person.label,
                 note=note,
             )
+            check_admitting(connection, request.account_id, request.socket_id, now)
             _forget_others(connection, request_id, together)
             renew(connection, [request.socket_id], now)
             return _kept(connection, approved, person, AccessEventKind.APPROVED, approval)

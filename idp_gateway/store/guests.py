@@ -11,6 +11,7 @@ from idp_gateway.errors import Forbidden, InvalidInput, NotFound, QuotaExceeded
 from idp_gateway.request_records import AccessEventKind, GuestRecord, GuestState
 from idp_gateway.store.access_events import note_guest
 from idp_gateway.store.base import StorePart, columns_for, find_all, find_one, in_parts, values_of
+from idp_gateway.store.edge_limits import check_admitting
 from idp_gateway.store.rules import renew, touch
 from idp_gateway.store.sockets import owned_socket
 from idp_gateway.tables import table_of
@@ -61,6 +62,7 @@ class GuestStore(StorePart):
         Raises:
             NotFound: no such invitation, or it is over or revoked.
             Forbidden: it is for another address, or somebody else has claimed it.
+            Conflict: with somebody let in from anywhere, the socket would be closed for everybody.
         """
         with self.database.changing() as connection:
             found = find_one(connection, GuestRecord, GUESTS, GUESTS.c.code_hash == code_hash)
@@ -80,6 +82,7 @@ class GuestStore(StorePart):
                 subject=person.subject,
                 provider=person.provider,
             )
+            check_admitting(connection, found.account_id, found.socket_id, now)
             _write(connection, claimed)
             renew(connection, [found.socket_id], now)
             note_guest(connection, AccessEventKind.CLAIMED, claimed, person, at=now)

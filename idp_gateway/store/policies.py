@@ -14,6 +14,7 @@ from idp_gateway.errors import Conflict, InvalidInput, NotFound, PolicyNameTaken
 from idp_gateway.policy_records import PolicyChangeKind, PolicyRecord, PolicyVersionRecord
 from idp_gateway.records import SocketRecord
 from idp_gateway.store.base import StorePart, columns_for, find_all, find_one, in_parts, values_of
+from idp_gateway.store.edge_limits import check_told
 from idp_gateway.store.policy_limits import (
     VERSIONS,
     adds_work,
@@ -81,6 +82,7 @@ class PolicyStore(StorePart):
             if policy.org_wide:
                 check_org_wide(connection, policy.account_id)
                 check_effective(connection, policy.account_id, borne_on)
+                check_told(connection, policy.account_id, author.at)
             touch(connection, borne_on, author.at)
         return policy
 
@@ -123,6 +125,10 @@ class PolicyStore(StorePart):
                 check_org_wide(connection, after.account_id)
             if adds_work(before, after):
                 check_effective(connection, after.account_id, borne_on_now)
+            if not means_the_same or borne_on_now - borne_on:
+                # One that only now bears on all sockets had nothing to tell of most of them.
+                known = before if borne_on_now <= borne_on else None
+                check_told(connection, after.account_id, author.at, before=known)
             affected = borne_on ^ borne_on_now if means_the_same else borne_on | borne_on_now
             touch(connection, affected, author.at)
             if (before.name, before.document) != (after.name, after.document):
@@ -214,6 +220,7 @@ class PolicyStore(StorePart):
             given = {one for wanted in attaching.values() for one, there in wanted.items() if there}
             if affected & given:
                 check_effective(connection, account_id, affected & given)
+                check_told(connection, account_id, author.at)
             touch(connection, affected, author.at)
 
     def policy_history(

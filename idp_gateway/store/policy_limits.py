@@ -13,16 +13,8 @@ from idp_gateway.errors import QuotaExceeded
 from idp_gateway.policy_records import PolicyChangeKind, PolicyRecord
 from idp_gateway.store.histories import History
 from idp_gateway.store.policy_sizes import PolicySize
-from idp_gateway.store.rules import (
-    ATTACHMENTS,
-    OWN_PORT,
-    POLICIES,
-    SOCKETS,
-    AccountRules,
-    rules_in,
-)
+from idp_gateway.store.rules import ATTACHMENTS, POLICIES, AccountRules, rules_in
 from idp_gateway.tables import PolicyVersion, table_of
-from policy.native import MAX_NETWORKS
 
 VERSIONS = table_of(PolicyVersion)
 
@@ -39,15 +31,14 @@ MAX_DENY_RULES = 1_000
 MAX_LISTED_NETWORKS = 200_000
 """Networks that bear on one socket: those of the documents, and those of the account's lists, once
 for each rule that names the list. All are sorted when the socket's policies are made ready."""
-MAX_TOLD_NETWORKS = 400_000
-"""Networks in the rules of all TCP and TLS sockets of an account, counted for each of them: every
-edge has all of them in memory, and all accounts share what an edge can be told."""
 MAX_ORG_WIDE = 100
 """Policies of an account that bear on all its sockets."""
 
 
 def check_effective(
-    connection: Connection, account_id: str, socket_ids: Iterable[str] = ()
+    connection: Connection,
+    account_id: str,
+    socket_ids: Iterable[str] = (),
 ) -> None:
     """Make sure that what bears on every socket of an account, and on these, can be decided on
     quickly: everybody shares the gateway.
@@ -70,32 +61,6 @@ def check_effective(
                 f"the rules of a socket can name no more than {MAX_LISTED_NETWORKS} networks, of"
                 f" documents and prefix lists together; these would come to {named}"
             )
-    check_told(connection, account_id)
-
-
-def check_told(connection: Connection, account_id: str) -> None:
-    """Make sure that edges are not told too much of the sockets of one account.
-
-    Raises:
-        QuotaExceeded: it is too much.
-    """
-    own_ports = select(SOCKETS.c.socket_id).where(
-        SOCKETS.c.account_id == account_id, SOCKETS.c.socket_type.in_(OWN_PORT)
-    )
-    socket_ids = tuple(connection.execute(own_ports).scalars())
-    rules = rules_in(connection, account_id, socket_ids)
-    networks = _networks(rules)
-    wide = {policy_id for policy_id, one in rules.policies.items() if one.org_wide}
-    told = 0
-    for socket_id in socket_ids:
-        bearing = wide | rules.attached.get(socket_id, frozenset())
-        # Of a socket with more than edges take, they are told nothing but that.
-        told += min(sum(networks[policy_id] for policy_id in bearing), MAX_NETWORKS)
-    if told > MAX_TOLD_NETWORKS:
-        raise QuotaExceeded(
-            f"the rules of all TCP and TLS sockets of an account can name no more than"
-            f" {MAX_TOLD_NETWORKS} networks, counted for each socket; these would come to {told}"
-        )
 
 
 def _networks(rules: AccountRules) -> dict[str, int]:

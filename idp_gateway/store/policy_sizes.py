@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -22,6 +22,13 @@ class PolicySize:
     """Networks of its rules, with those of its own lists; what several rules say counts once."""
     named: Counter[str] = field(default_factory=Counter)
     """How many of its rules name each list of the account."""
+    placed_allowed: int = 0
+    placed_denied: int = 0
+    """As ``placed``, of its condition and of its deny rules alone."""
+    named_allowed: frozenset[str] = frozenset()
+    """Lists of the account that its condition names."""
+    cuts: bool = False
+    """Whether a deny rule says addresses and something else, so that what is left has names."""
 
     @classmethod
     def of(cls, policy: PolicyRecord) -> Self:
@@ -30,9 +37,19 @@ class PolicySize:
             document = json.loads(policy.document)
             own = {name: len(found) for name, found in document.get("prefix_lists", {}).items()}
             wheres = list(_wheres(document))
+            denied = list(_wheres({"deny": document.get("deny", ())}))
+            allowed = list(_wheres({"condition": document.get("condition")}))
             return cls(
                 denies=len(document.get("deny", ())),
-                placed=sum(_count(*one, own) for one in {_placed(where, own) for where in wheres}),
+                placed=_counted(wheres, own),
+                placed_allowed=_counted(allowed, own),
+                placed_denied=_counted(denied, own),
+                named_allowed=frozenset(
+                    name
+                    for where in allowed
+                    for name in set(where.get("prefix_list", ())).difference(own)
+                ),
+                cuts=any(map(_is_cut, document.get("deny", ()))),
                 named=Counter(
                     name
                     for where in wheres
@@ -46,6 +63,15 @@ class PolicySize:
         """Networks it names in all, where the account's lists have so many."""
         return self.placed + sum(lists.get(name, 0) * times for name, times in self.named.items())
 
+    def allowed(self, lists: Mapping[str, int]) -> int:
+        """As ``networks``, of its condition alone."""
+        return self.placed_allowed + sum(lists.get(name, 0) for name in self.named_allowed)
+
+    def denied(self, lists: Mapping[str, int]) -> int:
+        """As ``networks``, of its deny rules alone. A list that is not there is everywhere."""
+        named = self.named - Counter(self.named_allowed)
+        return self.placed_denied + sum(lists.get(name, 2) * times for name, times in named.items())
+
     def exceeds(self, before: "PolicySize") -> bool:
         """Whether there is more to it, in any way, than there was before."""
         more = self.denies > before.denies or self.placed > before.placed
@@ -57,6 +83,18 @@ def _wheres(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         where = rule.get("where") if rule else None
         if where:
             yield where
+
+
+def _is_cut(rule: Mapping[str, Any]) -> bool:
+    where = rule.get("where") or {}
+    if not where.get("allowed_ip") and not where.get("prefix_list"):
+        return False
+    elsewhere = where.keys() - {"allowed_ip", "prefix_list"}
+    return bool(rule.get("who") or rule.get("when") or any(where[key] for key in elsewhere))
+
+
+def _counted(wheres: Iterable[Mapping[str, Any]], own: Mapping[str, int]) -> int:
+    return sum(_count(*one, own) for one in {_placed(where, own) for where in wheres})
 
 
 def _placed(where: Mapping[str, Any], own: Mapping[str, int]) -> _Placed:

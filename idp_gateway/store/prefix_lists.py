@@ -17,6 +17,7 @@ from idp_gateway.policy_records import (
     PrefixListVersionRecord,
 )
 from idp_gateway.store.base import StorePart, columns_for, find_all, find_one, in_parts, values_of
+from idp_gateway.store.edge_limits import check_told
 from idp_gateway.store.histories import History
 from idp_gateway.store.policies import STALE, Author
 from idp_gateway.store.policy_limits import check_effective
@@ -79,6 +80,8 @@ class PrefixListStore(StorePart):
             borne_on = sockets_borne_on(connection, given.account_id, naming)
             if len(after.prefixes) > len(before.prefixes):
                 check_effective(connection, given.account_id, borne_on)
+            if borne_on:
+                check_told(connection, given.account_id, given.updated_at, before=before)
             touch(connection, borne_on, given.updated_at)
         return after
 

@@ -20,8 +20,8 @@ from idp_gateway.records import (
     TunnelRecord,
 )
 from idp_gateway.store.base import StorePart, find_all, find_one, in_parts, note_change, values_of
+from idp_gateway.store.edge_limits import check_told
 from idp_gateway.store.generations import add_user_ca, end_user_ca
-from idp_gateway.store.policy_limits import check_told
 from idp_gateway.store.quick import Lookup
 from idp_gateway.tables import Account, PublishedSocket, Revocation, SocketTunnel, table_of
 from policy.types import Reason, SocketType
@@ -79,7 +79,7 @@ class SocketStore(StorePart):
                 values["port"] = _free_port(connection, SOCKETS.c.port, ports)
             _insert(connection, SOCKETS, values)
             if socket.socket_type.has_own_port:
-                check_told(connection, socket.account_id)
+                check_told(connection, socket.account_id, socket.created_at)
             if user_ca is not None:
                 add_user_ca(connection, user_ca)
             note_change(connection, ChangeKind.SOCKET, [socket.socket_id], socket.created_at)
@@ -153,6 +153,7 @@ class SocketStore(StorePart):
 
         Raises:
             NotFound: there is none, or it is another account's.
+            QuotaExceeded: edges would be told too much of the account's sockets.
         """
         unknown = changes.keys() & _FIXED
         if unknown:
@@ -169,7 +170,10 @@ class SocketStore(StorePart):
                 update(SOCKETS).where(SOCKETS.c.socket_id == socket_id).values(values)
             )
             note_change(connection, ChangeKind.SOCKET, [socket_id], now)
-        return SocketRecord(**values)
+            after = SocketRecord(**values)
+            if _may_tell_more(before, after):
+                check_told(connection, account_id, now)
+        return after
 
     def delete_socket(self, account_id: str, socket_id: str, now: datetime) -> None:
         """Remove a socket with its tunnels and sessions; its SSH user CA ends.
@@ -253,6 +257,15 @@ def _insert(connection: Connection, table: Table, values: Mapping[str, Any]) -> 
 
 def _exists(connection: Connection, table: Table, where: ColumnElement[bool]) -> bool:
     return connection.execute(select(1).select_from(table).where(where)).first() is not None
+
+
+def _may_tell_more(before: SocketRecord, after: SocketRecord) -> bool:
+    """Whether edges may be told more networks: it has a port now, or its own lists, which let
+    people in from anywhere.
+    """
+    own_port = SocketType(after.socket_type).has_own_port
+    opened = bool(after.emails or after.domains) and not (before.emails or before.domains)
+    return own_port and (opened or not SocketType(before.socket_type).has_own_port)
 
 
 def owned_socket(connection: Connection, account_id: str, socket_id: str) -> SocketRecord:

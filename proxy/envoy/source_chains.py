@@ -8,12 +8,13 @@ addresses that were written as IPv6 (``::ffff:192.0.2.1``) are IPv4 here, as the
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
-from typing import Any
+from typing import Any, Self
 
 from policy.native import MAX_NETWORKS, MAX_SETS
+from policy.networks import network_key
 from policy.types import IPNetwork
 from proxy.state import EdgeSocket, SourceRule
 
@@ -27,6 +28,7 @@ _EVERYTHING: tuple[IPNetwork, ...] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/
 _ALLOWED, _DENIED = "allow", "deny"
 """Labels beside the ids of the sets, which are hexadecimal."""
 _NOTHING: frozenset[str] = frozenset()
+_Labelled = tuple[IPNetwork, set[str]]
 _Ids = tuple[str, ...] | None
 """The sets that hold an address; ``None`` if nobody may come from there."""
 
@@ -65,19 +67,31 @@ def parts_of(socket: EdgeSocket) -> tuple[Part, ...] | None:
     said = (socket.source_rule.allow or (), socket.source_rule.deny, *sets.values())
     if len(sets) > MAX_SETS or sum(map(len, said)) > MAX_SAID:
         return None
-    found = _parts(socket.source_rule, tuple(sorted(sets.items())))
+    found = _parts(_Said.of(socket.source_rule, sets))
     return found if len(found) <= MAX_PARTS else None
 
 
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """The networks of a socket's rules by label; told apart by bytes, which have a salted hash."""
+
+    key: tuple[tuple[str, bytes], ...]
+    networks: Mapping[str, tuple[IPNetwork, ...]] = field(compare=False)
+
+    @classmethod
+    def of(cls, rule: SourceRule, sets: Mapping[str, tuple[IPNetwork, ...]]) -> Self:
+        allowed = _EVERYTHING if rule.allow is None else rule.allow
+        said = {_ALLOWED: allowed, _DENIED: rule.deny, **dict(sorted(sets.items()))}
+        keys = ((label, b"".join(map(network_key, few))) for label, few in said.items())
+        return cls(tuple(keys), said)
+
+
 @lru_cache(maxsize=16)
-def _parts(
-    rule: SourceRule, sets: tuple[tuple[str, tuple[IPNetwork, ...]], ...]
-) -> tuple[Part, ...]:
+def _parts(said: _Said) -> tuple[Part, ...]:
     """Remembered, as a socket is looked at once to see whether it can be built, then per port."""
-    allowed = _EVERYTHING if rule.allow is None else rule.allow
-    labels = _labels({_ALLOWED: allowed, _DENIED: rule.deny, **dict(sets)})
+    labels = _labels(said.networks)
     found: dict[_Ids, list[IPNetwork]] = {}
-    for network, ids in (*_written(labels, 4), *_written(labels, 6)):
+    for network, ids in _written(labels):
         found.setdefault(ids, []).append(network)
     if found.get(()) == list(_EVERYTHING):
         found[()] = []
@@ -88,28 +102,30 @@ def _parts(
     return tuple(sorted(parts, key=lambda part: (part.closed, part.source_ids)))
 
 
-def _labels(named: Mapping[str, Iterable[IPNetwork]]) -> dict[IPNetwork, set[str]]:
-    """Every network once, with the rules that name it."""
-    labels: dict[IPNetwork, set[str]] = {}
+def _labels(named: Mapping[str, Iterable[IPNetwork]]) -> list[_Labelled]:
+    """Every network once, with the rules that name it; those of one version in order."""
+    found: dict[bytes, _Labelled] = {}
     for label, networks in named.items():
-        for network in networks:
-            labels.setdefault(_unmapped(network), set()).add(label)
-    return labels
+        for one in networks:
+            network = _unmapped(one)
+            key = network_key(network)
+            if key not in found:
+                found[key] = network, set()
+            found[key][1].add(label)
+    return [found[key] for key in sorted(found)]
 
 
-def _written(
-    labels: Mapping[IPNetwork, set[str]], version: int
-) -> Iterator[tuple[IPNetwork, _Ids]]:
-    """The networks of one version in which something else holds than around them."""
-    around: list[tuple[int, frozenset[str]]] = []  # the last address, and what holds up to it
-    for first, _, network in sorted(
-        (int(one.network_address), one.prefixlen, one) for one in labels if one.version == version
-    ):
-        while around and around[-1][0] < first:
+def _written(labelled: Iterable[_Labelled]) -> Iterator[tuple[IPNetwork, _Ids]]:
+    """The networks in which something else holds than around them."""
+    # The version and the last address, and what holds up to it.
+    around: list[tuple[tuple[int, int], frozenset[str]]] = []
+    for network, labels in labelled:
+        first = int(network.network_address)
+        while around and around[-1][0] < (network.version, first):
             around.pop()
         outside = around[-1][1] if around else _NOTHING
-        inside = outside | labels[network]
-        around.append((first | int(network.hostmask), inside))
+        inside = outside | labels
+        around.append(((network.version, first | int(network.hostmask)), inside))
         if _ids(inside) != _ids(outside):
             yield network, _ids(inside)
 

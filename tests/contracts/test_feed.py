@@ -21,6 +21,7 @@ from idp_gateway.store.edges import FeedRows
 from idp_gateway.store.policies import Author
 from policy.addresses import EmailAddress
 from policy.native import MAX_NETWORKS
+from policy.networks import Networks
 from policy.policy_set import PolicySet
 from policy.types import DenyRule, Policy, SocketType, Where, Who
 from proxy.envoy.source_chains import parts_of
@@ -127,10 +128,10 @@ def fed(
 
 
 OFFICE = ip_network("192.0.2.0/24")
-IN_OFFICE = Where(prefixes=frozenset({OFFICE, ip_network("192.0.2.7/32")}))
-SCATTERED = frozenset(ip_network((number << 79 | 1, 128)) for number in range(1, 400))
+IN_OFFICE = Where(prefixes=Networks.of([OFFICE, ip_network("192.0.2.7/32")]))
+SCATTERED = Networks.of(ip_network((number << 79 | 1, 128)) for number in range(1, 400))
 """So far apart that everything else is twenty thousand networks and more."""
-NOT_HERE = DenyRule(where=Where(prefixes=frozenset({ip_network("192.0.2.128/25")})))
+NOT_HERE = DenyRule(where=Where(prefixes=Networks.of([ip_network("192.0.2.128/25")])))
 
 
 @pytest.mark.parametrize("identity", [True, False])
@@ -231,7 +232,7 @@ def test_what_is_denied_to_everybody_closes_nothing_else(
     rules = rules_of(Where(), denies=(DenyRule(where=Where(prefixes=SCATTERED)),))
     socket = fed(rules, socket_type, identity=identity)
     assert not socket.source_rules_too_large
-    assert set(socket.source_rule.deny) == SCATTERED
+    assert socket.source_rule.deny == SCATTERED.listed
     parts = parts_of(socket) or ()
     assert [(part.closed, len(part.prefixes)) for part in parts] == [
         (False, 0),
@@ -244,7 +245,7 @@ def test_what_is_denied_to_everybody_closes_nothing_else(
 def test_a_rule_too_large_for_edges_closes_whatever_it_is_on(
     socket_type: SocketType, *, identity: bool
 ) -> None:
-    many = frozenset(ip_network((number << 8, 32)) for number in range(MAX_NETWORKS + 1))
+    many = Networks.of(ip_network((number << 8, 32)) for number in range(MAX_NETWORKS + 1))
     rules = rules_of(Where(), denies=(DenyRule(where=Where(prefixes=many)),))
     assert fed(rules, socket_type, identity=identity).source_rules_too_large
 

@@ -6,6 +6,7 @@ from ipaddress import ip_network
 
 from idp_gateway.ready_rules import SOCKET_WEIGHT, ReadyRules
 from idp_gateway.records import SocketRecord
+from policy.networks import Networks
 from policy.policy_set import PolicySet
 from policy.types import DenyRule, Policy, When, Where
 from tests.support import rows
@@ -19,7 +20,7 @@ def sockets(count: int) -> list[SocketRecord]:
 
 def weighing(networks: int) -> PolicySet:
     """A set of that many networks, a rule and a policy."""
-    named = frozenset(ip_network(f"10.0.{number}.0/24") for number in range(networks))
+    named = Networks.of(ip_network(f"10.0.{number}.0/24") for number in range(networks))
     return PolicySet.build([Policy(policy_id="p", denies=(DenyRule(where=Where(prefixes=named)),))])
 
 
@@ -33,7 +34,8 @@ def keep(ready: ReadyRules, policies: PolicySet, *given: SocketRecord) -> None:
 
 
 def test_whoever_has_most_gives_up_what_was_used_longest_ago() -> None:
-    ready = ReadyRules(8 * SOCKET_WEIGHT + 500)
+    few, many = weighing(1).weight, weighing(98).weight
+    ready = ReadyRules(3 * SOCKET_WEIGHT + few + 5 * (SOCKET_WEIGHT + many) - 1)
     small, large = sockets(3), sockets(9)
     keep(ready, weighing(1), *small)
     for socket in large:
@@ -46,7 +48,8 @@ def test_whoever_has_most_gives_up_what_was_used_longest_ago() -> None:
 
 
 def test_one_set_of_many_sockets_weighs_once() -> None:
-    ready, same = ReadyRules(9 * SOCKET_WEIGHT + 200), weighing(98)
+    same = weighing(98)
+    ready = ReadyRules(9 * SOCKET_WEIGHT + 2 * same.weight)
     asked = sockets(8)
     keep(ready, same, *asked, *asked)
     assert kept(ready, asked) == [True] * 8

@@ -5,11 +5,13 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from ipaddress import IPv4Network
 from typing import Any
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from idp_gateway import rules as rules_module
 from idp_gateway.composition import Gateway
 from idp_gateway.policy_records import PolicyRecord
 from idp_gateway.records import SocketRecord
@@ -17,8 +19,10 @@ from idp_gateway.rules import Rules
 from idp_gateway.store.policies import Author
 from policy.addresses import EmailAddress
 from policy.evaluate import evaluate
+from policy.native import MAX_NETWORKS
+from policy.networks import Networks
 from policy.policy_set import PolicySet
-from policy.types import Policy, Reason, Who
+from policy.types import DenyRule, Policy, Reason, SocketType, Where, Who
 from tests.idp_gateway.store.test_revocations import revocation
 from tests.support import policies, rows
 from tests.support.rows import NOW, PORTS
@@ -237,3 +241,30 @@ def test_a_revocation_of_what_is_no_address_closes_nothing(gateway: Gateway) -> 
     (socket,) = sockets_of_an_owner(gateway, 1)
     gateway.store.add_revocation(socket.account_id, revocation(socket, value="no address"))
     assert gateway.rules.blocked_on([socket]) == {socket.socket_id: frozenset()}
+
+
+def test_what_lets_somebody_in_for_a_while_closes_no_socket_for_others(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside a long list of strangers' addresses nothing but one's own network is told to edges."""
+    owner = rows.account()
+    gateway.store.add_account(owner)
+    made = rows.socket(owner, socket_type=SocketType.TLS, cloud_authentication_enabled=True)
+    socket = gateway.store.add_socket(replace(made, emails=(), domains=(), port=None), ports=PORTS)
+    strangers = tuple(IPv4Network(((1 << 30) + 2 * at, 32)) for at in range(MAX_NETWORKS + 1))
+    denying = policies.policy(
+        "office",
+        where=policies.where("192.0.2.0/24"),
+        denies=(DenyRule(where=Where(prefixes=Networks.of(strangers))),),
+    )
+    guest = Policy(policy_id="guest", who=policies.who(emails="guest@corp.test"))
+
+    def set_of(own: Policy) -> PolicySet:
+        monkeypatch.setattr(rules_module, "effective", lambda _s, _r, more=(): (own, *more))
+        rules = Rules(gateway.store, lambda _: {socket.socket_id: [guest]})
+        return rules.guarded(socket).policies
+
+    plain = replace(denying, denies=())
+    assert set(set_of(plain).policies) == {plain, guest}
+    assert set_of(denying).policies == (denying,)
+    assert set_of(denying).told == 2

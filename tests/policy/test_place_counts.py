@@ -4,6 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
+from policy.networks import Networks
 from policy.policy_set import PolicySet
 from policy.types import DenyRule, Policy, Where
 
@@ -25,6 +26,6 @@ def test_a_country_or_network_in_any_rule_counts(where: Where) -> None:
 
 
 def test_addresses_alone_do_not() -> None:
-    where = Where(prefixes=frozenset({ip_network("192.0.2.0/24")}), prefix_lists=frozenset({"a"}))
+    where = Where(prefixes=Networks.of([ip_network("192.0.2.0/24")]), prefix_lists=frozenset({"a"}))
     rules = Policy(policy_id="q", where=where, denies=(DenyRule(where=where),))
     assert not PolicySet.build([POLICY, rules]).place_counts

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from policy.addresses import DomainName, EmailAddress
 from policy.names import GroupName, SubjectName
+from policy.networks import Networks
 from policy.types import (
     AccessRequest,
     Action,
@@ -50,8 +51,8 @@ def who(**lists: str) -> Who:
     return Who(**{name: frozenset(map(kinds[name], lists[name].split())) for name in lists})
 
 
-def networks(text: str) -> frozenset[IPNetwork]:
-    return frozenset(map(ip_network, text.split()))
+def networks(text: str) -> Networks:
+    return Networks.of(map(ip_network, text.split()))
 
 
 def where(prefixes: str = "", **more: Any) -> Where:
@@ -159,7 +160,7 @@ COUNTRIES = st.sampled_from(["NL", "DE", "US"])
 ASNS = st.integers(64496, 64498)
 WHERES = st.builds(
     Where,
-    prefixes=st.frozensets(NETWORKS, max_size=3),
+    prefixes=st.lists(NETWORKS, max_size=3).map(Networks.of),
     prefix_lists=st.frozensets(st.sampled_from(["one", "two"]), max_size=1),
     countries=st.frozensets(COUNTRIES, max_size=2),
     countries_not=st.frozensets(COUNTRIES, max_size=1),
@@ -168,7 +169,7 @@ WHERES = st.builds(
 )
 ADDRESS_WHERES = st.builds(
     Where,
-    prefixes=st.frozensets(NETWORKS, max_size=3),
+    prefixes=st.lists(NETWORKS, max_size=3).map(Networks.of),
     prefix_lists=st.frozensets(st.sampled_from(["one", "two"]), max_size=1),
 )
 _CHANGES = [NOW, datetime(2026, 3, 29, 1, tzinfo=UTC), datetime(2026, 10, 25, 1, tzinfo=UTC)]
@@ -279,7 +280,9 @@ _ADMITTED = who(emails="a@b.test")
 _OFTEN_DENIED = st.one_of(
     st.builds(DenyRule, where=ADDRESS_WHERES.filter(lambda place: bool(place.prefixes))),
     st.builds(
-        DenyRule, who=st.just(_ADMITTED), where=st.builds(Where, prefixes=st.frozensets(NETWORKS))
+        DenyRule,
+        who=st.just(_ADMITTED),
+        where=st.builds(Where, prefixes=st.lists(NETWORKS).map(Networks.of)),
     ),
     st.builds(DenyRule, who=st.none() | WHOS, when=WHENS),
     st.builds(DenyRule, where=ADDRESS_WHERES, when=WHENS),

@@ -22,6 +22,7 @@ from idp_gateway.store import Store, replays
 from policy.addresses import EmailAddress
 from policy.index import PolicyIndex
 from policy.names import GroupName, SubjectName
+from policy.networks import Networks
 from policy.policy_set import PolicySet
 from policy.types import (
     Action,
@@ -127,7 +128,7 @@ def test_everything_recorded_is_asked_again(store: Store, clock: FixedClock) -> 
         ({"groups": ("okta:ops",)}, {"who": Who(groups=frozenset({GroupName("okta", "ops")}))}),
         (
             {"source_ip": "198.51.100.1"},
-            {"where": Where(prefixes=frozenset({ip_network("198.51.100.0/24")}))},
+            {"where": Where(prefixes=Networks.of([ip_network("198.51.100.0/24")]))},
         ),
         ({"subject": "7"}, {"who": Who(subjects=frozenset({SubjectName("okta", None, "7")}))}),
         ({"country": "NL"}, {"where": Where(countries=frozenset({"NL"}))}),

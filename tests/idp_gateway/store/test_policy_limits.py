@@ -11,7 +11,7 @@ import pytest
 from idp_gateway.errors import QuotaExceeded
 from idp_gateway.policy_records import PolicyChangeKind, PolicyRecord
 from idp_gateway.records import SocketRecord
-from idp_gateway.store import Store, policy_limits, prefix_lists
+from idp_gateway.store import Store, edge_limits, policy_limits, prefix_lists
 from idp_gateway.store.policies import Author
 from idp_gateway.store.policy_sizes import PolicySize
 from policy.types import SocketType
@@ -247,7 +247,7 @@ def test_what_edges_are_told_of_an_account_is_bounded(
     """Every edge keeps the rules of every socket with a port, whoever has how many of them."""
     store, owner = sockets.store, sockets.owner
     there = sum(one.socket_type.has_own_port for one in store.sockets_of(owner.account_id))
-    monkeypatch.setattr(policy_limits, "MAX_TOLD_NETWORKS", 2 * there + 2)
+    monkeypatch.setattr(edge_limits, "MAX_TOLD_NETWORKS", 2 * there + 2)
     store.put_prefix_list(prefix_list(owner, "10.0.0.0/8", "192.0.2.0/24"))
     store.add_policy(naming(sockets, "wide", 1, org_wide=True), BY)
 

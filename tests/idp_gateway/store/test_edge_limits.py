@@ -1,0 +1,160 @@
+"""What edges are told of one account is counted as it is told, not as documents say it."""
+
+import json
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+
+import pytest
+
+from idp_gateway.address_rules import AddressRules
+from idp_gateway.errors import Conflict, QuotaExceeded
+from idp_gateway.policy_documents import policy_in
+from idp_gateway.policy_records import PolicyChangeKind, PolicyRecord
+from idp_gateway.records import AccountRecord, SocketRecord
+from idp_gateway.store import Store, edge_limits
+from policy.policy_set import PolicySet
+from policy.types import SocketType
+from tests.idp_gateway.store.test_policies import BY, policy, prefix_list
+from tests.support import rows
+from tests.support.requests import guest_of, owner_person, person
+from tests.support.rows import NOW
+
+ANN, EVE = {"email": ["ann@corp.test"]}, {"email": ["eve@corp.test"]}
+OFFICE = {"allowed_ip": ["192.0.2.0/24"]}
+PORTS = range(30_000, 30_100)
+
+
+def scattered(count: int) -> list[str]:
+    return [str(IPv6Address((2 << 124) | (at << 116) | (at * 0x9E3779B97F4A7C15) % 2**80))
+            for at in range(count)]  # fmt: skip
+
+
+def document(*denies: dict[str, Any], **where: Any) -> str:
+    condition = {"who": ANN, **({"where": where} if where else {})}
+    found = {"version": "v2", "action": ["tls"], "condition": condition, "deny": list(denies)}
+    return json.dumps(found)
+
+
+def told_of(record: PolicyRecord) -> int:
+    rules = AddressRules.of(PolicySet.build([policy_in(record)]))
+    sets = (rules.sets or {}).values()
+    return len(rules.rule.allow or ()) + len(rules.rule.deny) + sum(map(len, sets))
+
+
+@pytest.fixture
+def owner(store: Store) -> AccountRecord:
+    owner = rows.account()
+    store.add_account(owner)
+    return owner
+
+
+def publish(store: Store, owner: AccountRecord, name: str = "one") -> SocketRecord:
+    made = rows.socket(owner, socket_id=name, dns_name=f"{name}.edge.test",
+                       socket_type=SocketType.TLS, cloud_authentication_enabled=True)  # fmt: skip
+    return store.add_socket(replace(made, port=None, emails=(), domains=()), ports=PORTS)
+
+
+def attach(store: Store, record: PolicyRecord, *sockets: SocketRecord) -> None:
+    wanted = {record.policy_id: {one.socket_id: True for one in sockets}}
+    store.attach(record.account_id, wanted, BY, limit=9)
+
+
+def test_addresses_denied_to_one_person_count_with_all_that_they_leave(
+    store: Store, owner: AccountRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = document({"who": EVE, "where": {"allowed_ip": scattered(20)}})
+    record = store.add_policy(policy(owner, document=few), BY)
+    told = told_of(record)
+    assert told > 50 * 20
+    monkeypatch.setattr(edge_limits, "MAX_TOLD_NETWORKS", 3 * told - 1)
+    one, two, three = (publish(store, owner, name) for name in ("one", "two", "three"))
+    attach(store, record, one, two)
+    with pytest.raises(QuotaExceeded, match=f"come to {3 * told}"):
+        attach(store, record, three)
+    store.attach(owner.account_id, {record.policy_id: {"one": False}}, BY, limit=9)
+    attach(store, record, three)
+
+
+def test_a_rule_that_only_now_names_somebody_is_counted_anew(
+    store: Store, owner: AccountRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The document has as many rules and networks as before, and edges a hundred times as many."""
+    places = {"where": {"allowed_ip": scattered(20)}}
+    record = store.add_policy(policy(owner, document=document(places)), BY)
+    attach(store, record, publish(store, owner))
+    monkeypatch.setattr(edge_limits, "MAX_TOLD_NETWORKS", 1000)
+
+    def change(text: str) -> PolicyRecord:
+        current = store.get_policy(owner.account_id, record.policy_id)
+        return store.change_policy(
+            replace(current, document=text), PolicyChangeKind.CHANGED, BY, means_the_same=False
+        )
+
+    with pytest.raises(QuotaExceeded):
+        change(document({"who": EVE, **places}))
+    # What was too much before the limit may become less, though it still is too much.
+    monkeypatch.setattr(edge_limits, "MAX_TOLD_NETWORKS", 1)
+    assert change(document({"where": {"allowed_ip": scattered(19)}})).version == 2
+    with pytest.raises(QuotaExceeded):
+        change(document(places))
+
+
+def test_of_what_there_was_no_time_to_count_as_much_counts_as_edges_take(
+    store: Store, owner: AccountRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = document({"who": EVE, "where": {"allowed_ip": scattered(21)}})
+    record = store.add_policy(policy(owner, document=few), BY)
+    monkeypatch.setattr(edge_limits, "MAX_COUNTED", 20)
+    monkeypatch.setattr(edge_limits, "MAX_TOLD_NETWORKS", 19_999)
+    socket = publish(store, owner)
+    with pytest.raises(QuotaExceeded, match="come to 20000"):
+        attach(store, record, socket)
+
+
+def test_what_documents_say_is_never_less_than_what_is_told(
+    store: Store, owner: AccountRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no deny rule says more than addresses, nothing has to be sorted to know enough."""
+    monkeypatch.setattr(edge_limits, "MAX_COUNTED", 0)
+    texts = [
+        document(**OFFICE),
+        document({"where": {"allowed_ip": scattered(30)}}),
+        document({"where": {"allowed_ip": ["192.0.2.7"]}}, {"where": OFFICE}, **OFFICE),
+        document({"where": {"allowed_ip": ["0.0.0.0/0", "::/0"]}}, allowed_ip=scattered(9)),
+    ]
+    socket = publish(store, owner)
+    for at, text in enumerate(texts):
+        record = store.add_policy(policy(owner, str(at), document=text), BY)
+        monkeypatch.setattr(edge_limits, "MAX_TOLD_NETWORKS", told_of(record) - 1)
+        with pytest.raises(QuotaExceeded):
+            attach(store, record, socket)
+
+
+def test_a_guest_who_would_close_the_socket_for_everybody_is_refused(
+    store: Store, owner: AccountRecord
+) -> None:
+    """A long list beside a rule for one's own network takes nothing away, until somebody may come
+    from anywhere.
+    """
+    blocked = [f"{IPv4Address((1 << 30) + 2 * at)}/32" for at in range(10_001)]
+    for name in ("first", "second"):
+        store.put_prefix_list(prefix_list(owner, *blocked, name=name))
+        blocked = [f"{IPv4Address((1 << 31) + 2 * at)}/32" for at in range(10_001)]
+    denied = [{"where": {"prefix_list": [name]}} for name in ("first", "second")]
+    text = document(*denied, **OFFICE)
+    record = policy(owner, document=text, prefix_lists=("first", "second"))
+    record = store.add_policy(record, BY)
+    socket = publish(store, owner)
+    attach(store, record, socket)
+    guest = store.add_guest(guest_of(socket), owner_person(owner), limit=9)
+    with pytest.raises(Conflict, match="closed for everybody") as refused:
+        store.claim_guest(guest.code_hash, person("ann"), NOW)
+    assert refused.value.reason == "source-rules-too-large"
+    assert store.guests_admitted_on([socket.socket_id], NOW) == ()
+    less = document(denied[0], **OFFICE)
+    store.change_policy(
+        replace(record, document=less, prefix_lists=("first",)),
+        PolicyChangeKind.CHANGED, BY, means_the_same=False,
+    )  # fmt: skip
+    assert store.claim_guest(guest.code_hash, person("ann"), NOW).claimed_at == NOW
