@@ -53,8 +53,9 @@ class Gateway:
     """How much of what is done at a time."""
     long_bodies: Places
     """Whose long bodies are being read."""
-    revoking: AccountTurns = field(default_factory=AccountTurns)
-    """Whose turn it is to revoke: each revocation takes the lock of all that is written."""
+    changing: AccountTurns = field(default_factory=AccountTurns)
+    """Whose turn it is to revoke or to change rules: each change takes the lock of all that is
+    written."""
     denials: RecentDenials
     """What need not be put on record again."""
     lists: KeptLists

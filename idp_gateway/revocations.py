@@ -67,7 +67,7 @@ def revoke(
         TooManyAttempts: the account revokes too much at once.
     """
     value = _canonical(scope, value)
-    with gateway.revoking.turn(account.account_id):
+    with gateway.changing.turn(account.account_id):
         return gateway.store.add_revocation(
             account.account_id,
             RevocationRecord(

@@ -111,7 +111,7 @@ def change_policy(
     return policy_reply(gateway, changed)
 
 
-@router.delete("/policy/{policy_id}", status_code=204, responses=problems(401, 404))
+@router.delete("/policy/{policy_id}", status_code=204, responses=problems(401, 404, 429))
 def delete_policy(
     gateway: GatewayDep,
     caller: CallerDep,
@@ -120,7 +120,8 @@ def delete_policy(
 ) -> Response:
     """Delete a policy everywhere; its history stays."""
     author = policy_changes.author_of(gateway, caller, why)
-    gateway.store.delete_policy(caller.account.account_id, policy_id, author)
+    with gateway.changing.turn(caller.account.account_id):
+        gateway.store.delete_policy(caller.account.account_id, policy_id, author)
     return Response(status_code=204)
 
 
@@ -160,7 +161,7 @@ def roll_back(
     return policy_reply(gateway, policy_changes.roll_back(gateway, caller, policy_id, form))
 
 
-@router.put("/policy/{policy_id}/socket", responses=problems(400, 401, 403, 404))
+@router.put("/policy/{policy_id}/socket", responses=problems(400, 401, 403, 404, 429))
 def attach_to_sockets(
     gateway: GatewayDep, caller: CallerDep, policy_id: str, form: AttachForm
 ) -> list[str]:
@@ -171,7 +172,7 @@ def attach_to_sockets(
     return list(attached.get(policy_id, ()))
 
 
-@router.put("/socket/{socket_id}/policy", responses=problems(400, 401, 403, 404))
+@router.put("/socket/{socket_id}/policy", responses=problems(400, 401, 403, 404, 429))
 def attach_policies(
     gateway: GatewayDep, caller: CallerDep, socket_id: str, form: AttachForm
 ) -> list[str]:
@@ -184,12 +185,13 @@ def attach_policies(
 
 
 def _attach(gateway: Gateway, caller: Caller, wanted: Attaching, why: str | None) -> None:
-    gateway.store.attach(
-        caller.account.account_id,
-        wanted,
-        policy_changes.author_of(gateway, caller, why),
-        limit=gateway.settings.policies_per_socket,
-    )
+    with gateway.changing.turn(caller.account.account_id):
+        gateway.store.attach(
+            caller.account.account_id,
+            wanted,
+            policy_changes.author_of(gateway, caller, why),
+            limit=gateway.settings.policies_per_socket,
+        )
 
 
 def _bearing_on(gateway: Gateway, caller: Caller, socket_id: str) -> tuple[PolicyRecord, ...]:

@@ -75,12 +75,14 @@ def put_prefix_list(
     )
 
     def attempt() -> PrefixListRecord:
-        return gateway.store.put_prefix_list(
-            record,
-            based_on=form.version,
-            limit=gateway.settings.prefix_lists_per_account,
-            tried=check_cases_on(gateway, record),
-        )
+        tried = check_cases_on(gateway, record)
+        with gateway.changing.turn(record.account_id):
+            return gateway.store.put_prefix_list(
+                record,
+                based_on=form.version,
+                limit=gateway.settings.prefix_lists_per_account,
+                tried=tried,
+            )
 
     return whole_list_reply(with_cases_tried(attempt))
 
@@ -102,7 +104,7 @@ def list_prefix_list_history(
     return [list_version_reply(entry) for entry in found]
 
 
-@router.delete("/{name}", status_code=204, responses=problems(400, 401, 404, 409))
+@router.delete("/{name}", status_code=204, responses=problems(400, 401, 404, 409, 429))
 def delete_prefix_list(
     gateway: GatewayDep,
     caller: CallerDep,
@@ -111,7 +113,8 @@ def delete_prefix_list(
 ) -> Response:
     """Delete a list that no policy names; its history stays."""
     author = author_of(gateway, caller, why)
-    gateway.store.delete_prefix_list(caller.account.account_id, name, author)
+    with gateway.changing.turn(caller.account.account_id):
+        gateway.store.delete_prefix_list(caller.account.account_id, name, author)
     return Response(status_code=204)
 
 
