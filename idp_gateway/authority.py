@@ -82,10 +82,11 @@ revoked, they are on the list that all share (``ca.crl.MAX_REVOKED``), which nob
 alone."""
 _SSH_SHARES: Shares = {"for_socket": 15, "for_account": 150}
 """The same of SSH certificates: a socket's list names ``store.revocations.MAX_LISTED``."""
-HOST_CERTIFICATES = 200
-"""Of one socket in an hour: two weeks of them, revoked, fit on its list."""
-TUNNEL_LOGINS = 6_000
-"""Certificates for tunnels of one socket in an hour; one is asked for at each connection."""
+HOST_CERTIFICATES = 4_800
+"""Of one socket in a day: its hosts all get new ones at once, and two weeks of them, revoked, fit
+on its list."""
+TUNNEL_LOGINS = 144_000
+"""Certificates for tunnels of one socket in a day; one is asked for at each connection."""
 
 CRL_LIFE = timedelta(days=7)
 """How long a revocation list counts; ``ca.crl.KeptCrls`` says when a new one is made."""
@@ -342,8 +343,8 @@ class Authority:
         key = parse_ssh_public_key(public_key)
         # Read before signing: what is revoked meanwhile names this one too.
         socket = self._check_key(socket_id, key.fingerprint)
-        self._host_pace.take(socket)
         ca = self.generations.active(SSH_HOST)
+        self._host_pace.take(socket)
         now = self._clock()
         spec = HostCertSpec(
             public_key=key,

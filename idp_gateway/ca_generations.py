@@ -89,6 +89,14 @@ class Generations:
         record = self._remembered(ca_id)
         return OpenGeneration(record=record, signer=self._signing.open(record))
 
+    def signing(self, ca_id: str) -> CaGenerationRecord:
+        """The generation that signs, as it is on record: also while its key is out of reach.
+
+        Raises:
+            NotFound: there is no such CA.
+        """
+        return self._remembered(ca_id)
+
     def signs_here(self, ca_id: str) -> bool:
         """Whether this process itself signs for a CA: at once, and without waiting for anybody.
 

@@ -4,12 +4,13 @@ A host proves itself with its host key each time it asks. It gets one signed bun
 what is revoked, and in the second half of its certificate's life a new one.
 """
 
+import logging
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from ca.errors import SpecError
+from ca.errors import IssuanceError, KeyStoreError, SpecError
 from ca.formats.errors import FormatError
 from ca.formats.host_messages import (
     BUNDLE_NAMESPACE,
@@ -38,6 +39,8 @@ from idp_gateway.records import (
 )
 from policy.conditions import offers
 from policy.types import Action
+
+log = logging.getLogger(__name__)
 
 MAX_PRINCIPALS = 16
 DUMMY_SUFFIX = ".mysocket-dummy"
@@ -225,7 +228,7 @@ def _renewable(gateway: Gateway, host: HostRecord, shown: CertificateRecord) -> 
 
 
 def _is_due(gateway: Gateway, certificate: CertificateRecord) -> bool:
-    signs_now = gateway.authority.generations.active(SSH_HOST).record.key_id
+    signs_now = gateway.authority.generations.signing(SSH_HOST).key_id
     life = certificate.not_after - certificate.not_before
     return certificate.not_after - gateway.clock() < life / 2 or certificate.ca_key_id != signs_now
 
@@ -257,10 +260,11 @@ def _on_record(gateway: Gateway, host: HostRecord, line: str) -> CertificateReco
 
 
 def _renewed(gateway: Gateway, host: HostRecord) -> str:
-    """A new certificate; none where very many were issued: the other news do not wait for it."""
+    """A new certificate; none while there can be none: the other news do not wait for it."""
     try:
         return _certified(gateway, host)
-    except TooManyCertificates:
+    except (TooManyCertificates, IssuanceError, KeyStoreError) as error:
+        log.warning("host %s gets no new certificate: %s", host.host_id, error)
         return ""
 
 

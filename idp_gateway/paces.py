@@ -17,7 +17,7 @@ from idp_gateway.errors import TooManyCertificates
 from idp_gateway.records import SocketRecord
 
 WINDOW = timedelta(minutes=10)
-OWNERS_WINDOW = timedelta(hours=1)
+OWNERS_WINDOW = timedelta(days=1)
 MAX_REMEMBERED = 65_536
 """Keys counted at a time; the one longest unused is forgotten first."""
 
@@ -120,7 +120,7 @@ class OwnersPace:
     """
 
     def __init__(self, for_socket: int, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """``for_socket``: in an hour; on all sockets of an account ten times that."""
+        """``for_socket``: in a day; on all sockets of an account ten times that."""
         pace = partial(Pace, window=OWNERS_WINDOW, monotonic=monotonic)
         self._socket = pace(for_socket)
         self._account = pace(10 * for_socket, whose="sockets of this account")

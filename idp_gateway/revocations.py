@@ -49,6 +49,14 @@ _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}|[0-9a-f]{64}")
 _SERIAL = re.compile(r"[1-9a-f][0-9a-f]{0,39}")
 
 
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """A revocation that stands, and how many certificates the lists name because of it."""
+
+    record: RevocationRecord
+    listed: int
+
+
 def revoke(
     gateway: Gateway,
     account: AccountRecord,
@@ -57,18 +65,18 @@ def revoke(
     scope: RevocationScope,
     value: str,
     reason: str,
-) -> RevocationRecord:
+) -> Revoked:
     """Revoke on one of the account's sockets; in force for new certificates when this returns.
 
     Raises:
         InvalidInput: the value does not fit the scope.
         NotFound: no such socket of the account, or no such certificate of the socket.
         QuotaExceeded: as many of this scope stand as may.
-        TooManyAttempts: the account revokes too much at once.
+        TooManyAttempts: too much is being changed for the account at once.
     """
     value = _canonical(scope, value)
     with gateway.changing.turn(account.account_id):
-        return gateway.store.add_revocation(
+        record = gateway.store.add_revocation(
             account.account_id,
             RevocationRecord(
                 revocation_id=str(uuid.uuid4()),
@@ -80,11 +88,25 @@ def revoke(
                 created_at=gateway.clock(),
             ),
         )
+        return Revoked(
+            record, gateway.store.count_revoked_by(record, gateway.clock() - SLOWEST_CLOCK)
+        )
 
 
-def listed_because_of(gateway: Gateway, record: RevocationRecord) -> int:
-    """How many certificates the lists name because of a revocation."""
-    return gateway.store.count_revoked_by(record, gateway.clock() - SLOWEST_CLOCK)
+def lift(
+    gateway: Gateway, account: AccountRecord, socket_id: str, revocation_id: str
+) -> RevocationRecord:
+    """Readmit a person or key; certificates that were revoked stay revoked.
+
+    Raises:
+        NotFound: no such socket of the account, or no such revocation of the socket.
+        Conflict: it is of certificates.
+        TooManyAttempts: too much is being changed for the account at once.
+    """
+    with gateway.changing.turn(account.account_id):
+        return gateway.store.lift_revocation(
+            account.account_id, socket_id, revocation_id, gateway.clock()
+        )
 
 
 def krl_of(gateway: Gateway, socket: SocketRecord) -> AskedList:

@@ -25,7 +25,7 @@ def enrol_host(
 ) -> EnrolReply:
     """Enrol a server behind one's socket; it gets a host certificate.
 
-    A host key that is enrolled already gets a new certificate and keeps its id.
+    A host key that is enrolled already keeps its id, and its certificate as long as that is good.
     """
     statement = EnrolStatement(
         socket_id=socket_id,

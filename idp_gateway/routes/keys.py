@@ -42,7 +42,7 @@ _RSA = "ssh-rsa"
 router = APIRouter(prefix="/mtls-ca/socket/{dns_name}", tags=["certificates"])
 
 
-@router.post("/csr", responses=problems(400, 401, 403, 404))
+@router.post("/csr", responses=problems(400, 401, 403, 404, 429, 503))
 def certify_tls_client(
     gateway: GatewayDep, request: Request, token: PresentedToken, dns_name: str, form: CsrForm
 ) -> ClientCertificateReply:
@@ -79,7 +79,9 @@ def challenge_ssh_key(
     )
 
 
-@router.post("/ssh", responses=problems(400, 401, 403, 404), response_model=SshCertificateReply)
+@router.post(
+    "/ssh", responses=problems(400, 401, 403, 404, 429, 503), response_model=SshCertificateReply
+)
 async def certify_ssh_login(
     gateway: GatewayDep,
     request: Request,

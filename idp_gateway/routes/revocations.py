@@ -30,7 +30,7 @@ lists = APIRouter(tags=["revocations"])
 _FRESH = {"cache-control": "no-store"}
 
 
-@router.post("", responses=problems(400, 401, 403, 404))
+@router.post("", responses=problems(400, 401, 403, 404, 429))
 def revoke(
     gateway: GatewayDep, caller: CallerDep, socket_id: str, form: RevocationForm
 ) -> RevocationReply:
@@ -38,7 +38,7 @@ def revoke(
 
     Grants for HTTP and TLS end at once; an sshd knows as soon as its host synchronises.
     """
-    record = revocations.revoke(
+    made = revocations.revoke(
         gateway,
         caller.account,
         socket_id,
@@ -46,8 +46,7 @@ def revoke(
         value=form.value,
         reason=form.reason,
     )
-    listed = revocations.listed_because_of(gateway, record)
-    return _reply(record).model_copy(update={"certificates": listed})
+    return _reply(made.record).model_copy(update={"certificates": made.listed})
 
 
 @router.get("", responses=problems(400, 401, 404))
@@ -65,15 +64,12 @@ def list_revocations(
     return [_reply(record) for record in found]
 
 
-@router.delete("/{revocation_id}", responses=problems(401, 404, 409))
+@router.delete("/{revocation_id}", responses=problems(401, 404, 409, 429))
 def lift(
     gateway: GatewayDep, caller: CallerDep, socket_id: str, revocation_id: str
 ) -> RevocationReply:
     """Readmit a person or key; certificates that were revoked stay revoked."""
-    record = gateway.store.lift_revocation(
-        caller.account.account_id, socket_id, revocation_id, gateway.clock()
-    )
-    return _reply(record)
+    return _reply(revocations.lift(gateway, caller.account, socket_id, revocation_id))
 
 
 @lists.get(

@@ -30,9 +30,9 @@ from policy.types import Policy, Who
 
 MAX_TOLD_NETWORKS = 400_000
 """Networks that edges are told of all TCP and TLS sockets of an account, for each of them."""
-MAX_COUNTED = 10_000
-"""Networks of rules that are sorted to count what comes of them, in one change: everybody who writes
-waits for it, a fifth of a second."""
+MAX_COUNTED = 50_000
+"""Networks of rules that are sorted to count what comes of them, in one change: everybody who
+writes waits for it, a third of a second."""
 TOO_LARGE = "source-rules-too-large"
 _MOST_REMEMBERED = 20_000
 _REQUESTS, _GUESTS = table_of(AccessRequested), table_of(Guest)

@@ -309,7 +309,7 @@ def test_an_account_that_revokes_too_much_at_once_is_sent_away_for_a_moment(
     wish = {"scope": "person", "value": ALICE}
     with ExitStack() as waiting:
         for _ in range(MOST_AT_ONCE):
-            waiting.callback(gateway.revoking._leave, mine, gateway.revoking._join(mine))
+            waiting.callback(gateway.changing._leave, mine, gateway.changing._join(mine))
         refused = owner.call("POST", room.path, json=wish)
         assert (refused.status_code, refused.json()["reason"]) == (429, "too-many-attempts")
         assert refused.headers["retry-after"] == "1"

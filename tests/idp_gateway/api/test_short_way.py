@@ -126,7 +126,7 @@ def test_other_methods_and_names_are_not_its(
 
 @pytest.mark.parametrize(
     "path",
-    ["/mtls-ca/socket/x/ssh", "/api/v1/mtls-ca/socket/x/ssh", "/mtls-ca/socket/x/csr", "/policies"],
+    ["/mtls-ca/socket/x/ssh", "/api/v1/mtls-ca/socket/x/ssh", "/mtls-ca/socket/x/csr", "/user"],
 )
 async def test_hanging_up_in_the_middle_is_no_fault_of_ours(
     gateway: Gateway, path: str, caplog: pytest.LogCaptureFixture

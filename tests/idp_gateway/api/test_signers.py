@@ -10,13 +10,16 @@ from typing import Any
 import httpx
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from ca.formats.ssh_certificate import parse_certificate_line, verify
 from ca.formats.ssh_keys import parse_key_line
+from idp_gateway import revocations
 from idp_gateway.composition import Gateway, build_gateway
+from idp_gateway.records import RevocationScope
 from idp_gateway.settings import CaSettings, Settings
 from tests.idp_gateway.api.conftest import ClientTokenMaker, Person
+from tests.idp_gateway.api.test_hosts import Server
 from tests.idp_gateway.conftest import FixedClock
 from tests.support.ready_database import place_sqlite
 from tests.support.softhsm import make_token
@@ -207,3 +210,30 @@ class TestAgentKeys:
             made = list(pool.map(make, range(8)))
         keys = {gateway.store.generations(f"ssh-user:{one}")[0].key_id for one in made}
         assert len(keys) == 8
+
+
+@pytest.mark.parametrize("days", [0, 10], ids=["certificate good", "certificate due"])
+def test_out_of_reach_enrolled_servers_get_their_news(
+    api: httpx.Client,
+    owner: Person,
+    tls_socket: dict[str, Any],
+    clock: FixedClock,
+    place: Place,
+    gateway: Gateway,
+    days: int,
+) -> None:
+    """Lists are signed by another key: what is revoked must arrive."""
+    server = Server(api, clock, tls_socket, ed25519.Ed25519PrivateKey.generate())
+    assert server.enrol(owner).status_code == 200
+    _, cut_off, come_back = place
+    cut_off()
+    gateway.authority.close()
+    clock.advance(days=days)
+    before = server.bundle()
+    wish = {"scope": RevocationScope.PERSON, "value": "alice@lab.test", "reason": ""}
+    revocations.revoke(gateway, owner.account, tls_socket["socket_id"], **wish)
+    after = server.bundle()
+    assert after.number > before.number
+    assert (after.host_certificate, after.enrol_again) == ("", False)
+    come_back()
+    assert bool(server.bundle().host_certificate) == bool(days)

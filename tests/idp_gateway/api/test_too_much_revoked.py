@@ -75,12 +75,12 @@ def test_then_everything_of_the_ca_is_refused_and_the_server_still_gets_its_bund
 def test_a_server_of_which_too_much_is_revoked_is_told_and_others_are_not_stopped(
     owner: Person, room: Room, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(revocations, "MAX_LISTED", 0)
     people = room.ssh(ALICE)
     serial = parse_certificate_line(server.certificate).serial
     owner.call("POST", room.path, json={"scope": "serial", "value": str(serial)})
     shown = server.certificate
     server.enrol(owner)
+    monkeypatch.setattr(revocations, "MAX_LISTED", 0)
 
     bundle = server.bundle()
 
