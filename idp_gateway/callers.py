@@ -16,6 +16,7 @@ from idp_gateway.composition import Gateway
 from idp_gateway.dependencies import GatewayDep, get_gateway
 from idp_gateway.errors import NotAuthenticated, TokenInvalid, TooManyAttempts
 from idp_gateway.records import AccountRecord, LoginSessionRecord
+from idp_gateway.strict_json import check_quickly_read
 
 _header = APIKeyHeader(
     name="x-access-token",
@@ -94,10 +95,11 @@ class CallerFirst(APIRoute):
             gateway = await get_gateway(request)
             token = await presented_token(await _header(request))
             found = await run_in_threadpool(caller, gateway, token)
-            if _may_be_long(request):
-                with _turn_to_send(gateway, found):
-                    await request.body()  # which is kept for whoever asks again
-            return await answer(request)
+            if not _may_be_long(request):
+                return await answer(request)
+            with _turn_to_send(gateway, found):
+                check_quickly_read(await request.body())
+                return await answer(request)  # the body was kept
 
         return answer_callers
 

@@ -54,8 +54,7 @@ class Gateway:
     long_bodies: Places
     """Whose long bodies are being read."""
     changing: AccountTurns = field(default_factory=AccountTurns)
-    """Whose turn it is to revoke or to change rules: each change takes the lock of all that is
-    written."""
+    """Whose turn it is to revoke: each revocation takes the lock of all that is written."""
     denials: RecentDenials
     """What need not be put on record again."""
     lists: KeptLists

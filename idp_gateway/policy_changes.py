@@ -81,8 +81,7 @@ def create_policy(gateway: Gateway, caller: Caller, form: NewPolicyForm) -> Poli
 
     def attempt() -> PolicyRecord:
         tried = check_cases(gateway, account_id, document)
-        with gateway.changing.turn(account_id):
-            return gateway.store.add_policy(record, author, limit=limit, tried=tried)
+        return gateway.store.add_policy(record, author, limit=limit, tried=tried)
 
     return with_cases_tried(attempt)
 
@@ -175,14 +174,13 @@ def _put(gateway: Gateway, change: _Change, tried: TriedOn | None) -> PolicyReco
         if after == before:
             return before
         try:
-            with gateway.changing.turn(change.account_id):
-                return gateway.store.change_policy(
-                    after,
-                    change.kind or _kind(before, after),
-                    change.author,
-                    means_the_same=_means_the_same(before, after),
-                    tried=tried,
-                )
+            return gateway.store.change_policy(
+                after,
+                change.kind or _kind(before, after),
+                change.author,
+                means_the_same=_means_the_same(before, after),
+                tried=tried,
+            )
         except Conflict as error:
             if error.reason != STALE or based_on is not None or left == 1:
                 raise

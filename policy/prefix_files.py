@@ -24,6 +24,8 @@ from policy.types import IPNetwork
 
 MAX_BYTES = 32 * 1024 * 1024
 MAX_PREFIXES = 200_000
+MAX_VALUES = 1_000_000
+"""Values in a file of JSON: the largest published ones have a tenth of that."""
 _PREFIX_KEYS = ("ip_prefix", "ipv6_prefix", "ipv4Prefix", "ipv6Prefix")
 
 
@@ -124,6 +126,8 @@ def _line_entries(text: str) -> Iterator[_Entry]:
 
 
 def _json_entries(text: str) -> list[_Entry]:
+    if sum(map(text.count, ",[{")) > MAX_VALUES:  # the parser lets nothing else be done meanwhile
+        raise PrefixFileError(f"more than {MAX_VALUES} values")
     try:
         value = json.loads(text, object_pairs_hook=_each_key_once)
     except PrefixFileError:

@@ -111,7 +111,7 @@ def change_policy(
     return policy_reply(gateway, changed)
 
 
-@router.delete("/policy/{policy_id}", status_code=204, responses=problems(401, 404, 429))
+@router.delete("/policy/{policy_id}", status_code=204, responses=problems(401, 404))
 def delete_policy(
     gateway: GatewayDep,
     caller: CallerDep,
@@ -120,8 +120,7 @@ def delete_policy(
 ) -> Response:
     """Delete a policy everywhere; its history stays."""
     author = policy_changes.author_of(gateway, caller, why)
-    with gateway.changing.turn(caller.account.account_id):
-        gateway.store.delete_policy(caller.account.account_id, policy_id, author)
+    gateway.store.delete_policy(caller.account.account_id, policy_id, author)
     return Response(status_code=204)
 
 
@@ -185,13 +184,12 @@ def attach_policies(
 
 
 def _attach(gateway: Gateway, caller: Caller, wanted: Attaching, why: str | None) -> None:
-    with gateway.changing.turn(caller.account.account_id):
-        gateway.store.attach(
-            caller.account.account_id,
-            wanted,
-            policy_changes.author_of(gateway, caller, why),
-            limit=gateway.settings.policies_per_socket,
-        )
+    gateway.store.attach(
+        caller.account.account_id,
+        wanted,
+        policy_changes.author_of(gateway, caller, why),
+        limit=gateway.settings.policies_per_socket,
+    )
 
 
 def _bearing_on(gateway: Gateway, caller: Caller, socket_id: str) -> tuple[PolicyRecord, ...]:

@@ -76,13 +76,12 @@ def put_prefix_list(
 
     def attempt() -> PrefixListRecord:
         tried = check_cases_on(gateway, record)
-        with gateway.changing.turn(record.account_id):
-            return gateway.store.put_prefix_list(
-                record,
-                based_on=form.version,
-                limit=gateway.settings.prefix_lists_per_account,
-                tried=tried,
-            )
+        return gateway.store.put_prefix_list(
+            record,
+            based_on=form.version,
+            limit=gateway.settings.prefix_lists_per_account,
+            tried=tried,
+        )
 
     return whole_list_reply(with_cases_tried(attempt))
 
@@ -113,8 +112,7 @@ def delete_prefix_list(
 ) -> Response:
     """Delete a list that no policy names; its history stays."""
     author = author_of(gateway, caller, why)
-    with gateway.changing.turn(caller.account.account_id):
-        gateway.store.delete_prefix_list(caller.account.account_id, name, author)
+    gateway.store.delete_prefix_list(caller.account.account_id, name, author)
     return Response(status_code=204)
 
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from idp_gateway.schemas.text import Identifier, LongText, Moment, Name, ShortText
+from policy.prefix_files import MAX_PREFIXES
 from policy.reading import MAX_BYTES
 
 MAX_DOCUMENT_LENGTH = MAX_BYTES
@@ -133,11 +134,18 @@ class DiffForm(_WholeDocumentForm):
     days: Annotated[float, Field(gt=0, le=3660)] = 30
 
 
+_Prefixes = Annotated[
+    list[Annotated[str, Field(max_length=64)]],
+    # Millions of faults would be written down, while nothing else is done.
+    Field(max_length=MAX_PREFIXES, fail_fast=True),
+]
+
+
 class PrefixListForm(_Form):
     """What ``PUT /prefix-lists/{name}`` takes: a published file, or addresses."""
 
     text: Annotated[str, Field(max_length=MAX_LIST_TEXT_LENGTH)] | None = None
-    prefixes: list[Annotated[str, Field(max_length=64)]] | None = None
+    prefixes: _Prefixes | None = None
     region: ShortText | None = None
     service: ShortText | None = None
     version: _Version | None = None

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from policy import prefix_files
 from policy.errors import PrefixFileError
 from policy.prefix_files import MAX_PREFIXES, aggregated, read_prefixes
 from tests.support.policies import NETWORKS, RELAXED
@@ -107,6 +108,16 @@ def test_what_was_read_twice_or_within_another_is_counted() -> None:
 def test_what_is_no_list_of_prefixes_is_refused(text: str) -> None:
     with pytest.raises(PrefixFileError):
         read_prefixes(text)
+
+
+@pytest.mark.parametrize("value", ["1", "{}", "[]", '{"ip_prefix":"192.0.2.1"}'])
+def test_a_file_of_very_many_values_is_not_parsed(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefix_files, "json", None)
+    text = ",".join([value] * prefix_files.MAX_VALUES)
+    with pytest.raises(PrefixFileError, match="more than 1000000 values"):
+        read_prefixes(f'{{"prefixes":[{text}]}}')
 
 
 def test_a_filter_that_leaves_nothing_is_refused() -> None:

@@ -1,16 +1,20 @@
 """Lists of addresses through the API: the cases of policies hold them, and they have a history."""
 
 import itertools
+import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from idp_gateway import turns
+from idp_gateway import strict_json, turns
 from idp_gateway.bounds import MAX_BODY_BYTES
 from idp_gateway.composition import Gateway
+from idp_gateway.schemas.policies import PrefixListForm
 from idp_gateway.store import Store
 from policy.address_sets import AddressSet
+from policy.prefix_files import MAX_PREFIXES
 from policy.types import IPNetwork
 from tests.idp_gateway.api.conftest import ClientTokenMaker, Person, both_databases
 from tests.idp_gateway.api.test_policy_questions import ask_for_ssh
@@ -141,6 +145,39 @@ def test_an_account_sends_one_long_body_at_a_time(
         assert sent(owner, 10) == 200
         assert sent(stranger, MAX_BODY_BYTES) == 200
     assert [sent(owner, MAX_BODY_BYTES) for _ in range(2)] == [200, 200]
+
+
+@pytest.mark.parametrize("entry", ["1", "{}", "[]", '"192.0.2.1"'])
+def test_a_body_that_takes_long_to_parse_is_refused_before_it_is(
+    owner: Person, entry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else would be done meanwhile; a long text is read at once."""
+    monkeypatch.setattr(strict_json, "MAX_PARSED", 2 * MAX_BODY_BYTES)
+    headers = {"content-type": "application/json"}
+    where = ("PUT", "/prefix-lists/office")
+    many = ",".join([entry] * (2 * MAX_BODY_BYTES // len(entry)))
+    loads, parsed = json.loads, []
+
+    def watched(body: Any, **more: Any) -> Any:
+        parsed.append(len(body))
+        return loads(body, **more)
+
+    monkeypatch.setattr(json, "loads", watched)
+    hidden = f'{{"why":"x","text":"192.0.2.1","region":[{many}]}}'
+    for body in (f'{{"prefixes":[{many}]}}', hidden, hidden.encode("utf-16")):
+        reply = owner.call(*where, content=body, headers=headers)
+        assert (reply.status_code, reply.json()["reason"]) == (413, "body-too-large")
+    assert max(parsed) < MAX_BODY_BYTES
+    text = {"text": "192.0.2.0/24\n" * MAX_BODY_BYTES, "why": '"text": "'}
+    assert owner.call(*where, json=text).status_code == 200
+
+
+def test_one_fault_of_a_list_is_enough() -> None:
+    with pytest.raises(ValidationError) as refused:
+        PrefixListForm.model_validate({"prefixes": [1] * 1_000})
+    assert refused.value.error_count() == 1
+    with pytest.raises(ValidationError):
+        PrefixListForm.model_validate({"prefixes": [""] * (MAX_PREFIXES + 1)})
 
 
 CASE = {"as": {"email": "alice@lab.test"}, "from": "203.0.113.9", "allow": False}
