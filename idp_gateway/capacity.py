@@ -41,6 +41,8 @@ MADE_LISTS = 2
 """Public lists that are made side by side, for whoever asked first; each keeps a processor busy."""
 MOST_UNMADE = 64
 """Who may wait for one of these."""
+MOST_OF_ONE = 16
+"""Lists of one account that are made or wait to be; they are made one after the other."""
 
 REPLAYS = 2
 """Replays of recorded decisions side by side; each keeps a processor busy."""
@@ -61,6 +63,8 @@ class Capacity:
     """Which lists are being made or will be next, by name, which each has one of however it was
     asked for; of each the last that was asked for.
     """
+    unmade: "dict[Hashable, list[asyncio.Task[bytes]]]" = field(default_factory=dict)
+    """The same of each account, in their order: nobody's lists wait behind all of another's."""
     hosts: HostTurns = field(default_factory=HostTurns)
     replays: "Places" = field(default_factory=lambda: Places(REPLAYS))
     trials: "Places" = field(default_factory=lambda: Places(TRIALS))
@@ -134,6 +138,8 @@ class AskedList:
 
     name: Hashable
     """Equal for all who ask for this list, whatever they call it."""
+    whose: Hashable
+    """The account that it is about, whose changes make it be made anew; ``None``: all of them."""
     look: Callable[[], bytes | None]
     """The list, if it is kept and still right; otherwise ``None``, and nobody has waited."""
     make: Callable[[], bytes]
@@ -150,6 +156,19 @@ class Making:
         # A task of its own: who asked first may go away, the others wait on.
         self.made = asyncio.create_task(self._list())
         self.made.add_done_callback(_heard)
+        self._queue_up()
+
+    def _queue_up(self) -> None:
+        unmade = self._capacity.unmade.setdefault(self._asked.whose, [])
+        self._ahead = unmade[-1] if unmade else None
+        unmade.append(self.made)
+        self.made.add_done_callback(self._leave)
+
+    def _leave(self, made: asyncio.Task[bytes]) -> None:
+        unmade = self._capacity.unmade[self._asked.whose]
+        unmade.remove(made)
+        if not unmade:
+            del self._capacity.unmade[self._asked.whose]
 
     async def _list(self) -> bytes:
         try:
@@ -161,6 +180,9 @@ class Making:
                 )
                 if found is not None:
                     return found
+            if self._ahead is not None:
+                await asyncio.wait([self._ahead])
+                self._ahead = None
             _check_wait(self._capacity.made_lists, MOST_UNMADE)
             make = partial(self._begin, self._asked.make)
             return await in_thread(self._capacity.made_lists, make)
@@ -188,6 +210,8 @@ async def list_in_thread(capacity: Capacity, settle: Callable[[], AskedList]) ->
         return found
     making = capacity.making.get(asked.name)
     if making is None or making.begun:
+        if len(capacity.unmade.get(asked.whose, ())) >= MOST_OF_ONE:
+            raise ListsBusy("many lists of this account are being made; try again in some seconds")
         making = Making(capacity, asked, after=making)
     return await asyncio.shield(making.made)
 

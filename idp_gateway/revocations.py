@@ -125,7 +125,7 @@ def krl_of(gateway: Gateway, socket: SocketRecord) -> AskedList:
         made = gateway.lists.get(question, partial(_new_krl, gateway, socket))
         return _numbered(gateway, made)
 
-    return AskedList(name=question, look=look, make=make)
+    return AskedList(name=question, whose=socket.account_id, look=look, make=make)
 
 
 def _krl_question(socket: SocketRecord) -> ListQuestion:
@@ -197,7 +197,7 @@ def crl_of(gateway: Gateway, ca_key_id: str | None) -> AskedList:
     def make() -> bytes:
         return _not_too_long(gateway.lists.get(question, partial(_new_crl, gateway, issuing)))
 
-    return AskedList(name=question, look=look, make=make)
+    return AskedList(name=question, whose=None, look=look, make=make)
 
 
 def _crl_question(issuing: CaGenerationRecord) -> ListQuestion:

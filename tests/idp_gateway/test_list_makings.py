@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from anyio import CapacityLimiter
 
-from idp_gateway.capacity import AskedList, Capacity, Making, list_in_thread
+from idp_gateway.capacity import MOST_OF_ONE, AskedList, Capacity, Making, list_in_thread
+from idp_gateway.errors import ListsBusy
 from tests.idp_gateway.test_capacity import until
 
 MANY = 30
@@ -29,10 +30,10 @@ class Looked(dict[Hashable, Making]):
 class Lists:
     """A list that is never right for long: something came that bears on it, whenever one looks."""
 
-    def __init__(self, name: Hashable = "a") -> None:
+    def __init__(self, name: Hashable = "a", whose: Hashable = None) -> None:
         self.begun: list[int] = []
         self.go_on = Semaphore(0)
-        self.asked = AskedList(name=name, look=lambda: None, make=self._make)
+        self.asked = AskedList(name=name, whose=whose or name, look=lambda: None, make=self._make)
 
     def _make(self) -> bytes:
         number = len(self.begun) + 1
@@ -141,3 +142,37 @@ async def test_everybody_hears_why_there_is_no_list_and_the_next_tries_again() -
         with pytest.raises(LookupError):
             await list_in_thread(capacity, lambda: failing)
     assert len(tried) == 2
+
+
+async def test_lists_of_one_account_are_made_one_after_the_other() -> None:
+    """However many changed, those of others have the next thread."""
+    capacity, _ = capacity_of()
+    hers = [Lists(at, whose="mallory") for at in range(3)]
+    his = Lists("his", whose="bob")
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        waiting = [ask(capacity, one)[0] for one in hers]
+        await until(lambda: hers[0].begun == [1])
+        (asked,) = ask(capacity, his)
+        await until(lambda: his.begun == [1])
+        assert [one.begun for one in hers] == [[1], [], []]
+        for one in (his, *hers):
+            one.end()
+        assert await asyncio.gather(asked, *waiting) == [b"1"] * 4
+    assert not capacity.unmade
+
+
+async def test_an_account_of_which_many_lists_wait_is_refused_alone() -> None:
+    capacity, _ = capacity_of()
+    hers = [Lists(at, whose="mallory") for at in range(MOST_OF_ONE + 1)]
+    his = Lists("his", whose="bob")
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        waiting = [ask(capacity, one)[0] for one in hers[:-1]]
+        await until(lambda: len(capacity.unmade.get("mallory", ())) == MOST_OF_ONE)
+        with pytest.raises(ListsBusy):
+            await ask(capacity, hers[-1])[0]
+        his.end()
+        assert await ask(capacity, his)[0] == b"1"
+        for one in hers:
+            one.end()
+        await asyncio.gather(*waiting)
+    assert not capacity.unmade
