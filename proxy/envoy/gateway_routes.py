@@ -6,6 +6,10 @@ alone. Long bodies are not kept: 12 MiB for each of many connections of stranger
 memory of a machine. They go on as they come, and the gateway asks who calls before it reads them
 and refuses what is over its own limits. As a slow sender holds a connection to the gateway as long
 as that lasts, they have a few connections for themselves, and nobody else waits for one of those.
+
+Nor may anybody hold connections by not taking answers, as HTTP/2 lets clients do a hundred times
+over: Envoy takes what the gateway usually says in one go and keeps it for them. Of a longer answer
+something must be taken all the time.
 """
 
 from typing import Any
@@ -49,7 +53,10 @@ def _streamed(match: dict[str, Any], times: dict[str, Any]) -> dict[str, Any]:
 
 
 def _brief(settings: EnvoySettings) -> dict[str, Any]:
-    return {"timeout": f"{settings.gateway_answer_timeout}s"}
+    return {
+        "timeout": f"{settings.gateway_answer_timeout}s",
+        "idle_timeout": f"{settings.gateway_stall_timeout}s",
+    }
 
 
 def _lasting(settings: EnvoySettings) -> dict[str, Any]:

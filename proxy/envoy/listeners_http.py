@@ -155,6 +155,12 @@ def _gateway_connections(settings: EnvoySettings) -> dict[str, Any]:
     connections = _connections("gateway", [host, _not_ours(421)], filters, settings)
     config = connections["typed_config"]
     config["request_timeout"] = f"{settings.gateway_long_timeout}s"
+    config["stream_flush_timeout"] = f"{settings.gateway_keep_timeout}s"
+    config["http2_protocol_options"] |= {
+        "max_concurrent_streams": settings.gateway_streams,
+        # Envoy keeps as much of an answer as it would of a request.
+        "initial_stream_window_size": settings.gateway_answer_bytes,
+    }
     config["merge_slashes"] = True
     config["path_with_escaped_slashes_action"] = "REJECT_REQUEST"
     config["local_reply_config"] = local_replies(GATEWAY_REPLIES)

@@ -67,6 +67,16 @@ class EnvoySettings:
     """Longest time its answer may take."""
     gateway_idle_timeout: float = 60.0
     """Instead of that for replays: longest time without a byte of the answer."""
+    gateway_stall_timeout: float = 30.0
+    """Longest time without a byte of such a request or its answer, be it that the gateway says
+    nothing or that the client takes nothing."""
+    gateway_answer_bytes: int = 1 << 20
+    """How much of an answer Envoy keeps for a client that does not take it; for what is longer it
+    keeps a connection to the gateway. The largest list of addresses is 900 KB."""
+    gateway_keep_timeout: float = 30.0
+    """Longest time it keeps that once the gateway has said all: 1 MiB at 280 kbit/s."""
+    gateway_streams: int = 32
+    """Requests of one HTTP/2 connection at one time, each with an answer that may be kept."""
     gateway_body_bytes: int = 1 << 16
     """Largest body of such a request; it is passed on only when it is complete."""
     gateway_long_bodies: int = 16
