@@ -20,8 +20,8 @@ LIST = b"y" * 900_000
 """What the gateway answers with the largest list of addresses."""
 MORE = b"z" * 4_000_000
 CONNECTIONS, LONG_BODIES = 4, 2
-STALL, KEPT = 2.0, 6.0
-AT_ONCE = 1.5
+STALL, KEPT = 4.0, 15.0
+AT_ONCE = 3.5
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -83,17 +83,17 @@ async def test_answers_that_nobody_takes_hold_no_connection(
 
 
 async def test_they_are_not_kept_for_ever(edge: Edge) -> None:
-    async with asked(edge, 1, "GET", "/prefix-lists/list") as (stream,), asyncio.timeout(KEPT + 2):
+    async with asked(edge, 1, "GET", "/prefix-lists/list") as (stream,), asyncio.timeout(KEPT + 5):
         await stream.ended.wait()
         assert (stream.reset, stream.taken) == (True, 0)
 
 
 async def test_answers_longer_than_is_kept_are_ended_soon(edge: Edge) -> None:
-    begun = time.monotonic()
     async with asked(edge, CONNECTIONS, "GET", "/audit?more") as streams:
-        await asyncio.sleep(STALL / 2)
-        assert await answer_to_others(edge, STALL) == {200}
-        assert STALL / 2 < time.monotonic() - begun < KEPT - 1
+        assert await answer_to_others(edge, KEPT - STALL) == {200}
+        async with asyncio.timeout(KEPT - STALL):
+            for stream in streams:
+                await stream.ended.wait()
         assert all(stream.reset for stream in streams)
 
 
@@ -107,7 +107,7 @@ async def test_who_is_slow_to_take_an_answer_gets_all_of_it(
     begun = time.monotonic()
     while not stream.ended.is_set() and time.monotonic() - begun < 2 * KEPT:
         client.widen(stream, length // 12)
-        await asyncio.sleep(0.25)
+        await asyncio.sleep(STALL / 8)
     assert (stream.reset, stream.taken) == (False, length)
     assert time.monotonic() - begun > STALL
     await client.close()
@@ -118,6 +118,6 @@ async def test_a_long_body_that_stands_still_is_ended_as_soon(edge: Edge) -> Non
     reader, writer = await edge.connect(GATEWAY)
     writer.write(head.encode() + LONG[:-1])
     await writer.drain()
-    async with asyncio.timeout(STALL + 1.5):
+    async with asyncio.timeout(KEPT):
         assert (await read_message(reader)).status == 408
     writer.close()
