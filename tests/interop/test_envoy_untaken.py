@@ -94,7 +94,9 @@ async def test_answers_longer_than_is_kept_are_ended_soon(edge: Edge) -> None:
         async with asyncio.timeout(KEPT - STALL):
             for stream in streams:
                 await stream.ended.wait()
-        assert all(stream.reset for stream in streams)
+        # One that came while all connections were held has an answer that says so.
+        assert any(stream.reset for stream in streams)
+        assert all(stream.taken < len(MORE) for stream in streams)
 
 
 @pytest.mark.parametrize(("path", "length"), [("/x?list", len(LIST)), ("/x?more", len(MORE))])
