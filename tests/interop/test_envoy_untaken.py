@@ -90,13 +90,12 @@ async def test_they_are_not_kept_for_ever(edge: Edge) -> None:
 
 async def test_answers_longer_than_is_kept_are_ended_soon(edge: Edge) -> None:
     async with asked(edge, CONNECTIONS, "GET", "/audit?more") as streams:
+        await asyncio.sleep(STALL / 2)  # whoever waits just as long is ended as well
         assert await answer_to_others(edge, KEPT - STALL) == {200}
         async with asyncio.timeout(KEPT - STALL):
             for stream in streams:
                 await stream.ended.wait()
-        # One that came while all connections were held has an answer that says so.
-        assert any(stream.reset for stream in streams)
-        assert all(stream.taken < len(MORE) for stream in streams)
+        assert all(stream.reset for stream in streams)
 
 
 @pytest.mark.parametrize(("path", "length"), [("/x?list", len(LIST)), ("/x?more", len(MORE))])
