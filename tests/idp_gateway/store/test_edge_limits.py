@@ -1,6 +1,7 @@
 """What edges are told of one account is counted as it is told, not as documents say it."""
 
 import json
+from collections.abc import ItemsView, Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
@@ -13,6 +14,7 @@ from idp_gateway.policy_documents import Remembered, policy_in
 from idp_gateway.policy_records import PolicyChangeKind, PolicyRecord
 from idp_gateway.records import AccountRecord, SocketRecord
 from idp_gateway.store import Store, edge_limits, policy_places
+from idp_gateway.store.rules import AccountRules
 from policy.policy_set import PolicySet
 from policy.types import SocketType
 from tests.idp_gateway.store.test_policies import BY, policy, prefix_list
@@ -262,3 +264,29 @@ def test_a_person_can_be_taken_out_of_what_could_not_be_counted(
         PolicyChangeKind.CHANGED, BY, means_the_same=False,
     )  # fmt: skip
     assert changed.version == 2
+
+
+class Asked(dict[str, PolicyRecord]):
+    """Policies that count how often all of them were looked through."""
+
+    times = 0
+
+    def __iter__(self) -> Iterator[str]:
+        self.times += 1
+        return super().__iter__()
+
+    def items(self) -> ItemsView[str, PolicyRecord]:
+        self.times += 1
+        return super().items()
+
+
+def test_what_bears_on_a_socket_is_found_without_looking_at_all_policies(
+    owner: AccountRecord,
+) -> None:
+    made = [policy(owner, f"p{at}", org_wide=at == 7) for at in range(9)]
+    policies = Asked({one.policy_id: one for one in made})
+    own = frozenset({made[3].policy_id})
+    rules = AccountRules(policies=policies, attached={str(at): own for at in range(50)})
+    for at in range(50):
+        assert {one.name for one in rules.of_socket(str(at))} == {"p3", "p7"}
+    assert policies.times <= 1
