@@ -385,7 +385,8 @@ def _stays_open(counting: _Counting, without: _Bearing, admitting: _Bearing) -> 
 def _closing() -> Conflict:
     return Conflict(
         "whoever is let in for a while may come from anywhere, and the addresses that are denied on"
-        " this service are then more than its edges take: it would be closed for everybody. Its"
-        " owner can deny fewer or larger networks, or name this person in a policy with addresses",
+        " this service are then more than its edges take, or than can be counted at once: it might"
+        " be closed for everybody. Its owner can deny fewer or larger networks, or name this person"
+        " in a policy with addresses",
         reason=TOO_LARGE,
     )
