@@ -110,13 +110,10 @@ def union(sets: Iterable[AddressSet]) -> AddressSet:
     return AddressSet(_joined(v4), _joined(v6))
 
 
-def most_between(
-    sets: Iterable[AddressSet], within: AddressSet = EVERYWHERE, *, most: int | None = None
-) -> int:
+def most_between(sets: Iterable[AddressSet], within: AddressSet = EVERYWHERE) -> int:
     """The most networks that can be left of all addresses when some of ``sets`` are taken away, as
     far as they lie ``within``: each branch of the tree of prefixes that leads to one of them leaves
-    one, or none. Counted, not made, for there may be a hundred for a single address; beyond
-    ``most`` nothing is counted exactly.
+    one, or none. Counted, not made, for there may be a hundred for a single address.
 
     It looks at each network of ``sets`` and of ``within`` once: what lies within is not made for
     each of ``sets``, where a thousand that hold everything would have all of ``within`` each.
@@ -127,10 +124,7 @@ def most_between(
         (32, within.v4, [one.v4 for one in listed]),
         (128, within.v6, [one.v6 for one in listed]),
     ):
-        blocks = _met({block for one in each for block in _blocks(one)}, whole)
-        if most is not None and len(blocks) > most + 1:
-            return most + 1  # each but the whole family has a branch of its own
-        count += _branches(blocks, width)
+        count += _branches(_met([block for one in each for block in _blocks(one)], whole), width)
     return count
 
 
@@ -145,8 +139,8 @@ def most_split(whole: AddressSet, sets: Iterable[AddressSet]) -> int:
         (128, whole.v6, [one.v6 for one in listed]),
     ):
         own = list(_blocks(kept))
-        split = {block for one in each for block in _blocks(one) if _lies_in(block, kept)}
-        count += _branches({*own, *split}, width) - _branches(own, width)
+        split = [block for one in each for block in _blocks(one) if _lies_in(block, kept)]
+        count += _branches([*own, *split], width) - _branches(own, width)
     return count
 
 
@@ -156,14 +150,14 @@ def networks_within(one: AddressSet, other: AddressSet) -> int:
     return sum(_lies_in(block, by) for of_one, by in pairs for block in _blocks(of_one))
 
 
-def _met(blocks: set[_Block], whole: tuple[Interval, ...]) -> set[_Block]:
+def _met(blocks: list[_Block], whole: tuple[Interval, ...]) -> Iterator[_Block]:
     """The smaller of each two that overlap, one of ``blocks`` and one of ``whole``: those networks
-    that there are of what the two have in common.
+    that there are of what the two have in common. No set of them, for anybody can choose blocks
+    that have the same hash; some come several times.
     """
     outermost = tuple(_outermost(blocks))
-    found = {block for block in blocks if _lies_in(block, whole)}
-    found.update(block for block in _blocks(whole) if _lies_in(block, outermost))
-    return found
+    yield from (block for block in blocks if _lies_in(block, whole))
+    yield from (block for block in _blocks(whole) if _lies_in(block, outermost))
 
 
 def _outermost(blocks: Iterable[_Block]) -> Iterator[Interval]:

@@ -223,7 +223,7 @@ class Reaches:
 
 
 def _too_much_between(taken: Iterable[AddressSet], within: AddressSet) -> bool:
-    return most_between(taken, within, most=MAX_BETWEEN) > MAX_BETWEEN
+    return most_between(taken, within) > MAX_BETWEEN
 
 
 def _order(addresses: AddressSet) -> tuple[object, ...]:
