@@ -110,21 +110,80 @@ def union(sets: Iterable[AddressSet]) -> AddressSet:
     return AddressSet(_joined(v4), _joined(v6))
 
 
-def most_between(sets: Iterable[AddressSet]) -> int:
-    """The most networks that can be left of all addresses when some of ``sets`` are taken away:
-    each branch of the tree of prefixes that leads to one of them leaves one, or none. Counted, not
-    made, for there may be a hundred for a single address.
+def most_between(sets: Iterable[AddressSet], within: AddressSet = EVERYWHERE) -> int:
+    """The most networks that can be left of all addresses when some of ``sets`` are taken away, as
+    far as they lie ``within``: each branch of the tree of prefixes that leads to one of them leaves
+    one, or none. Counted, not made, for there may be a hundred for a single address.
+
+    It looks at each network of ``sets`` and of ``within`` once: what lies within is not made for
+    each of ``sets``, where a thousand that hold everything would have all of ``within`` each.
     """
     listed = list(sets)
-    v4 = (block for one in listed for block in _blocks(one.v4))
-    v6 = (block for one in listed for block in _blocks(one.v6))
-    return _branches(v4, 32) + _branches(v6, 128)
+    count = 0
+    for width, whole, each in (
+        (32, within.v4, [one.v4 for one in listed]),
+        (128, within.v6, [one.v6 for one in listed]),
+    ):
+        count += _branches(_met([block for one in each for block in _blocks(one)], whole), width)
+    return count
+
+
+def most_split(whole: AddressSet, sets: Iterable[AddressSet]) -> int:
+    """How many networks more than ``whole`` there can be at most, when some of ``sets`` are taken
+    away from it.
+    """
+    listed = list(sets)
+    count = 0
+    for width, kept, each in (
+        (32, whole.v4, [one.v4 for one in listed]),
+        (128, whole.v6, [one.v6 for one in listed]),
+    ):
+        own = list(_blocks(kept))
+        split = [block for one in each for block in _blocks(one) if _lies_in(block, kept)]
+        count += _branches([*own, *split], width) - _branches(own, width)
+    return count
+
+
+def networks_within(one: AddressSet, other: AddressSet) -> int:
+    """How many of the networks of ``one`` lie in ``other``."""
+    pairs = (one.v4, other.v4), (one.v6, other.v6)
+    return sum(_lies_in(block, by) for of_one, by in pairs for block in _blocks(of_one))
+
+
+def _met(blocks: list[_Block], whole: tuple[Interval, ...]) -> Iterator[_Block]:
+    """The smaller of each two that overlap, one of ``blocks`` and one of ``whole``: those networks
+    that there are of what the two have in common. No set of them, for anybody can choose blocks
+    that have the same hash; some come several times.
+    """
+    outermost = tuple(_outermost(blocks))
+    yield from (block for block in blocks if _lies_in(block, whole))
+    yield from (block for block in _blocks(whole) if _lies_in(block, outermost))
+
+
+def _outermost(blocks: Iterable[_Block]) -> Iterator[Interval]:
+    """Those that lie in no other; they are not joined."""
+    reached = -1
+    for first, bits in sorted(blocks, key=_place):
+        if first > reached:
+            reached = first + (1 << bits) - 1
+            yield first, reached
+
+
+def _lies_in(block: _Block, intervals: tuple[Interval, ...]) -> bool:
+    first, bits = block
+    place = bisect_right(intervals, (first, _TOP))
+    return place > 0 and first + (1 << bits) - 1 <= intervals[place - 1][1]
+
+
+def _place(block: _Block) -> _Block:
+    """By the first address, the largest before those in it."""
+    return block[0], -block[1]
 
 
 def _branches(blocks: Iterable[_Block], width: int) -> int:
     """One that comes again has no further branch."""
     count, before, reached = 0, 0, 0
-    for first, bits in sorted(blocks, key=lambda block: (block[0], -block[1])):
+    for first, bits in sorted(blocks, key=_place):
         depth = width - bits
         shared = min(width - (first ^ before).bit_length(), reached, depth)
         count += depth - shared

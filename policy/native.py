@@ -3,16 +3,15 @@
 ``source_rule`` never refuses an address from which ``evaluate`` would allow somebody something.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from policy.address_sets import EVERYWHERE, AddressSet, source_id
-from policy.index import ListSets, PolicyIndex
 from policy.policy_set import PolicySet
 from policy.reach import MAX_LISTED, MAX_SETS
-from policy.types import IPAddress, IPNetwork, Policy
+from policy.types import IPAddress, IPNetwork
 
-__all__ = ["MAX_SETS", "SourceRule", "networks_told", "source_id", "source_rule", "source_sets"]
+__all__ = ["MAX_SETS", "SourceRule", "source_id", "source_rule", "source_sets"]
 
 MAX_NETWORKS = MAX_LISTED
 """Networks that the rule and the sets of one socket may name in all, one in several places counted
@@ -46,13 +45,6 @@ def source_rule(policies: PolicySet) -> SourceRule:
         return SourceRule(allow=(), too_large=True)
     allow = None if anywhere else reaches.reached.networks()
     return SourceRule(allow, reaches.denied.networks())
-
-
-def networks_told(policies: Iterable[Policy], lists: ListSets) -> int | None:
-    """How many networks ``source_rule`` and ``source_sets`` have together; ``None`` if they are too
-    much for an edge. None of them is made.
-    """
-    return PolicyIndex.build(policies, lists, for_cases=True).reaching().told()
 
 
 def source_sets(policies: PolicySet) -> Mapping[str, tuple[IPNetwork, ...]] | None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Self
 
 from policy.address_sets import EVERYWHERE, NOWHERE, AddressSet, most_between, source_id, union
+from policy.steps import OutOfSteps, Steps
 from policy.types import IPNetwork
 
 MAX_LISTED = 20_000
@@ -23,6 +24,9 @@ MAX_BETWEEN = 20_000
 """Networks that may lie between the addresses that deny rules take away: as many as an edge holds.
 A list of 2,000 addresses of IPv6 leaves ten times that, which would be made for every condition.
 """
+MAX_STEPS = 600_000
+"""Steps in which what edges are told must be found: all that may be listed, beside as many deny
+rules as are told apart, takes two thirds of them."""
 _REMEMBERED = 1024
 _FEW_HELD = 32
 """Networks that every set may remember beside those that are prepared or have names."""
@@ -54,15 +58,14 @@ class Reaches:
         """Whether no decision can rest on the address."""
         self.reached = EVERYWHERE if EVERYWHERE in allowed else union(allowed)
         # Where nobody is allowed in, what asks nobody who he is may still be open.
-        elsewhere = EVERYWHERE - self.reached if self.reached else NOWHERE
-        self.denied = denied - elsewhere
+        within = self.reached or EVERYWHERE
+        self.denied = denied - (EVERYWHERE - within)
         """What is denied to anybody, as far as it is allowed to somebody, if anything is."""
-        taken = [cut - elsewhere for cut in cuts]
         listed = sum(one.size() for one in allowed)
-        self.nameless = listed > MAX_LISTED or most_between(taken) > MAX_BETWEEN
+        self.nameless = listed > MAX_LISTED or _too_much_between(cuts, within)
         """Whether what is allowed, or what is left beside the deny rules that say more than
         addresses, is too much to be named: nothing else is to be asked of it then."""
-        self.too_large = self.nameless or most_between([self.denied, *taken]) > MAX_BETWEEN
+        self.too_large = self.nameless or _too_much_between([self.denied, *cuts], within)
         """Whether what is left beside all deny rules is too much to be said: ``together`` is not to
         be asked then."""
         self._all_cuts = union(sorted(cuts, key=_order))
@@ -73,6 +76,7 @@ class Reaches:
         self._taken: dict[frozenset[AddressSet], AddressSet] = {}
         self._known: dict[_Key, Reach] = {}
         self._ids: dict[AddressSet, str] = {}
+        self._told: tuple[int | None] | None = None
 
     @classmethod
     def of(
@@ -111,12 +115,25 @@ class Reaches:
 
     def told(self) -> int | None:
         """How many networks edges are told: those of the rule, and those of all ``sources``;
-        ``None`` if it is more than an edge takes.
+        ``None`` if it is more than an edge takes, or takes more than ``MAX_STEPS`` to find.
+        """
+        if self._told is None:
+            try:
+                self._told = (self.count_told(Steps(MAX_STEPS)),)
+            except OutOfSteps:
+                self._told = (None,)
+        return self._told[0]
+
+    def count_told(self, steps: Steps) -> int | None:
+        """As ``told``, in so many ``steps``.
+
+        Raises:
+            OutOfSteps: it takes more.
         """
         if self.nameless:
             return None
         count = self.rule_size()
-        for number, size in enumerate(self._sizes(), 1):
+        for number, size in enumerate(self._sizes(steps), 1):
             count += size
             if count > MAX_LISTED or number > MAX_SETS:
                 return None
@@ -182,11 +199,12 @@ class Reaches:
             if reach.addresses and reach.addresses != EVERYWHERE:
                 yield reach
 
-    def _sizes(self) -> Iterator[int]:
+    def _sizes(self, steps: Steps) -> Iterator[int]:
         """How many networks each of ``sources`` has, equal ones once. None of them is made."""
         seen = {NOWHERE, EVERYWHERE}
         for allowed, cuts in self._named():
             left = allowed - self._union(cuts)
+            steps.take(allowed, left)
             if left not in seen:
                 seen.add(left)
                 yield left.size()
@@ -202,6 +220,10 @@ class Reaches:
 
     def _apart(self, cuts: frozenset[AddressSet]) -> bool:
         return not cuts or (len(cuts) == 1 and len(self.cuts) <= MAX_CUTS_APART)
+
+
+def _too_much_between(taken: Iterable[AddressSet], within: AddressSet) -> bool:
+    return most_between(taken, within) > MAX_BETWEEN
 
 
 def _order(addresses: AddressSet) -> tuple[object, ...]:

@@ -98,7 +98,9 @@ class AccessRequestStore(StorePart):
             NotFound: no such request, or none this person may answer.
             Forbidden: it is their own.
             Conflict: it is answered, taken back or expired, approved by them already, or needs
-                two people where there are not two, or would close the socket for everybody.
+                two people where there are not two, or would close the socket for everybody, or
+                that is not known.
+            QuotaExceeded: edges would be told too much of the account's sockets.
         """
         with self.database.changing() as connection:
             request, rules = _to_answer(connection, request_id, person)

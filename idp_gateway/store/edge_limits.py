@@ -1,43 +1,59 @@
 """How much edges are told of one account: the rules about addresses of its TCP and TLS sockets.
 
 Every edge has all of them in memory. What it is told of a socket is counted, not what documents
-say: an address that is denied to one person leaves a hundred networks. Counting takes time where
-such rules are, so what was counted is remembered, and only so much is counted for one change; of
-the rest as much counts as an edge takes at most.
+say: an address that is denied to one person leaves a hundred networks. It counts as the most that
+it can be when some of the rules are taken away, for that is never refused. Everybody who writes
+waits for the counting, so what was counted is remembered, whom rules name is not looked at, and
+only so much is done for one change; of the rest as much counts as an edge takes at most.
 """
 
 import hashlib
 import threading
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import Connection, select, union
 
 from idp_gateway.errors import Conflict, QuotaExceeded
-from idp_gateway.policy_documents import networks_in, policy_in
+from idp_gateway.policy_documents import networks_in
 from idp_gateway.policy_records import PolicyRecord, PrefixListRecord
 from idp_gateway.request_records import RequestState
-from idp_gateway.store.policy_sizes import PolicySize
+from idp_gateway.store.policy_places import Place, digest_of, places_of
+from idp_gateway.store.policy_sizes import PolicySize, size_of
 from idp_gateway.store.rules import OWN_PORT, SOCKETS, AccountRules, rules_in
 from idp_gateway.tables import table_of
 from idp_gateway.tables_of_requests import AccessRequested, Guest
-from policy.errors import PolicyError
+from policy import address_sets
+from policy.address_sets import EVERYWHERE, AddressSet
 from policy.index import ListSets
-from policy.native import MAX_NETWORKS, networks_told
-from policy.types import Policy, Who
+from policy.most_told import ToldOf
+from policy.native import MAX_NETWORKS
+from policy.steps import OutOfSteps, Steps
+from policy.types import IPNetwork
 
 MAX_TOLD_NETWORKS = 400_000
 """Networks that edges are told of all TCP and TLS sockets of an account, for each of them."""
-MAX_COUNTED = 50_000
-"""Networks of rules that are sorted to count what comes of them, in one change: everybody who
-writes waits for it, a third of a second."""
+MAX_COUNTED = 200_000
+"""Steps that are taken to count what comes of rules, in one change: everybody who writes waits for
+it, some tenths of a second."""
 TOO_LARGE = "source-rules-too-large"
+_READING = 4
+"""Steps it takes to read a network."""
 _MOST_REMEMBERED = 20_000
 _REQUESTS, _GUESTS = table_of(AccessRequested), table_of(Guest)
-_ANYBODY = Policy(policy_id="", who=Who(service_accounts=frozenset({"anybody"})))
+_ANYWHERE = ToldOf(allowed=frozenset({EVERYWHERE}))
 """Lets somebody in from anywhere, as a socket's own lists, approvals and guests do."""
+
+
+class _Bearing(NamedTuple):
+    """What bears on a socket."""
+
+    policy_ids: frozenset[str]
+    anywhere: bool
+    """Whether somebody is let in from anywhere, beside the policies."""
 
 
 class _Counted:
@@ -61,75 +77,146 @@ class _Counted:
 _counted = _Counted()
 
 
+@dataclass(frozen=True, slots=True)
+class _Weighed:
+    """One policy, looked at once however many sockets it bears on."""
+
+    key: bytes
+    """Stands for its document and the lists it names."""
+    size: PolicySize
+    allowed: int
+    denied: int
+    """Networks, as ``PolicySize`` has them."""
+
+
 @dataclass(slots=True)
 class _Counting:
-    """Counts for one change, as long as ``left`` lasts."""
+    """Counts for one change, in so many steps."""
 
     rules: AccountRules
-    left: int = field(default_factory=lambda: MAX_COUNTED)
-    _sizes: dict[str, PolicySize] = field(default_factory=dict)
-    _lists: ListSets | None = None
+    steps: Steps = field(default_factory=lambda: Steps(MAX_COUNTED))
+    _weighed: dict[str, _Weighed] = field(default_factory=dict)
+    _placed: dict[str, ToldOf] = field(default_factory=dict)
+    _made: dict[Place, AddressSet] = field(default_factory=dict)
+    _lengths: Mapping[str, int] = field(init=False)
+    _digests: Mapping[str, bytes] = field(init=False)
+    _sets: ListSets = field(init=False)
 
-    def most(self, policy_ids: frozenset[str], *, anywhere: bool) -> int | None:
+    def __post_init__(self) -> None:
+        lists = self.rules.prefix_lists
+        self._lengths = {name: len(one.prefixes) for name, one in lists.items()}
+        self._digests = {name: digest_of(",".join(one.prefixes)) for name, one in lists.items()}
+        self._sets = ListSets(_Lists(lists))
+
+    def most(self, bearing: _Bearing) -> int | None:
         """As many networks as edges can be told at most, by what documents say; ``None`` if there
         are rules of which that does not tell.
         """
-        sizes = [self._size(one) for one in policy_ids]
-        if any(size.cuts for size in sizes):
+        weighed = [self._weigh(one) for one in bearing.policy_ids]
+        if any(one.size.cuts for one in weighed):
             return None
-        lengths = self._lengths()
-        allowed = sum(size.allowed(lengths) for size in sizes)
-        denied = sum(size.denied(lengths) for size in sizes)
+        allowed = sum(one.allowed for one in weighed)
+        denied = sum(one.denied for one in weighed)
         # The rule and the sets say what is allowed; what is denied is said as far as it is allowed.
-        return allowed * (1 if anywhere else 2) + (denied and denied + allowed)
+        return 2 * allowed + (denied and denied + allowed)
 
-    def exactly(self, policy_ids: frozenset[str], *, anywhere: bool) -> int | None:
-        """As many networks as edges are told; ``None`` if it is more than they take, or more than
-        is still counted.
+    def at_most(self, bearing: _Bearing) -> int | None:
+        """As ``most``, from the addresses themselves; ``None`` if it was not counted."""
+
+        def count() -> int:
+            return self._told_of(bearing).at_most(self.steps)
+
+        found = self._remembered(b"most", bearing, count)
+        return None if found is None else found[0]
+
+    def exactly(self, bearing: _Bearing) -> tuple[int | None] | None:
+        """As many networks as edges are told, ``None`` in a tuple if it is more than they take;
+        ``None`` if it was not counted, which says nothing.
         """
-        key = self._key(policy_ids, anywhere=anywhere)
+        return self._remembered(
+            b"exactly", bearing, lambda: self._told_of(bearing).exactly(self.steps)
+        )
+
+    def bound(self, bearing: _Bearing, *, unknown: int) -> int:
+        """The least that is known to be no fewer than edges are told."""
+        known = self.at_most(bearing)
+        known = unknown if known is None else min(known, MAX_NETWORKS)
+        quickly = self.most(bearing)
+        return known if quickly is None else min(known, quickly)
+
+    def _remembered(
+        self, what: bytes, bearing: _Bearing, count: Callable[[], int | None]
+    ) -> tuple[int | None] | None:
+        key = self._key(what, bearing)
         known = _counted.find(key)
         if known is None:
-            lengths = self._lengths()
-            self.left -= sum(self._size(one).networks(lengths) for one in policy_ids)
-            if self.left < 0:
-                return None
-            known = (networks_told(self._policies(policy_ids, anywhere=anywhere), self._sets()),)
-            _counted.keep(key, known[0])
-        return known[0]
-
-    def _size(self, policy_id: str) -> PolicySize:
-        if policy_id not in self._sizes:
-            self._sizes[policy_id] = PolicySize.of(self.rules.policies[policy_id])
-        return self._sizes[policy_id]
-
-    def _lengths(self) -> Mapping[str, int]:
-        return {name: len(one.prefixes) for name, one in self.rules.prefix_lists.items()}
-
-    def _sets(self) -> ListSets:
-        if self._lists is None:
-            lists = self.rules.prefix_lists
-            self._lists = ListSets({name: networks_in(one) for name, one in lists.items()})
-        return self._lists
-
-    def _policies(self, policy_ids: frozenset[str], *, anywhere: bool) -> Iterator[Policy]:
-        for policy_id in policy_ids:
             try:
-                yield policy_in(self.rules.policies[policy_id])
-            except (PolicyError, ValueError, TypeError, LookupError):
-                continue  # it closes its sockets, which takes two networks
-        if anywhere:
-            yield _ANYBODY
+                known = (count(),)
+            except OutOfSteps:
+                return None
+            _counted.keep(key, known[0])
+        return known
 
-    def _key(self, policy_ids: frozenset[str], *, anywhere: bool) -> bytes:
-        digest = hashlib.sha256(b"anywhere" if anywhere else b"")
-        for policy_id in sorted(policy_ids):
+    def _weigh(self, policy_id: str) -> _Weighed:
+        if policy_id not in self._weighed:
             policy = self.rules.policies[policy_id]
-            digest.update(f"\0{policy_id}\0{policy.document}".encode())
-            for name in sorted(self._size(policy_id).named):
-                found = self.rules.prefix_lists.get(name)
-                digest.update(f"\0{name}\0{','.join(found.prefixes) if found else '-'}".encode())
-        return digest.digest()
+            size, key = size_of(policy), hashlib.sha256(digest_of(policy.document))
+            for name in sorted(size.named):
+                key.update(f"\0{name}\0".encode() + self._digests.get(name, b""))
+            self._weighed[policy_id] = _Weighed(
+                key.digest(), size, size.allowed(self._lengths), size.denied(self._lengths)
+            )
+        return self._weighed[policy_id]
+
+    def _key(self, what: bytes, bearing: _Bearing) -> bytes:
+        keys = sorted(self._weigh(one).key for one in bearing.policy_ids)
+        return hashlib.sha256(b"".join((what, b"*" if bearing.anywhere else b"", *keys))).digest()
+
+    def _told_of(self, bearing: _Bearing) -> ToldOf:
+        self.steps.take(more=len(bearing.policy_ids))
+        parts = [self._place(one) for one in bearing.policy_ids]
+        return ToldOf.together([*parts, _ANYWHERE] if bearing.anywhere else parts)
+
+    def _place(self, policy_id: str) -> ToldOf:
+        if policy_id not in self._placed:
+            size = self._weigh(policy_id).size
+            self.steps.take(more=_READING * size.networks(self._lengths) + size.denies)
+            found = places_of(self.rules.policies[policy_id].document)
+            self._placed[policy_id] = ToldOf(
+                allowed=frozenset(
+                    EVERYWHERE if one is None else self._allowed(one) for one in found.allowed
+                ),
+                denied=frozenset(map(self._denied, found.denied)),
+                cuts=frozenset(map(self._denied, found.cuts)),
+            )
+        return self._placed[policy_id]
+
+    def _allowed(self, place: Place) -> AddressSet:
+        if place not in self._made:
+            listed = (self._sets.named(name) for name in place.named)
+            made = address_sets.union([place.written, *(one for one in listed if one)])
+            self._made[place] = made
+        return self._made[place]
+
+    def _denied(self, place: Place) -> AddressSet:
+        """A list that is not there is everywhere."""
+        return self._allowed(place) if place.named <= self._lengths.keys() else EVERYWHERE
+
+
+class _Lists(Mapping[str, tuple[IPNetwork, ...]]):
+    """Lists of an account, of which those are read that are asked for."""
+
+    def __init__(self, records: Mapping[str, PrefixListRecord]) -> None:
+        self._records = records
+
+    def __getitem__(self, name: str) -> tuple[IPNetwork, ...]:
+        return networks_in(self._records[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._records)
+
+    def __len__(self) -> int:
+        return len(self._records)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,31 +241,26 @@ class _Told:
             anywhere=frozenset(own | _for_a_while(connection, account_id, now)),
         )
 
-    def count(self, rules: AccountRules) -> int:
-        """Networks in all, counted only if the most that they can be is too much."""
-        counting = _Counting(rules)
-        of_each = [
-            (_bearing(rules, socket_id), socket_id in self.anywhere)
+    def bearing(self, rules: AccountRules) -> Counter[_Bearing]:
+        """What bears on them, and on how many of them."""
+        return Counter(
+            _Bearing(rules.bearing(socket_id), socket_id in self.anywhere)
             for socket_id in self.socket_ids
-        ]
-        quickly = {one: counting.most(one[0], anywhere=one[1]) for one in set(of_each)}
+        )
+
+    def count(self, counting: _Counting) -> int:
+        """Networks in all, looked at only if the most that documents say is too much."""
+        sockets = self.bearing(counting.rules)
+        quickly = {one: counting.most(one) for one in sockets}
         most = {
-            one: _at_most(known if known is not None else counting.exactly(one[0], anywhere=one[1]))
+            one: counting.bound(one, unknown=MAX_NETWORKS)
+            if known is None
+            else min(known, MAX_NETWORKS)
             for one, known in quickly.items()
         }
-        if sum(most[one] for one in of_each) > MAX_TOLD_NETWORKS:
-            for one, known in most.items():
-                exact = _at_most(counting.exactly(one[0], anywhere=one[1]))
-                most[one] = min(known, exact)
-        return sum(most[one] for one in of_each)
-
-
-def _at_most(told: int | None) -> int:
-    return MAX_NETWORKS if told is None else min(told, MAX_NETWORKS)
-
-
-def _bearing(rules: AccountRules, socket_id: str) -> frozenset[str]:
-    return frozenset(policy.policy_id for policy in rules.of_socket(socket_id))
+        if sum(most[one] * times for one, times in sockets.items()) > MAX_TOLD_NETWORKS:
+            most = {one: counting.bound(one, unknown=MAX_NETWORKS) for one in most}
+        return sum(most[one] * times for one, times in sockets.items())
 
 
 def _for_a_while(connection: Connection, account_id: str, now: datetime) -> set[str]:
@@ -197,6 +279,13 @@ def _for_a_while(connection: Connection, account_id: str, now: datetime) -> set[
     return set(connection.execute(union(approved, invited)).scalars())
 
 
+def _all_sockets() -> str:
+    return (
+        "what edges are told of the rules of all TCP and TLS sockets of an account can be no more"
+        f" than {MAX_TOLD_NETWORKS} networks, counted for each socket"
+    )
+
+
 def check_told(
     connection: Connection,
     account_id: str,
@@ -212,16 +301,38 @@ def check_told(
     """
     sockets = _Told.of(connection, account_id, now)
     rules = rules_in(connection, account_id, sockets.socket_ids)
-    told = sockets.count(rules)
+    counting = _Counting(rules)
+    told = sockets.count(counting)
     if told <= MAX_TOLD_NETWORKS or (
-        before is not None and told <= sockets.count(_with(rules, before))
+        before is not None and not _tells_more(sockets, counting, before)
     ):
         return
     raise QuotaExceeded(
-        "what edges are told of the rules of all TCP and TLS sockets of an account can be no more"
-        f" than {MAX_TOLD_NETWORKS} networks, counted for each socket; these would come to {told}."
-        " An address that is denied to somebody leaves a hundred networks around it"
+        f"{_all_sockets()}; these would come to {told}, with what may be more when one of them is"
+        " taken away. An address that is denied to somebody leaves a hundred networks around it"
     )
+
+
+def _tells_more(
+    sockets: _Told, counting: _Counting, before: PolicyRecord | PrefixListRecord
+) -> bool:
+    """Whether it is more than before, or is not known not to be."""
+    rules = counting.rules
+    if isinstance(before, PolicyRecord):
+        after = rules.policies.get(before.policy_id)
+        if after is None or places_of(after.document) == places_of(before.document):
+            return False
+        changed = {before.policy_id}
+    else:
+        named = before.name
+        changed = {key for key, one in rules.policies.items() if named in one.prefix_lists}
+    past = _Counting(_with(rules, before))
+    more = 0
+    for one, times in sockets.bearing(rules).items():
+        if not changed.isdisjoint(one.policy_ids):
+            known = past.bound(one, unknown=0)
+            more += times * (counting.bound(one, unknown=MAX_NETWORKS) - known)
+    return more > 0
 
 
 def _with(rules: AccountRules, before: PolicyRecord | PrefixListRecord) -> AccountRules:
@@ -235,27 +346,47 @@ def check_admitting(connection: Connection, account_id: str, socket_id: str, now
     is from anywhere. Call it before that is written down.
 
     Raises:
-        Conflict: it would close the socket for everybody.
+        Conflict: it would close the socket for everybody, or cannot be shown not to.
+        QuotaExceeded: edges would be told too much of all sockets of the account.
     """
     sockets = _Told.of(connection, account_id, now)
     if socket_id not in sockets.socket_ids or socket_id in sockets.anywhere:
         return
     rules = rules_in(connection, account_id, sockets.socket_ids)
-    counting, bearing = _Counting(rules), _bearing(rules, socket_id)
-    most = counting.most(bearing, anywhere=True)
-    if most is None or most > MAX_NETWORKS:
-        admitting = counting.exactly(bearing, anywhere=True)
-        if admitting is None and counting.exactly(bearing, anywhere=False) is not None:
-            raise _closing()
-    others = replace(sockets, anywhere=sockets.anywhere | {socket_id})
-    if others.count(rules) > max(MAX_TOLD_NETWORKS, sockets.count(rules)):
+    counting = _Counting(rules)
+    without = _Bearing(rules.bearing(socket_id), anywhere=False)
+    admitting = without._replace(anywhere=True)
+    if not _stays_open(counting, without, admitting):
         raise _closing()
+    others = replace(sockets, anywhere=sockets.anywhere | {socket_id})
+    told = others.count(counting)
+    more = counting.bound(admitting, unknown=MAX_NETWORKS) > counting.bound(without, unknown=0)
+    if told > MAX_TOLD_NETWORKS and more:
+        raise QuotaExceeded(
+            "whoever is let in for a while may come from anywhere, and the addresses that are"
+            f" denied on this service count then: {_all_sockets()}; these would come to {told}. Its"
+            " owner can deny fewer or larger networks, here or on other services"
+        )
+
+
+def _stays_open(counting: _Counting, without: _Bearing, admitting: _Bearing) -> bool:
+    """Whether edges take what there is to tell when somebody is let in, or do not take it as it is.
+    What was not counted is neither: whoever is let in would be left out where the rules are made.
+    """
+    most = counting.most(admitting)
+    if most is not None and most <= MAX_NETWORKS:
+        return True
+    told = counting.exactly(admitting)
+    if told is not None and told[0] is not None:
+        return True
+    return told is not None and counting.exactly(without) == (None,)
 
 
 def _closing() -> Conflict:
     return Conflict(
         "whoever is let in for a while may come from anywhere, and the addresses that are denied on"
-        " this service are then more than its edges take: it would be closed for everybody. Its"
-        " owner can deny fewer or larger networks, or name this person in a policy with addresses",
+        " this service are then more than its edges take, or than can be counted at once: it might"
+        " be closed for everybody. Its owner can deny fewer or larger networks, or name this person"
+        " in a policy with addresses",
         reason=TOO_LARGE,
     )

@@ -62,7 +62,9 @@ class GuestStore(StorePart):
         Raises:
             NotFound: no such invitation, or it is over or revoked.
             Forbidden: it is for another address, or somebody else has claimed it.
-            Conflict: with somebody let in from anywhere, the socket would be closed for everybody.
+            Conflict: with somebody let in from anywhere, the socket would be closed for everybody,
+                or is not known to stay open.
+            QuotaExceeded: edges would be told too much of the account's sockets.
         """
         with self.database.changing() as connection:
             found = find_one(connection, GuestRecord, GUESTS, GUESTS.c.code_hash == code_hash)

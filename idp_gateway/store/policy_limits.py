@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Table, delete, func, or_, sele
 from idp_gateway.errors import QuotaExceeded
 from idp_gateway.policy_records import PolicyChangeKind, PolicyRecord
 from idp_gateway.store.histories import History
-from idp_gateway.store.policy_sizes import PolicySize
+from idp_gateway.store.policy_sizes import size_of
 from idp_gateway.store.rules import ATTACHMENTS, POLICIES, AccountRules, rules_in
 from idp_gateway.tables import PolicyVersion, table_of
 
@@ -48,7 +48,7 @@ def check_effective(
     """
     socket_ids = tuple(socket_ids)
     rules = rules_in(connection, account_id, socket_ids)
-    sizes = {policy_id: PolicySize.of(one) for policy_id, one in rules.policies.items()}
+    sizes = {policy_id: size_of(one) for policy_id, one in rules.policies.items()}
     networks = _networks(rules)
     wide = {policy_id for policy_id, one in rules.policies.items() if one.org_wide}
     attached = [rules.attached.get(socket_id, frozenset()) for socket_id in socket_ids]
@@ -65,15 +65,13 @@ def check_effective(
 
 def _networks(rules: AccountRules) -> dict[str, int]:
     lists = {name: len(one.prefixes) for name, one in rules.prefix_lists.items()}
-    return {
-        policy_id: PolicySize.of(one).networks(lists) for policy_id, one in rules.policies.items()
-    }
+    return {policy_id: size_of(one).networks(lists) for policy_id, one in rules.policies.items()}
 
 
 def adds_work(before: PolicyRecord, after: PolicyRecord) -> bool:
     """Whether a change makes more rules, networks or policies bear on some socket."""
     wider = after.org_wide and not before.org_wide
-    return wider or PolicySize.of(after).exceeds(PolicySize.of(before))
+    return wider or size_of(after).exceeds(size_of(before))
 
 
 def check_org_wide(connection: Connection, account_id: str) -> None:

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from idp_gateway.policy_documents import Remembered
 from idp_gateway.policy_records import PolicyRecord
+from idp_gateway.store.policy_places import digest_of, is_cut
 
 _Placed = tuple[frozenset[str], frozenset[str]]
 """Networks of a rule, and names of the document's own lists."""
@@ -49,7 +51,7 @@ class PolicySize:
                     for where in allowed
                     for name in set(where.get("prefix_list", ())).difference(own)
                 ),
-                cuts=any(map(_is_cut, document.get("deny", ()))),
+                cuts=any(map(is_cut, document.get("deny", ()))),
                 named=Counter(
                     name
                     for where in wheres
@@ -85,14 +87,6 @@ def _wheres(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
             yield where
 
 
-def _is_cut(rule: Mapping[str, Any]) -> bool:
-    where = rule.get("where") or {}
-    if not where.get("allowed_ip") and not where.get("prefix_list"):
-        return False
-    elsewhere = where.keys() - {"allowed_ip", "prefix_list"}
-    return bool(rule.get("who") or rule.get("when") or any(where[key] for key in elsewhere))
-
-
 def _counted(wheres: Iterable[Mapping[str, Any]], own: Mapping[str, int]) -> int:
     return sum(_count(*one, own) for one in {_placed(where, own) for where in wheres})
 
@@ -104,3 +98,11 @@ def _placed(where: Mapping[str, Any], own: Mapping[str, int]) -> _Placed:
 
 def _count(prefixes: frozenset[str], names: frozenset[str], own: Mapping[str, int]) -> int:
     return len(prefixes) + sum(own[name] for name in names)
+
+
+_known: Remembered[PolicySize] = Remembered(20_000)
+
+
+def size_of(policy: PolicyRecord) -> PolicySize:
+    """As ``PolicySize.of``, remembered by the digest of the document."""
+    return _known.get(digest_of(policy.document), lambda: (PolicySize.of(policy), 1))

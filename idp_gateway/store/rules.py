@@ -40,15 +40,21 @@ class AccountRules:
     """Ids of policies by socket; org-wide ones only if they are attached as well."""
     prefix_lists: Mapping[str, PrefixListRecord] = field(default_factory=dict)
     """Lists those policies name, by name."""
+    org_wide: frozenset[str] = field(init=False)
+    """Ids of those of ``policies`` that bear on every socket."""
+
+    def __post_init__(self) -> None:
+        wide = (policy_id for policy_id, policy in self.policies.items() if policy.org_wide)
+        object.__setattr__(self, "org_wide", frozenset(wide))
+
+    def bearing(self, socket_id: str) -> frozenset[str]:
+        """Ids of the policies that bear on a socket."""
+        own = self.attached.get(socket_id, frozenset())
+        return self.org_wide.union(own & self.policies.keys())
 
     def of_socket(self, socket_id: str) -> tuple[PolicyRecord, ...]:
         """The policies that bear on a socket, by id."""
-        own = self.attached.get(socket_id, frozenset())
-        return tuple(
-            policy
-            for policy_id, policy in sorted(self.policies.items())
-            if policy.org_wide or policy_id in own
-        )
+        return tuple(self.policies[policy_id] for policy_id in sorted(self.bearing(socket_id)))
 
 
 class RulesStore(StorePart):

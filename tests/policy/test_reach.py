@@ -1,12 +1,13 @@
 """Addresses that come to too many networks to be named."""
 
+from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Address, ip_address, ip_network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policy import reach
+from policy import address_sets, reach
 from policy.address_sets import EVERYWHERE, AddressSet, most_between, union
 from policy.evaluate import evaluate
 from policy.native import MAX_NETWORKS, SourceRule, source_rule, source_sets
@@ -39,6 +40,48 @@ def test_never_more_is_left_than_was_counted(
     most = most_between(sets)
     some = data.draw(st.lists(st.sampled_from(sets), unique=True)) if sets else []
     assert len((EVERYWHERE - union(some)).networks()) <= most + 2
+
+
+@RELAXED
+@given(st.lists(st.lists(ANY_NETWORK, max_size=4), max_size=4), st.lists(ANY_NETWORK, max_size=4))
+def test_what_lies_within_is_counted_as_if_it_had_been_made(
+    networks: list[list[IPNetwork]], allowed: list[IPNetwork]
+) -> None:
+    sets, within = list(map(AddressSet.of, networks)), AddressSet.of(allowed)
+    made = [one - (EVERYWHERE - within) for one in sets]
+    assert most_between(sets, within) == most_between(made)
+
+
+@pytest.mark.parametrize("rules", [10, 100])
+def test_rules_are_not_multiplied_by_what_is_allowed(
+    monkeypatch: pytest.MonkeyPatch, rules: int
+) -> None:
+    """A hundred rules for everywhere and one address more each, beside a list of 2,000."""
+    looked_at = 0
+    blocks = address_sets._blocks
+
+    def counted(intervals: tuple[address_sets.Interval, ...]) -> Iterator[tuple[int, int]]:
+        nonlocal looked_at
+        for block in blocks(intervals):
+            looked_at += 1
+            yield block
+
+    monkeypatch.setattr(address_sets, "_blocks", counted)
+    cuts = [AddressSet.of([ip_network("::/0"), ip_network((at << 8, 32))]) for at in range(rules)]
+    first = int(IPv6Address("2001:db8::"))
+    allowed = AddressSet.of(ip_network((first + 2 * at, 128)) for at in range(2000))
+    made = reach.Reaches.of([allowed], [], cuts)
+    assert not made.nameless
+    assert looked_at < 4 * (2000 + 2 * rules)
+
+
+def test_what_would_take_too_long_to_say_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    denies = (DenyRule(who=who(emails="c@d.test"), where=where("192.0.2.0/24")),)
+    policies = [policy(where=NOT_THERE), policy("q", denies=denies)]
+    assert source_sets(PolicySet.build(policies, LISTS)) is not None
+    monkeypatch.setattr(reach, "MAX_STEPS", 3 * len(SCATTERED))
+    ready = PolicySet.build(policies, LISTS)
+    assert (ready.told, source_sets(ready)) == (None, None)
 
 
 def test_the_count_is_near_to_what_is_left() -> None:

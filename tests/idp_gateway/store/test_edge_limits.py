@@ -1,6 +1,7 @@
 """What edges are told of one account is counted as it is told, not as documents say it."""
 
 import json
+from collections.abc import ItemsView, Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
@@ -9,10 +10,11 @@ import pytest
 
 from idp_gateway.address_rules import AddressRules
 from idp_gateway.errors import Conflict, QuotaExceeded
-from idp_gateway.policy_documents import policy_in
+from idp_gateway.policy_documents import Remembered, policy_in
 from idp_gateway.policy_records import PolicyChangeKind, PolicyRecord
 from idp_gateway.records import AccountRecord, SocketRecord
-from idp_gateway.store import Store, edge_limits
+from idp_gateway.store import Store, edge_limits, policy_places
+from idp_gateway.store.rules import AccountRules
 from policy.policy_set import PolicySet
 from policy.types import SocketType
 from tests.idp_gateway.store.test_policies import BY, policy, prefix_list
@@ -158,3 +160,133 @@ def test_a_guest_who_would_close_the_socket_for_everybody_is_refused(
         PolicyChangeKind.CHANGED, BY, means_the_same=False,
     )  # fmt: skip
     assert store.claim_guest(guest.code_hash, person("ann"), NOW).claimed_at == NOW
+
+
+def test_taking_a_rule_away_tells_no_more_than_was_counted(
+    store: Store, owner: AccountRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of seventeen rules that take something away none is told apart, of sixteen each."""
+    office = [f"{IPv4Address((10 << 24) + 2 * at)}/32" for at in range(100)]
+    records = [policy(owner, "allow", document=document(allowed_ip=office))]
+    for at in range(17):
+        deny = [{"who": EVE, "where": {"allowed_ip": [office[at]]}}]
+        text = json.dumps({"version": "v2", "deny": deny})
+        records.append(policy(owner, f"cut{at}", document=text))
+    less = [one for one in records if one.name != "cut0"]
+    told = PolicySet.build(map(policy_in, less)).told
+    assert told is not None
+    records = [store.add_policy(one, BY) for one in records]
+    socket = publish(store, owner)
+    wanted = {one.policy_id: {socket.socket_id: True} for one in records}
+    monkeypatch.setattr(edge_limits, "MAX_TOLD_NETWORKS", told - 1)
+    with pytest.raises(QuotaExceeded):
+        store.attach(owner.account_id, wanted, BY, limit=99)
+    monkeypatch.setattr(edge_limits, "MAX_TOLD_NETWORKS", 2 * told)
+    store.attach(owner.account_id, wanted, BY, limit=99)
+
+
+def test_a_guest_of_whom_it_is_not_known_that_edges_can_be_told_is_refused(
+    store: Store, owner: AccountRecord
+) -> None:
+    """Where the rules are made it is known, and the guest would be left out."""
+    for name, first in (("first", 1 << 30), ("second", 1 << 31)):
+        blocked = [f"{IPv4Address(first + 2 * at)}/32" for at in range(10_001)]
+        store.put_prefix_list(prefix_list(owner, *blocked, name=name))
+    denied = [
+        {"where": {"prefix_list": [name], "allowed_ip": [f"198.51.100.{at}"]}}
+        for name in ("first", "second")
+        for at in range(3)
+    ]
+    record = policy(owner, document=document(*denied, **OFFICE), prefix_lists=("first", "second"))
+    record = store.add_policy(record, BY)
+    socket = publish(store, owner)
+    attach(store, record, socket)
+    guest = store.add_guest(guest_of(socket), owner_person(owner), limit=9)
+    with pytest.raises(Conflict) as refused:
+        store.claim_guest(guest.code_hash, person("ann"), NOW)
+    assert refused.value.reason == "source-rules-too-large"
+
+
+def test_a_guest_for_whom_only_the_account_has_no_room_is_told_so(
+    store: Store, owner: AccountRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = document({"who": EVE, "where": {"allowed_ip": scattered(20)}}, **OFFICE)
+    record = store.add_policy(policy(owner, document=text), BY)
+    socket = publish(store, owner)
+    attach(store, record, socket)
+    guest = store.add_guest(guest_of(socket), owner_person(owner), limit=9)
+    monkeypatch.setattr(edge_limits, "MAX_TOLD_NETWORKS", 1000)
+    with pytest.raises(QuotaExceeded, match="all TCP and TLS sockets of an account"):
+        store.claim_guest(guest.code_hash, person("ann"), NOW)
+    monkeypatch.setattr(edge_limits, "MAX_TOLD_NETWORKS", 10_000)
+    assert store.claim_guest(guest.code_hash, person("ann"), NOW).claimed_at == NOW
+
+
+def test_whom_rules_name_is_not_looked_at_for_every_socket(
+    store: Store, owner: AccountRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each document is read once, however many sockets have another set of policies with it."""
+    read: list[str] = []
+    places_in = policy_places.PolicyPlaces.of
+
+    def counted(text: str) -> policy_places.PolicyPlaces:
+        read.append(text)
+        return places_in(text)
+
+    monkeypatch.setattr(policy_places.PolicyPlaces, "of", counted)
+    monkeypatch.setattr(policy_places, "_known", Remembered(1 << 20))
+    monkeypatch.setattr(edge_limits, "_counted", edge_limits._Counted())
+    shared = document({"who": EVE, "where": {"allowed_ip": ["198.51.100.77"]}})
+    records = [store.add_policy(policy(owner, "shared", document=shared), BY)]
+    sockets = [publish(store, owner, f"s{at}") for at in range(5)]
+    for at in range(5):
+        deny = [{"who": EVE, "where": {"allowed_ip": [f"203.0.113.{at}"]}}]
+        text = json.dumps({"version": "v2", "deny": deny})
+        records.append(store.add_policy(policy(owner, f"cut{at}", document=text), BY))
+    attach(store, records[0], *sockets)
+    for record, socket in zip(records[1:], sockets, strict=True):
+        attach(store, record, socket)
+    assert sorted(read) == sorted(one.document for one in records)
+
+
+def test_a_person_can_be_taken_out_of_what_could_not_be_counted(
+    store: Store, owner: AccountRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The addresses are the same, so edges are told the same."""
+    text = document({"who": EVE, "where": {"allowed_ip": scattered(23)}})
+    record = store.add_policy(policy(owner, document=text), BY)
+    attach(store, record, publish(store, owner))
+    monkeypatch.setattr(edge_limits, "MAX_COUNTED", 0)
+    monkeypatch.setattr(edge_limits, "MAX_TOLD_NETWORKS", 1)
+    without_ann = text.replace("ann@corp.test", "bob@corp.test")
+    changed = store.change_policy(
+        replace(record, document=without_ann),
+        PolicyChangeKind.CHANGED, BY, means_the_same=False,
+    )  # fmt: skip
+    assert changed.version == 2
+
+
+class Asked(dict[str, PolicyRecord]):
+    """Policies that count how often all of them were looked through."""
+
+    times = 0
+
+    def __iter__(self) -> Iterator[str]:
+        self.times += 1
+        return super().__iter__()
+
+    def items(self) -> ItemsView[str, PolicyRecord]:
+        self.times += 1
+        return super().items()
+
+
+def test_what_bears_on_a_socket_is_found_without_looking_at_all_policies(
+    owner: AccountRecord,
+) -> None:
+    made = [policy(owner, f"p{at}", org_wide=at == 7) for at in range(9)]
+    policies = Asked({one.policy_id: one for one in made})
+    own = frozenset({made[3].policy_id})
+    rules = AccountRules(policies=policies, attached={str(at): own for at in range(50)})
+    for at in range(50):
+        assert {one.name for one in rules.of_socket(str(at))} == {"p3", "p7"}
+    assert policies.times <= 1

@@ -1,0 +1,76 @@
+"""The most that edges are told of rules, whichever of them are taken away again."""
+
+from ipaddress import IPv4Network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policy.address_sets import EVERYWHERE, AddressSet
+from policy.most_told import ToldOf
+from policy.steps import OutOfSteps, Steps
+from tests.support.policies import NETWORKS, RELAXED
+
+PLENTY = 10_000_000
+SETS = st.lists(NETWORKS, max_size=4).map(AddressSet.of) | st.just(EVERYWHERE)
+SOME = st.frozensets(SETS, max_size=3)
+RULES = st.builds(lambda a, d, c: ToldOf(allowed=a, denied=d, cuts=c), SOME, SOME, SOME)
+
+
+def singles(first: int, count: int) -> AddressSet:
+    return AddressSet.of(IPv4Network((first + 2 * at, 32)) for at in range(count))
+
+
+def told(rules: ToldOf) -> int | None:
+    return rules.exactly(Steps(PLENTY))
+
+
+@RELAXED
+@given(RULES, st.data())
+def test_no_part_of_the_rules_is_told_with_more_than_was_counted(
+    rules: ToldOf, data: st.DataObject
+) -> None:
+    def some(sets: frozenset[AddressSet]) -> frozenset[AddressSet]:
+        drawn = data.draw(st.sets(st.sampled_from(sorted(sets, key=repr)))) if sets else ()
+        return frozenset(drawn)
+
+    left = ToldOf(allowed=some(rules.allowed), denied=some(rules.denied), cuts=some(rules.cuts))
+    most = rules.at_most(Steps(PLENTY))
+    assert (told(rules) or 0) <= most
+    assert (told(left) or 0) <= most
+
+
+def test_of_more_cuts_than_are_told_apart_those_count_that_may_be_left() -> None:
+    """Of seventeen none has a name, of sixteen each."""
+    allowed = singles(10 << 24, 100)
+    cuts = [singles((10 << 24) + 2 * at, 1) for at in range(17)]
+    all_of_them = ToldOf(allowed=frozenset({allowed}), cuts=frozenset(cuts))
+    less = ToldOf(allowed=frozenset({allowed}), cuts=frozenset(cuts[1:]))
+    of_all, of_less = told(all_of_them), told(less)
+    assert of_all is not None
+    assert of_less is not None
+    assert 6 * of_all < of_less <= all_of_them.at_most(Steps(PLENTY)) < 2 * of_less
+
+
+def test_an_allowing_rule_for_everywhere_does_not_count_as_lasting() -> None:
+    """Without it the rule of all others is told as well."""
+    office = frozenset({singles(10 << 24, 100)})
+    both = ToldOf(allowed=office | {EVERYWHERE})
+    assert (told(both), told(ToldOf(allowed=office))) == (100, 200)
+    assert both.at_most(Steps(PLENTY)) == 200
+
+
+def test_where_one_rule_takes_away_nothing_is_counted_twice() -> None:
+    cut = frozenset({singles(10 << 24, 20)})
+    rules = ToldOf(allowed=frozenset({EVERYWHERE}), cuts=cut)
+    assert rules.at_most(Steps(PLENTY)) == told(rules)
+
+
+@pytest.mark.parametrize("way", ["at_most", "exactly"])
+def test_no_more_is_looked_at_than_there_are_steps(way: str) -> None:
+    cuts = frozenset(singles(10 << 24, 900 + at) for at in range(16))
+    rules = ToldOf(allowed=frozenset({EVERYWHERE}), cuts=cuts)
+    steps = Steps(20_000)
+    with pytest.raises(OutOfSteps):
+        getattr(rules, way)(steps)
+    assert steps.left > -20_000
