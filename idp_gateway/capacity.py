@@ -172,6 +172,9 @@ class Making:
 
     async def _list(self) -> bytes:
         try:
+            if self._ahead is not None:
+                await asyncio.wait([self._ahead])
+                self._ahead = None
             if self._after is not None:
                 await asyncio.wait([self._after.made])
                 self._after = None
@@ -180,9 +183,6 @@ class Making:
                 )
                 if found is not None:
                     return found
-            if self._ahead is not None:
-                await asyncio.wait([self._ahead])
-                self._ahead = None
             _check_wait(self._capacity.made_lists, MOST_UNMADE)
             make = partial(self._begin, self._asked.make)
             return await in_thread(self._capacity.made_lists, make)

@@ -16,7 +16,7 @@ MAX_PARSED = 1024 * 1024
 """Of a body beside one member ``text``: nothing else is done while many small values are read, and
 that takes a second for a few million bytes."""
 _MAX_SHOWN = 64
-_TEXT = re.compile(r'"text"\s*:\s*(?=")')
+_TEXT = re.compile(r'"text"\s*+:\s*+(?=")')
 
 
 class EachKeyOnce(APIRoute):

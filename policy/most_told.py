@@ -21,6 +21,9 @@ from policy.address_sets import (
 from policy.reach import MAX_CUTS_APART, MAX_LISTED, Reaches
 from policy.steps import Steps
 
+_BLOCKS_A_STEP = 4
+"""Networks that are counted in the time of one interval."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToldOf:
@@ -96,14 +99,23 @@ class ToldOf:
                 taking[one].append(cut)
                 # Where some cuts are left out it is not known which set is there already.
                 if not all_apart or left not in known:
-                    total += left.size()
+                    total += _size(left, steps)
                     if all_apart:
                         known.add(left)
+                if total > enough:
+                    return total  # those that leave most leave no less
             heappush(most, total)
             count += total - (heappop(most) if len(most) > MAX_CUTS_APART else 0)
             if count > enough:
                 break
         return count
+
+
+def _size(made: AddressSet, steps: Steps) -> int:
+    """How many networks it takes, of which few intervals may make very many."""
+    size = made.size()
+    steps.take(more=size // _BLOCKS_A_STEP)
+    return size
 
 
 def _together(taking: Mapping[AddressSet, Sequence[AddressSet]], steps: Steps) -> int:

@@ -67,9 +67,9 @@ class EnvoySettings:
     """Longest time its answer may take."""
     gateway_idle_timeout: float = 60.0
     """Instead of that for replays: longest time without a byte of the answer."""
-    gateway_stall_timeout: float = 30.0
+    gateway_stall_timeout: float = 65.0
     """Longest time without a byte of such a request or its answer, be it that the gateway says
-    nothing or that the client takes nothing."""
+    nothing or that the client takes nothing: a key in a token may take a minute to be made."""
     gateway_answer_bytes: int = 1 << 20
     """How much of an answer Envoy keeps for a client that does not take it; for what is longer it
     keeps a connection to the gateway. The largest list of addresses is 900 KB."""

@@ -176,3 +176,29 @@ async def test_an_account_of_which_many_lists_wait_is_refused_alone() -> None:
             one.end()
         await asyncio.gather(*waiting)
     assert not capacity.unmade
+
+
+async def test_a_list_that_was_made_meanwhile_lets_nobody_pass() -> None:
+    """One that need not be made any more leaves its turn to the next only when it has come."""
+    capacity, _ = capacity_of()
+    first, second, third = (Lists(at, whose="mallory") for at in range(3))
+    looks: list[bytes | None] = [None, None, b"kept"]
+    first.asked = replace(first.asked, look=lambda: looks.pop(0))
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        (before,) = ask(capacity, first)
+        await until(lambda: first.begun == [1])
+        waiting = ask(capacity, second)
+        await until(lambda: len(capacity.unmade["mallory"]) == 2)
+        again = ask(capacity, first)
+        await until(lambda: len(capacity.unmade["mallory"]) == 3)
+        waiting += ask(capacity, third)
+        await until(lambda: len(capacity.unmade["mallory"]) == 4)
+        first.end()
+        assert await before == b"1"
+        await until(lambda: second.begun == [1])
+        assert not again[0].done()
+        assert third.begun == []
+        second.end()
+        assert await again[0] == b"kept"
+        third.end()
+        await asyncio.gather(*waiting)

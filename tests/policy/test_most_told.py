@@ -1,6 +1,6 @@
 """The most that edges are told of rules, whichever of them are taken away again."""
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 
 import pytest
 from hypothesis import given
@@ -74,3 +74,12 @@ def test_no_more_is_looked_at_than_there_are_steps(way: str) -> None:
     with pytest.raises(OutOfSteps):
         getattr(rules, way)(steps)
     assert steps.left > -20_000
+
+
+def test_networks_that_few_intervals_make_are_steps_too() -> None:
+    """A thousand addresses of IPv6 leave a thousand intervals, and a hundred networks of each."""
+    addresses = AddressSet.of(IPv6Network((at * 0x1234567 << 64 | at, 128)) for at in range(1, 9))
+    left = (EVERYWHERE - addresses).size()
+    steps = Steps(PLENTY)
+    ToldOf(allowed=frozenset({EVERYWHERE}), cuts=frozenset({addresses})).at_most(steps)
+    assert PLENTY - steps.left > left // 4 > 8 * 8
