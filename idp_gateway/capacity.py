@@ -198,8 +198,9 @@ class Making:
 
 async def list_in_thread(capacity: Capacity, settle: Callable[[], AskedList]) -> bytes:
     """The list that ``settle`` names: the one that is kept, or else one whose making began after
-    this call: the next one, where one is under way, so that nobody waits for more than two. Who
-    waits holds no thread, so that nobody who asks for another list has to wait as well.
+    this call: the next one, where one is under way, so that nobody waits for more than two, and
+    for those of other lists of the account that were asked for before. Who waits holds no thread,
+    so that nobody who asks for another account's list has to wait as well.
 
     Raises:
         ListsBusy: too many wait already.
