@@ -9,6 +9,7 @@ import pytest
 from idp_gateway import account_turns
 from idp_gateway.account_turns import AccountTurns
 from idp_gateway.errors import TooManyAttempts
+from tests.support.processes import eventually
 
 
 def test_one_at_a_time_and_the_others_wait() -> None:
@@ -18,7 +19,7 @@ def test_one_at_a_time_and_the_others_wait() -> None:
         with turns.turn("a"):
             running.append(1)
             most.append(len(running))
-            time.sleep(0.01)
+            time.sleep(0.01)  # long enough for another to come in, if it could
             running.pop()
 
     with ThreadPoolExecutor(account_turns.MOST_AT_ONCE) as threads:
@@ -37,8 +38,10 @@ def test_more_than_may_wait_are_sent_away_and_other_accounts_are_not() -> None:
 
     with ThreadPoolExecutor(account_turns.MOST_AT_ONCE) as threads:
         waiting = [threads.submit(work) for _ in range(account_turns.MOST_AT_ONCE)]
-        while turns._queues.get("a") is None or turns._queues["a"].length < len(waiting):
-            time.sleep(0.001)
+        eventually(
+            lambda: "a" in turns._queues and turns._queues["a"].length == len(waiting),
+            what="all who may wait",
+        )
         with pytest.raises(TooManyAttempts), turns.turn("a"):
             pass
         with turns.turn("b"):
