@@ -33,6 +33,8 @@ _UNTOLD = [
     "x-envoy-original-path",
 ]
 """Headers of Envoy's own that are nobody's business upstream."""
+_NOTHING_SENT = "connect-failure,reset-before-request"
+"""When a request of any method goes to another tunnel: no byte of it has left."""
 
 
 def https_listener(trust: Trust, settings: EnvoySettings) -> dict[str, Any]:
@@ -97,7 +99,7 @@ def _socket_connections(trust: Trust, settings: EnvoySettings) -> dict[str, Any]
     host = {
         "name": "sockets",
         "domains": [f"*.{settings.edge_domain}"],
-        "routes": [_socket_route()],
+        "routes": [_safe_socket_route(), _socket_route(_NOTHING_SENT)],
         "request_headers_to_add": [
             *client_headers(),
             overwrite("x-forwarded-host", "%REQ(:AUTHORITY)%" + settings.public_port_suffix),
@@ -115,8 +117,21 @@ def _socket_connections(trust: Trust, settings: EnvoySettings) -> dict[str, Any]
     return connections
 
 
-def _socket_route() -> dict[str, Any]:
-    """To the cluster that bears the Host's name; another tunnel if one takes no connection."""
+def _safe_socket_route() -> dict[str, Any]:
+    """Another tunnel also if one ended before it answered: the request may be made twice.
+
+    A tunnel's socket takes a connection before anybody knows whether the origin does, so only this
+    covers for a tunnel that just died. It is for methods that change nothing (RFC 9110 §9.2.1);
+    of others nobody can tell whether they were carried out (§9.2.2).
+    """
+    route = _socket_route(f"{_NOTHING_SENT},reset")
+    methods = {"safe_regex": {"regex": "GET|HEAD|OPTIONS"}}
+    route["match"]["headers"] = [{"name": ":method", "string_match": methods}]
+    return route
+
+
+def _socket_route(retry_on: str) -> dict[str, Any]:
+    """To the cluster that bears the Host's name."""
     previous = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
     return {
         "match": {"prefix": "/"},
@@ -126,7 +141,7 @@ def _socket_route() -> dict[str, Any]:
             "auto_host_rewrite": True,
             "timeout": "0s",
             "retry_policy": {
-                "retry_on": "connect-failure,reset-before-request",
+                "retry_on": retry_on,
                 "num_retries": 3,
                 "retry_host_predicate": [
                     {

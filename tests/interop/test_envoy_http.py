@@ -23,7 +23,7 @@ from tests.support.envoy import (
     seen_headers,
     spellings,
 )
-from tests.support.tiny_http import Answer, read_message, request_bytes
+from tests.support.tiny_http import Answer, Message, read_message, request_bytes
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -354,6 +354,34 @@ async def test_a_dead_tunnel_is_passed_over(edge: Edge) -> None:
     edge.endpoints["pair"] = (str(edge.folder / "gone.sock"),)
     await edge.apply()
     assert (await edge.get("pair")).status >= 500
+
+
+def hang_up(_: Message) -> Answer:
+    """As a tunnel whose far end is gone: it took the connection, and the request."""
+    raise ConnectionResetError
+
+
+@pytest.mark.parametrize("method", ["GET", "OPTIONS"])
+async def test_a_tunnel_that_ends_before_it_answers_is_passed_over(edge: Edge, method: str) -> None:
+    name = f"dying-{method.lower()}"
+    dying = await edge.add(a_socket(name, identity_required=False), answer=hang_up)
+    alive = await edge.origin(f"{name}-2")
+    edge.endpoints[name] = (str(dying.path), str(alive.path))
+    await edge.apply()
+    for _ in range(6):
+        assert (await edge.get(name, method=method)).status == 200
+    assert len(alive.requests) == 6
+    assert dying.requests
+
+
+async def test_what_may_have_been_carried_out_is_not_sent_again(edge: Edge) -> None:
+    dying = await edge.add(a_socket("posted", identity_required=False), answer=hang_up)
+    alive = await edge.origin("posted-2")
+    edge.endpoints["posted"] = (str(dying.path), str(alive.path))
+    await edge.apply()
+    answers = [(await edge.get("posted", method="POST", body=b"pay")).status for _ in range(6)]
+    assert sorted(answers) == [200] * 3 + [502] * 3
+    assert (len(dying.requests), len(alive.requests)) == (3, 3)
 
 
 async def test_several_tunnels_share_the_load(edge: Edge) -> None:
