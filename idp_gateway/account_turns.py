@@ -13,6 +13,9 @@ from idp_gateway.errors import TooManyAttempts
 
 MOST_AT_ONCE = 4
 """Requests of one account that have their turn or wait for it."""
+MOST_SOCKETS_AT_ONCE = 16
+"""As ``MOST_AT_ONCE`` where sockets are made and changed: programs do that to many at a time, and
+few of them take long."""
 RETRY_SECONDS = 1
 
 
@@ -32,23 +35,23 @@ class AccountTurns:
         self._queues: dict[str, _Queue] = {}
 
     @contextmanager
-    def turn(self, account_id: str) -> Iterator[None]:
+    def turn(self, account_id: str, *, most: int = MOST_AT_ONCE) -> Iterator[None]:
         """The account's turn, as soon as those before are over.
 
         Raises:
-            TooManyAttempts: too many of the account wait already.
+            TooManyAttempts: ``most`` of the account have it or wait for it already.
         """
-        queue = self._join(account_id)
+        queue = self._join(account_id, most)
         try:
             with queue.turn:
                 yield
         finally:
             self._leave(account_id, queue)
 
-    def _join(self, account_id: str) -> _Queue:
+    def _join(self, account_id: str, most: int = MOST_AT_ONCE) -> _Queue:
         with self._lock:
             queue = self._queues.setdefault(account_id, _Queue())
-            if queue.length >= MOST_AT_ONCE:
+            if queue.length >= most:
                 raise TooManyAttempts(
                     "too much is being changed for this account at once; try again soon",
                     retry_after=RETRY_SECONDS,

@@ -53,8 +53,6 @@ class Gateway:
     """How much of what is done at a time."""
     long_bodies: Places
     """Whose long bodies are being read."""
-    changing: AccountTurns = field(default_factory=AccountTurns)
-    """Whose turn it is to revoke: each revocation takes the lock of all that is written."""
     denials: RecentDenials
     """What need not be put on record again."""
     lists: KeptLists
@@ -86,7 +84,7 @@ def build_gateway(settings: Settings, *, clock: Clock = system_clock) -> Gateway
         ca.errors.KeyStoreError: a key that cannot be opened with this master key.
     """
     migrate(settings)
-    store = Store(Database(settings.database_url))
+    store = Store(Database(settings.database_url, turns=AccountTurns()))
     master_key = load_or_make_secret(settings.master_key_file)
     box = KeyBox(master_key)
     tokens = Tokens(store=store, box=box, issuer=settings.base_url, clock=clock)

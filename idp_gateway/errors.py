@@ -16,6 +16,7 @@ GatewayError
 │   ├── KeyRevoked          the socket's owner revoked this key
 │   ├── SignupClosed
 │   └── QuotaExceeded       the account has as many as it may have
+├── NotCounted              never leaves the store: try again, or raise the refusal it carries
 ├── NotFound                unknown, or somebody else's: the same answer for both
 ├── Conflict
 │   ├── NameTaken
@@ -162,6 +163,16 @@ class QuotaExceeded(Forbidden):
     """The account has as many sockets, or the socket as many tunnels, as it may have."""
 
     reason = "quota-exceeded"
+
+
+class NotCounted(GatewayError):
+    """What was to be written takes longer to look at than others may wait for it; some of that is
+    done, and remembered. ``refusal`` is what to say if it is not tried again.
+    """
+
+    def __init__(self, refusal: GatewayError) -> None:
+        super().__init__(refusal.message, reason=refusal.reason)
+        self.refusal = refusal
 
 
 class NotFound(GatewayError):

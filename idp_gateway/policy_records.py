@@ -74,6 +74,18 @@ class PolicyVersionRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PrefixListHead:
+    """A list without its addresses, which may be megabytes."""
+
+    account_id: str
+    name: str
+    version: int
+    networks: int
+    """How many there are."""
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PrefixListRecord:
     """Addresses that policies name together. ``(account_id, name)`` is the key."""
 
@@ -88,6 +100,17 @@ class PrefixListRecord:
     updated_at: datetime
     changed_by: str
     why: str
+
+    @property
+    def head(self) -> PrefixListHead:
+        """The list without its addresses."""
+        return PrefixListHead(
+            account_id=self.account_id,
+            name=self.name,
+            version=self.version,
+            networks=len(self.prefixes),
+            updated_at=self.updated_at,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,22 +75,20 @@ def revoke(
         TooManyAttempts: too much is being changed for the account at once.
     """
     value = _canonical(scope, value)
-    with gateway.changing.turn(account.account_id):
-        record = gateway.store.add_revocation(
-            account.account_id,
-            RevocationRecord(
-                revocation_id=str(uuid.uuid4()),
-                socket_id=socket_id,
-                scope=scope,
-                value=value,
-                reason=reason,
-                created_by=account.email,
-                created_at=gateway.clock(),
-            ),
-        )
-        return Revoked(
-            record, gateway.store.count_revoked_by(record, gateway.clock() - SLOWEST_CLOCK)
-        )
+    record = gateway.store.add_revocation(
+        account.account_id,
+        RevocationRecord(
+            revocation_id=str(uuid.uuid4()),
+            socket_id=socket_id,
+            scope=scope,
+            value=value,
+            reason=reason,
+            created_by=account.email,
+            created_at=gateway.clock(),
+        ),
+    )
+    listed = gateway.store.count_revoked_by(record, gateway.clock() - SLOWEST_CLOCK)
+    return Revoked(record, listed)
 
 
 def lift(
@@ -103,10 +101,9 @@ def lift(
         Conflict: it is of certificates.
         TooManyAttempts: too much is being changed for the account at once.
     """
-    with gateway.changing.turn(account.account_id):
-        return gateway.store.lift_revocation(
-            account.account_id, socket_id, revocation_id, gateway.clock()
-        )
+    return gateway.store.lift_revocation(
+        account.account_id, socket_id, revocation_id, gateway.clock()
+    )
 
 
 def krl_of(gateway: Gateway, socket: SocketRecord) -> AskedList:

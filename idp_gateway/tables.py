@@ -468,6 +468,8 @@ class PrefixList(SQLModel, table=True):
     name: str = Field(primary_key=True)
     version: int
     prefixes: tuple[str, ...] = _words()
+    # How many they are: they may be megabytes, and limits ask for no more.
+    networks: int
     summary: Mapping[str, Any] = _json()
     source: str
     updated_at: datetime = _time()

@@ -78,7 +78,7 @@ def list_requests(
     )
 
 
-@router.post("/{request_id}/approve", responses=problems(400, 401, 403, 404, 409))
+@router.post("/{request_id}/approve", responses=problems(400, 401, 403, 404, 409, 429))
 def approve(
     gateway: GatewayDep, caller: CallerDep, request_id: str, form: ApprovalForm
 ) -> AccessRequestReply:

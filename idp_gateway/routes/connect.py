@@ -17,7 +17,7 @@ router = APIRouter(prefix="/connect", route_class=ChangeRoute, tags=["sockets"])
 router.get("", responses=problems(401))(list_sockets)
 
 
-@router.post("", responses=problems(400, 401, 403, 503))
+@router.post("", responses=problems(400, 401, 403, 429, 503))
 def connect(gateway: GatewayDep, caller: CallerDep, form: NewSocketForm) -> SocketReply:
     """Create a socket and its first tunnel, both or neither."""
     socket = publishing.create_socket(gateway, caller.account, form, with_tunnel=True)

@@ -111,7 +111,7 @@ def change_policy(
     return policy_reply(gateway, changed)
 
 
-@router.delete("/policy/{policy_id}", status_code=204, responses=problems(401, 404))
+@router.delete("/policy/{policy_id}", status_code=204, responses=problems(401, 404, 429))
 def delete_policy(
     gateway: GatewayDep,
     caller: CallerDep,

@@ -20,7 +20,7 @@ def list_sockets(gateway: GatewayDep, caller: CallerDep) -> list[SocketReply]:
     return socket_replies(gateway, caller.account, sockets)
 
 
-@router.post("", responses=problems(400, 401, 403, 503))
+@router.post("", responses=problems(400, 401, 403, 429, 503))
 def create_socket(gateway: GatewayDep, caller: CallerDep, form: NewSocketForm) -> SocketReply:
     """Create a socket: a static public name, for TCP and TLS also a port of its own."""
     socket = publishing.create_socket(gateway, caller.account, form)
@@ -34,7 +34,7 @@ def show_socket(gateway: GatewayDep, caller: CallerDep, socket_id: str) -> Socke
     return socket_reply(gateway, caller.account, socket)
 
 
-@router.put("/{socket_id}", responses=problems(400, 401, 404))
+@router.put("/{socket_id}", responses=problems(400, 401, 404, 429))
 def replace_socket(
     gateway: GatewayDep, caller: CallerDep, socket_id: str, form: SocketChangeForm
 ) -> SocketReply:
@@ -47,7 +47,7 @@ def replace_socket(
     return socket_reply(gateway, caller.account, socket)
 
 
-@router.patch("/{socket_id}", responses=problems(400, 401, 404))
+@router.patch("/{socket_id}", responses=problems(400, 401, 404, 429))
 def change_socket(
     gateway: GatewayDep, caller: CallerDep, socket_id: str, form: SocketChangeForm
 ) -> SocketReply:

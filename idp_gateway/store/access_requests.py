@@ -28,7 +28,7 @@ from idp_gateway.store.access_events import forget_events, note_request
 from idp_gateway.store.accounts import IDENTITIES
 from idp_gateway.store.approval_rules import rules_in_force
 from idp_gateway.store.base import StorePart, columns_for, find_all, find_one, in_parts, values_of
-from idp_gateway.store.edge_limits import check_admitting
+from idp_gateway.store.edge_limits import check_admitting, until_counted
 from idp_gateway.store.guests import forget_guests
 from idp_gateway.store.rules import SOCKETS, renew, touch
 from idp_gateway.tables import table_of
@@ -86,6 +86,7 @@ class AccessRequestStore(StorePart):
             )
         return kept
 
+    @until_counted
     def approve_access_request(
         self, request_id: str, person: Person, *, minutes: int | None, note: str, now: datetime
     ) -> AccessRequestRecord:
@@ -102,7 +103,10 @@ class AccessRequestStore(StorePart):
                 that is not known.
             QuotaExceeded: edges would be told too much of the account's sockets.
         """
-        with self.database.changing() as connection:
+        found = self.find_access_request(request_id)
+        if found is None:
+            raise _unknown()
+        with self.database.changing_of(found.account_id) as connection:
             request, rules = _to_answer(connection, request_id, person)
             _check_pending(request, now)
             earlier = _approvals(connection, request_id)

@@ -8,13 +8,15 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
+
+from idp_gateway.account_turns import MOST_AT_ONCE, AccountTurns
 
 _WRITE_OPTION = "mysocket_write"
 _CHANGE_LOCK = 0x6D79736F636B  # any fixed number of ours: "mysock"
@@ -29,8 +31,9 @@ DatabaseFailure = SQLAlchemyError
 class Database:
     """The connection pool and the rules of its transactions."""
 
-    def __init__(self, url: str) -> None:
-        """Open a database by its SQLAlchemy address; nothing is connected or created yet.
+    def __init__(self, url: str, *, turns: AccountTurns | None = None) -> None:
+        """Open a database by its SQLAlchemy address; nothing is connected or created yet. With
+        ``turns`` each account has one change at a time that may take long.
 
         ``sqlite:///path`` and ``postgresql://…`` (driver psycopg) are what is tested.
         """
@@ -41,6 +44,7 @@ class Database:
         self._listeners: list[Callable[[], None]] = []
         # SQLite waits for a lock by polling with growing pauses; our own threads queue here.
         self._writers = threading.Lock()
+        self.turns = turns
         self._rows = threading.Lock()
         self._row_reader: sqlite3.Connection | None = None
         self.engine = self._open_sqlite() if self.is_sqlite else self._open_postgresql()
@@ -80,6 +84,18 @@ class Database:
                 yield connection
             return
         with self._writers, self._writing.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def changing_of(self, account_id: str, *, most: int = MOST_AT_ONCE) -> Iterator[Connection]:
+        """As ``changing``, in the account's turn: for what may take long. Others who write wait for
+        one such transaction of an account at most.
+
+        Raises:
+            TooManyAttempts: ``most`` of the account have their turn or wait for it already.
+        """
+        turn = nullcontext() if self.turns is None else self.turns.turn(account_id, most=most)
+        with turn, self.changing() as connection:
             yield connection
 
     @contextmanager

@@ -11,7 +11,7 @@ from idp_gateway.errors import Forbidden, InvalidInput, NotFound, QuotaExceeded
 from idp_gateway.request_records import AccessEventKind, GuestRecord, GuestState
 from idp_gateway.store.access_events import note_guest
 from idp_gateway.store.base import StorePart, columns_for, find_all, find_one, in_parts, values_of
-from idp_gateway.store.edge_limits import check_admitting
+from idp_gateway.store.edge_limits import check_admitting, until_counted
 from idp_gateway.store.rules import renew, touch
 from idp_gateway.store.sockets import owned_socket
 from idp_gateway.tables import table_of
@@ -54,6 +54,7 @@ class GuestStore(StorePart):
             note_guest(connection, AccessEventKind.INVITED, guest, person, at=now, words=guest.note)
         return guest
 
+    @until_counted
     def claim_guest(self, code_hash: str, person: Person, now: datetime) -> GuestRecord:
         """Pin an invitation to the first identity that comes with its link and has its address.
 
@@ -66,11 +67,14 @@ class GuestStore(StorePart):
                 or is not known to stay open.
             QuotaExceeded: edges would be told too much of the account's sockets.
         """
-        with self.database.changing() as connection:
+        invitation = self.find_guest(code_hash)
+        if invitation is None:
+            raise _over()
+        with self.database.changing_of(invitation.account_id) as connection:
             found = find_one(connection, GuestRecord, GUESTS, GUESTS.c.code_hash == code_hash)
             running = {GuestState.INVITED, GuestState.CLAIMED}
             if found is None or found.state_at(now) not in running:
-                raise NotFound("this invitation does not exist or is over", reason=UNKNOWN)
+                raise _over()
             if found.claimed_at is not None:
                 if (found.issuer, found.subject) != (person.issuer, person.subject):
                     raise _for_another()
@@ -172,6 +176,10 @@ def _write(connection: Connection, guest: GuestRecord) -> None:
     connection.execute(
         update(GUESTS).where(GUESTS.c.guest_id == guest.guest_id).values(values_of(guest))
     )
+
+
+def _over() -> NotFound:
+    return NotFound("this invitation does not exist or is over", reason=UNKNOWN)
 
 
 def _for_another() -> Forbidden:

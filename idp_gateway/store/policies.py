@@ -14,7 +14,7 @@ from idp_gateway.errors import Conflict, InvalidInput, NotFound, PolicyNameTaken
 from idp_gateway.policy_records import PolicyChangeKind, PolicyRecord, PolicyVersionRecord
 from idp_gateway.records import SocketRecord
 from idp_gateway.store.base import StorePart, columns_for, find_all, find_one, in_parts, values_of
-from idp_gateway.store.edge_limits import check_told
+from idp_gateway.store.edge_limits import check_told, until_counted
 from idp_gateway.store.policy_limits import (
     VERSIONS,
     adds_work,
@@ -27,7 +27,7 @@ from idp_gateway.store.rules import (
     ATTACHMENTS,
     POLICIES,
     SOCKETS,
-    lists_called,
+    list_heads,
     rename,
     sockets_borne_on,
     touch,
@@ -54,6 +54,7 @@ Attaching = Mapping[str, Mapping[str, bool]]
 class PolicyStore(StorePart):
     """Tables ``policies``, ``policy_versions`` and ``policy_attachments``."""
 
+    @until_counted
     def add_policy(
         self,
         policy: PolicyRecord,
@@ -71,7 +72,7 @@ class PolicyStore(StorePart):
                 deny rules than may bear on a socket.
             InvalidInput: it names a list the account does not have.
         """
-        with self.database.changing() as connection:
+        with self.database.changing_of(policy.account_id) as connection:
             _keep_below(connection, policy.account_id, limit)
             _check_name(connection, policy)
             _check_lists(connection, policy)
@@ -86,6 +87,7 @@ class PolicyStore(StorePart):
             touch(connection, borne_on, author.at)
         return policy
 
+    @until_counted
     def change_policy(
         self,
         policy: PolicyRecord,
@@ -105,7 +107,7 @@ class PolicyStore(StorePart):
             PolicyNameTaken, InvalidInput: as ``add_policy``.
             QuotaExceeded: the history is full, or too many deny rules would bear on a socket.
         """
-        with self.database.changing() as connection:
+        with self.database.changing_of(policy.account_id) as connection:
             before = owned_policy(connection, policy.account_id, policy.policy_id)
             if before.version != policy.version:
                 raise Conflict(f"version {before.version} is in force by now", reason=STALE)
@@ -141,7 +143,7 @@ class PolicyStore(StorePart):
         Raises:
             NotFound: the account has no such policy.
         """
-        with self.database.changing() as connection:
+        with self.database.changing_of(account_id) as connection:
             policy = owned_policy(connection, account_id, policy_id)
             borne_on = sockets_borne_on(connection, account_id, [policy])
             connection.execute(delete(ATTACHMENTS).where(ATTACHMENTS.c.policy_id == policy_id))
@@ -201,6 +203,7 @@ class PolicyStore(StorePart):
                     found.setdefault(policy_id, []).append(socket_id)
         return {policy_id: tuple(socket_ids) for policy_id, socket_ids in found.items()}
 
+    @until_counted
     def attach(self, account_id: str, attaching: Attaching, author: Author, *, limit: int) -> None:
         """Attach and detach, all of it or nothing. What is as asked for already is no change.
 
@@ -209,7 +212,7 @@ class PolicyStore(StorePart):
             InvalidInput: a policy is to be attached to a socket that asks for no identity.
             QuotaExceeded: a socket would have more than ``limit`` policies, or too many deny rules.
         """
-        with self.database.changing() as connection:
+        with self.database.changing_of(account_id) as connection:
             named = {socket_id for wanted in attaching.values() for socket_id in wanted}
             sockets = _owned_sockets(connection, account_id, named)
             affected: set[str] = set()
@@ -395,7 +398,7 @@ def _check_name(connection: Connection, policy: PolicyRecord) -> None:
 
 
 def _check_lists(connection: Connection, policy: PolicyRecord) -> None:
-    known = lists_called(connection, policy.account_id, policy.prefix_lists)
+    known = list_heads(connection, policy.account_id, policy.prefix_lists)
     missing = sorted(set(policy.prefix_lists) - set(known))
     if missing:
         raise InvalidInput(

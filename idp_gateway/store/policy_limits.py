@@ -13,7 +13,7 @@ from idp_gateway.errors import QuotaExceeded
 from idp_gateway.policy_records import PolicyChangeKind, PolicyRecord
 from idp_gateway.store.histories import History
 from idp_gateway.store.policy_sizes import size_of
-from idp_gateway.store.rules import ATTACHMENTS, POLICIES, AccountRules, rules_in
+from idp_gateway.store.rules import ATTACHMENTS, POLICIES, list_heads, policies_in
 from idp_gateway.tables import PolicyVersion, table_of
 
 VERSIONS = table_of(PolicyVersion)
@@ -47,9 +47,11 @@ def check_effective(
         QuotaExceeded: it is too much.
     """
     socket_ids = tuple(socket_ids)
-    rules = rules_in(connection, account_id, socket_ids)
+    rules = policies_in(connection, account_id, socket_ids)
     sizes = {policy_id: size_of(one) for policy_id, one in rules.policies.items()}
-    networks = _networks(rules)
+    lists = list_heads(connection, account_id, rules.named)
+    lengths = {name: one.networks for name, one in lists.items()}
+    networks = {policy_id: one.networks(lengths) for policy_id, one in sizes.items()}
     wide = {policy_id for policy_id, one in rules.policies.items() if one.org_wide}
     attached = [rules.attached.get(socket_id, frozenset()) for socket_id in socket_ids]
     for bearing in {frozenset(wide), *(own | wide for own in attached)}:
@@ -61,11 +63,6 @@ def check_effective(
                 f"the rules of a socket can name no more than {MAX_LISTED_NETWORKS} networks, of"
                 f" documents and prefix lists together; these would come to {named}"
             )
-
-
-def _networks(rules: AccountRules) -> dict[str, int]:
-    lists = {name: len(one.prefixes) for name, one in rules.prefix_lists.items()}
-    return {policy_id: size_of(one).networks(lists) for policy_id, one in rules.policies.items()}
 
 
 def adds_work(before: PolicyRecord, after: PolicyRecord) -> bool:

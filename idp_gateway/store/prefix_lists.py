@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
 
@@ -17,7 +18,7 @@ from idp_gateway.policy_records import (
     PrefixListVersionRecord,
 )
 from idp_gateway.store.base import StorePart, columns_for, find_all, find_one, in_parts, values_of
-from idp_gateway.store.edge_limits import check_told
+from idp_gateway.store.edge_limits import check_told, until_counted
 from idp_gateway.store.histories import History
 from idp_gateway.store.policies import STALE, Author
 from idp_gateway.store.policy_limits import check_effective
@@ -37,6 +38,7 @@ MAX_TEXT = 64 << 20
 class PrefixListStore(StorePart):
     """Tables ``prefix_lists`` and ``prefix_list_versions``."""
 
+    @until_counted
     def put_prefix_list(
         self,
         given: PrefixListRecord,
@@ -56,7 +58,7 @@ class PrefixListStore(StorePart):
             Conflict: ``based_on`` is not the version in force (0 for none yet), or other policies
                 or lists are to be tried by now (``CASES_OLD``).
         """
-        with self.database.changing() as connection:
+        with self.database.changing_of(given.account_id) as connection:
             before = _find(connection, given.account_id, given.name)
             version = 0 if before is None else before.version
             if based_on is not None and based_on != version:
@@ -65,7 +67,7 @@ class PrefixListStore(StorePart):
                 _keep_below(connection, given.account_id, limit)
                 newest = _newest_version(connection, given.account_id, given.name)
                 made = replace(given, version=newest + 1)
-                connection.execute(insert(LISTS).values(values_of(made)))
+                connection.execute(insert(LISTS).values(_row(made)))
                 _note(connection, made, PrefixListChangeKind.CREATED)
                 return made
             if before.prefixes == given.prefixes:
@@ -75,7 +77,7 @@ class PrefixListStore(StorePart):
             check_still_so(connection, given.account_id, tried, names=others, policies=naming)
             after = replace(given, version=version + 1)
             where = _is(given.account_id, given.name)
-            connection.execute(update(LISTS).where(where).values(values_of(after)))
+            connection.execute(update(LISTS).where(where).values(_row(after)))
             _note(connection, after, PrefixListChangeKind.CHANGED)
             borne_on = sockets_borne_on(connection, given.account_id, naming)
             if len(after.prefixes) > len(before.prefixes):
@@ -92,7 +94,7 @@ class PrefixListStore(StorePart):
             NotFound: the account has no such list.
             PrefixListInUse: a policy names it.
         """
-        with self.database.changing() as connection:
+        with self.database.changing_of(account_id) as connection:
             found = _find(connection, account_id, name)
             if found is None:
                 raise NotFound("no such prefix list", reason="prefix-list-unknown")
@@ -242,6 +244,10 @@ def _note(connection: Connection, found: PrefixListRecord, change: PrefixListCha
         why=found.why,
     )
     connection.execute(insert(VERSIONS).values(values_of(entry)))
+
+
+def _row(found: PrefixListRecord) -> dict[str, Any]:
+    return {**values_of(found), "networks": found.head.networks}
 
 
 def _is(account_id: str, name: str) -> ColumnElement[bool]:

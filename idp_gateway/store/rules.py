@@ -6,12 +6,13 @@ policy or a list names the sockets it bears on, in its own transaction, and no o
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import TypeVar
 
 from sqlalchemy import Connection, or_, select, update
 
-from idp_gateway.policy_records import PolicyRecord, PrefixListRecord
+from idp_gateway.policy_records import PolicyRecord, PrefixListHead, PrefixListRecord
 from idp_gateway.records import ChangeKind, SocketRecord
 from idp_gateway.store.base import StorePart, find_all, in_parts, note_change
 from idp_gateway.tables import (
@@ -27,6 +28,7 @@ POLICIES = table_of(AccessPolicy)
 ATTACHMENTS = table_of(PolicyAttachment)
 LISTS = table_of(PrefixList)
 SOCKETS = table_of(PublishedSocket)
+Listed = TypeVar("Listed", PrefixListRecord, PrefixListHead)
 OWN_PORT = tuple(kind for kind in SocketType if kind.has_own_port)
 
 
@@ -46,6 +48,11 @@ class AccountRules:
     def __post_init__(self) -> None:
         wide = (policy_id for policy_id, policy in self.policies.items() if policy.org_wide)
         object.__setattr__(self, "org_wide", frozenset(wide))
+
+    @property
+    def named(self) -> set[str]:
+        """Names of the account's lists that the policies look at."""
+        return {name for policy in self.policies.values() for name in policy.prefix_lists}
 
     def bearing(self, socket_id: str) -> frozenset[str]:
         """Ids of the policies that bear on a socket."""
@@ -76,6 +83,12 @@ def rules_in(connection: Connection, account_id: str, socket_ids: Iterable[str])
     """What bears on these sockets of an account, and on all of its sockets, in a transaction under
     way.
     """
+    rules = policies_in(connection, account_id, socket_ids)
+    return replace(rules, prefix_lists=lists_called(connection, account_id, rules.named))
+
+
+def policies_in(connection: Connection, account_id: str, socket_ids: Iterable[str]) -> AccountRules:
+    """As ``rules_in``, without the lists: they may be megabytes."""
     policies = find_all(
         connection,
         PolicyRecord,
@@ -95,11 +108,9 @@ def rules_in(connection: Connection, account_id: str, socket_ids: Iterable[str])
     wanted = set().union(*attached.values()) - {policy.policy_id for policy in policies}
     for part in in_parts(wanted):
         policies += find_all(connection, PolicyRecord, POLICIES, POLICIES.c.policy_id.in_(part))
-    names = {name for policy in policies for name in policy.prefix_lists}
     return AccountRules(
         policies={policy.policy_id: policy for policy in policies},
         attached={socket_id: frozenset(ids) for socket_id, ids in attached.items()},
-        prefix_lists=lists_called(connection, account_id, names),
     )
 
 
@@ -107,12 +118,25 @@ def lists_called(
     connection: Connection, account_id: str, names: Iterable[str]
 ) -> dict[str, PrefixListRecord]:
     """The account's lists among these names."""
+    return _called(connection, PrefixListRecord, account_id, names)
+
+
+def list_heads(
+    connection: Connection, account_id: str, names: Iterable[str]
+) -> dict[str, PrefixListHead]:
+    """As ``lists_called``, without their addresses."""
+    return _called(connection, PrefixListHead, account_id, names)
+
+
+def _called(
+    connection: Connection, kind: type[Listed], account_id: str, names: Iterable[str]
+) -> dict[str, Listed]:
     return {
         found.name: found
         for part in in_parts(names)
         for found in find_all(
             connection,
-            PrefixListRecord,
+            kind,
             LISTS,
             LISTS.c.account_id == account_id,
             LISTS.c.name.in_(part),

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from idp_gateway.account_turns import MOST_SOCKETS_AT_ONCE
 from idp_gateway.errors import Conflict, NameTaken, NotFound, PortsExhausted, QuotaExceeded
 from idp_gateway.records import (
     CaGenerationRecord,
@@ -20,7 +21,7 @@ from idp_gateway.records import (
     TunnelRecord,
 )
 from idp_gateway.store.base import StorePart, find_all, find_one, in_parts, note_change, values_of
-from idp_gateway.store.edge_limits import check_told
+from idp_gateway.store.edge_limits import check_told, until_counted
 from idp_gateway.store.generations import add_user_ca, end_user_ca
 from idp_gateway.store.quick import Lookup
 from idp_gateway.tables import Account, PublishedSocket, Revocation, SocketTunnel, table_of
@@ -49,6 +50,7 @@ class SocketStore(StorePart):
     def _by_name(self) -> Lookup[SocketRecord]:
         return Lookup(self.database, SocketRecord, SOCKETS, "dns_name")
 
+    @until_counted
     def add_socket(
         self,
         socket: SocketRecord,
@@ -70,7 +72,7 @@ class SocketStore(StorePart):
                 sockets that name so many networks that edges cannot be told of one more.
         """
         values = values_of(socket)
-        with self.database.changing() as connection:
+        with self.database.changing_of(socket.account_id, most=MOST_SOCKETS_AT_ONCE) as connection:
             mine = SOCKETS.c.account_id == socket.account_id
             _keep_below(limit, connection, SOCKETS, mine, "sockets of this account")
             if _exists(connection, SOCKETS, SOCKETS.c.dns_name == socket.dns_name):
@@ -137,6 +139,7 @@ class SocketStore(StorePart):
                 order_by=[SOCKETS.c.dns_name],
             )
 
+    @until_counted
     def update_socket(
         self,
         account_id: str,
@@ -158,7 +161,7 @@ class SocketStore(StorePart):
         unknown = changes.keys() & _FIXED
         if unknown:
             raise ValueError(f"these fields cannot be changed: {sorted(unknown)}")
-        with self.database.changing() as connection:
+        with self.database.changing_of(account_id, most=MOST_SOCKETS_AT_ONCE) as connection:
             before = owned_socket(connection, account_id, socket_id)
             values = values_of(before) | dict(changes)
             values["epoch"] = before.epoch + (1 if bump_epoch else 0)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection
 
 from idp_gateway.errors import Conflict
-from idp_gateway.policy_records import PolicyRecord, PrefixListRecord
-from idp_gateway.store.rules import lists_called
+from idp_gateway.policy_records import PolicyRecord, PrefixListHead, PrefixListRecord
+from idp_gateway.store.rules import list_heads
 
 CASES_OLD = "policy-cases-old"
 """Reason of the conflict that a change is whose cases were tried on something else."""
@@ -29,7 +29,9 @@ class TriedOn:
 
     @classmethod
     def of(
-        cls, lists: Iterable[PrefixListRecord], policies: Iterable[PolicyRecord] = ()
+        cls,
+        lists: Iterable[PrefixListHead | PrefixListRecord],
+        policies: Iterable[PolicyRecord] = (),
     ) -> "TriedOn":
         """What these cases were tried on."""
         return cls(
@@ -54,6 +56,6 @@ def check_still_so(
     """
     if tried is None:
         return
-    lists = lists_called(connection, account_id, names).values()
+    lists = list_heads(connection, account_id, names).values()
     if TriedOn.of(lists, policies) != tried:
         raise Conflict("lists or policies changed in the meantime; try again", reason=CASES_OLD)

@@ -7,14 +7,15 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from idp_gateway.address_rules import AddressRules
 from idp_gateway.errors import Conflict, QuotaExceeded
 from idp_gateway.policy_documents import Remembered, policy_in
 from idp_gateway.policy_records import PolicyChangeKind, PolicyRecord
 from idp_gateway.records import AccountRecord, SocketRecord
-from idp_gateway.store import Store, edge_limits, policy_places
-from idp_gateway.store.rules import AccountRules
+from idp_gateway.store import Store, edge_limits, policy_places, told_counting
+from idp_gateway.store.rules import LISTS, AccountRules
 from policy.policy_set import PolicySet
 from policy.types import SocketType
 from tests.idp_gateway.store.test_policies import BY, policy, prefix_list
@@ -107,7 +108,7 @@ def test_of_what_there_was_no_time_to_count_as_much_counts_as_edges_take(
 ) -> None:
     few = document({"who": EVE, "where": {"allowed_ip": scattered(21)}})
     record = store.add_policy(policy(owner, document=few), BY)
-    monkeypatch.setattr(edge_limits, "MAX_COUNTED", 20)
+    monkeypatch.setattr(told_counting, "MAX_COUNTED", 20)
     monkeypatch.setattr(edge_limits, "MAX_TOLD_NETWORKS", 19_999)
     socket = publish(store, owner)
     with pytest.raises(QuotaExceeded, match="come to 20000"):
@@ -118,7 +119,7 @@ def test_what_documents_say_is_never_less_than_what_is_told(
     store: Store, owner: AccountRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where no deny rule says more than addresses, nothing has to be sorted to know enough."""
-    monkeypatch.setattr(edge_limits, "MAX_COUNTED", 0)
+    monkeypatch.setattr(told_counting, "MAX_COUNTED", 0)
     texts = [
         document(**OFFICE),
         document({"where": {"allowed_ip": scattered(30)}}),
@@ -235,7 +236,7 @@ def test_whom_rules_name_is_not_looked_at_for_every_socket(
 
     monkeypatch.setattr(policy_places.PolicyPlaces, "of", counted)
     monkeypatch.setattr(policy_places, "_known", Remembered(1 << 20))
-    monkeypatch.setattr(edge_limits, "_counted", edge_limits._Counted())
+    monkeypatch.setattr(told_counting, "_counted", told_counting._Counted())
     shared = document({"who": EVE, "where": {"allowed_ip": ["198.51.100.77"]}})
     records = [store.add_policy(policy(owner, "shared", document=shared), BY)]
     sockets = [publish(store, owner, f"s{at}") for at in range(5)]
@@ -256,7 +257,7 @@ def test_a_person_can_be_taken_out_of_what_could_not_be_counted(
     text = document({"who": EVE, "where": {"allowed_ip": scattered(23)}})
     record = store.add_policy(policy(owner, document=text), BY)
     attach(store, record, publish(store, owner))
-    monkeypatch.setattr(edge_limits, "MAX_COUNTED", 0)
+    monkeypatch.setattr(told_counting, "MAX_COUNTED", 0)
     monkeypatch.setattr(edge_limits, "MAX_TOLD_NETWORKS", 1)
     without_ann = text.replace("ann@corp.test", "bob@corp.test")
     changed = store.change_policy(
@@ -290,3 +291,44 @@ def test_what_bears_on_a_socket_is_found_without_looking_at_all_policies(
     for at in range(50):
         assert {one.name for one in rules.of_socket(str(at))} == {"p3", "p7"}
     assert policies.times <= 1
+
+
+def test_lists_are_not_read_to_count_them(store: Store, owner: AccountRecord) -> None:
+    """They may be megabytes, and whoever writes would wait for it."""
+    store.put_prefix_list(prefix_list(owner, "192.0.2.0/24", "198.51.100.0/24", name="long"))
+    record = store.add_policy(
+        policy(owner, document=document(prefix_list=["long"]), prefix_lists=("long",)), BY
+    )
+    with store.database.writing() as connection:
+        connection.execute(update(LISTS).values(prefixes=["no", "addresses"]))
+    attach(store, record, publish(store, owner))
+
+
+def test_what_takes_long_to_count_is_counted_bit_by_bit(
+    store: Store, owner: AccountRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it is refused does not depend on what was counted before."""
+    monkeypatch.setattr(told_counting, "_counted", told_counting._Counted())
+    monkeypatch.setattr(edge_limits, "MAX_TOLD_NETWORKS", 50_000)
+    texts = [document({"who": EVE, "where": {"allowed_ip": scattered(21 + at)}}) for at in range(3)]
+    records = [
+        store.add_policy(policy(owner, str(at), document=text), BY) for at, text in enumerate(texts)
+    ]
+    sockets = [publish(store, owner, f"s{at}") for at in range(3)]
+    for record, socket in zip(records[:2], sockets, strict=False):
+        attach(store, record, socket)
+    monkeypatch.setattr(told_counting, "_counted", told_counting._Counted())
+    # Enough for one of them at a time.
+    monkeypatch.setattr(told_counting, "MAX_COUNTED", 1500)
+    attach(store, records[2], sockets[2])
+
+
+def test_what_is_never_counted_is_refused_in_the_end(
+    store: Store, owner: AccountRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(told_counting, "MAX_COUNTED", 20)
+    monkeypatch.setattr(edge_limits, "MAX_TOLD_NETWORKS", 30_000)
+    cut = document({"who": EVE, "where": {"allowed_ip": scattered(24)}})
+    record = store.add_policy(policy(owner, document=cut), BY)
+    with pytest.raises(QuotaExceeded, match="come to 40000"):
+        attach(store, record, publish(store, owner, "a"), publish(store, owner, "b"))
