@@ -2,22 +2,25 @@
 
 One gateway process on the first core, SQLite with ``synchronous=FULL``, and wrk on the second core:
 what a certificate costs and how long it takes, at different numbers of callers. Beside it what the
-same core signs when nothing is recorded, and ``ssh-keygen -s``.
+same core signs when nothing is recorded, ``ssh-keygen -s``, and the least that anybody would write
+to sign over HTTP (``bench.issuance_peer``), which tells how fast the machine is.
 """
 
 import json
 import re
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.certificates import ssh_rates
 from bench.issuance_gateway import IssuingGateway, issuing_gateway
-from bench.load import LOAD_CORE
-from tests.support.processes import cpu_seconds
+from bench.load import LOAD_CORE, PROXY_CORE, pin
+from tests.support.processes import Process, cpu_seconds, free_port, running
 
 CALLERS = (1, 8, 16, 32)
 TARGET_PER_SECOND = 1000
@@ -52,21 +55,24 @@ def run(quick: bool) -> list[tuple[str, float, str, str, float]]:
         with issuing_gateway(directory) as gateway:
             runs = list(_sweep(gateway, directory, seconds, proofs=False))
             proven = measure(gateway, directory, callers=16, seconds=seconds, proofs=True)
+        with bare_signer(directory, gateway) as peer:
+            bare = list(_sweep(peer, directory, seconds, proofs=False))
         signing = ssh_rates(directory, 0.5 if quick else 3.0)
     rows = []
-    for one in runs:
+    for one, other in zip(runs, bare, strict=True):
         name = f"SSH certificates over HTTP, logged, {one.callers} callers"
         rows += [
-            (name, one.per_second, "/s", "signing alone", one.per_second / signing.ours),
-            (f"{name}, median", one.p50_ms, "ms", "", 0.0),
-            (f"{name}, 99 %", one.p99_ms, "ms", "", 0.0),
+            (name, one.per_second, "/s", "a bare signer", one.per_second / other.per_second),
+            (f"{name}, median", one.p50_ms, "ms", "a bare signer", one.p50_ms / other.p50_ms),
+            (f"{name}, 99 %", one.p99_ms, "ms", "a bare signer", one.p99_ms / other.p99_ms),
         ]
-    late = sum(one.timeouts for one in (*runs, proven))
+    late = sum(one.timeouts for one in (*runs, *bare, proven))
     rows.append(("answers of it that came after wrk's two seconds", float(late), "", "", 0.0))
     best = max(runs, key=lambda one: one.per_second)
     name = "SSH certificates over HTTP, logged"
     rows += [
         (name, best.per_second, "/s", "ssh-keygen -s", best.per_second / signing.keygen),
+        (name, best.per_second, "/s", "signing alone", best.per_second / signing.ours),
         ("CPU per logged SSH certificate", best.cpu_ms * 1000, "µs", "", 0.0),
         (
             f"{name}, key proven",
@@ -77,6 +83,18 @@ def run(quick: bool) -> list[tuple[str, float, str, str, float]]:
         ),
     ]
     return rows
+
+
+@contextmanager
+def bare_signer(directory: Path, gateway: IssuingGateway) -> Iterator[IssuingGateway]:
+    """``bench.issuance_peer`` on the first core; it is asked as the gateway is."""
+    port = free_port()
+    command = [sys.executable, "-m", "bench.issuance_peer", "--port", str(port)]
+    log = directory / "peer.log"
+    with running(Process(*command, "--database", directory / "peer.db", log=log)) as process:
+        process.wait_for_port(port)
+        pin([process.pid], PROXY_CORE)
+        yield replace(gateway, process=process, port=port)
 
 
 def _sweep(
