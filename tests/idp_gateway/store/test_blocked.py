@@ -77,9 +77,9 @@ def test_a_revocation_writes_as_little_whatever_stands(
     assert sum(written) < 4000
 
 
+@pytest.mark.parametrize("ready_url", ["sqlite"], indirect=True)
 def test_what_stands_is_counted_and_looked_up_in_an_index(store: Store) -> None:
-    if not store.database.is_sqlite:
-        pytest.skip("PostgreSQL plans by what is in the table")
+    """PostgreSQL plans by what is in the table."""
     _, socket = owner_with_socket(store)
     stand(store, socket, 10)
     among = "FROM revocations WHERE socket_id = 's' AND scope = 'person' AND lifted_at IS NULL"

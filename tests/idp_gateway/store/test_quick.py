@@ -120,11 +120,10 @@ def test_a_row_that_would_push_out_most_others_is_not_kept() -> None:
     assert known.find("s", row) is record
 
 
+@pytest.mark.parametrize("ready_url", ["sqlite"], indirect=True)  # there alone it is short
 def test_a_look_up_reads_a_row_once_until_it_changes(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not store.database.is_sqlite:
-        pytest.skip("PostgreSQL has no short way")
     _, socket = rows.owner_with_socket(store)
     lookup = Lookup(store.database, SocketRecord, SOCKETS, "socket_id")
     first = lookup.find(socket.socket_id)
