@@ -68,7 +68,12 @@ def envoy_settings(settings: EdgeSettings, edge_key: str) -> EnvoySettings:
         http_port=settings.http_port,
         public_https_port=settings.public_https_port,
         concurrency=settings.envoy_concurrency or os.cpu_count() or 1,
+        max_heap_bytes=settings.envoy_memory_bytes or _half_of_memory(),
     )
+
+
+def _half_of_memory() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
 def gateway_upstream(settings: EdgeSettings) -> GatewayUpstream:

@@ -84,6 +84,8 @@ class EdgeSettings(BaseSettings):
 
     envoy_concurrency: Annotated[int, Field(ge=1, le=256)] | None = None
     """Envoy's worker threads; one per processor when absent."""
+    envoy_memory_bytes: Annotated[int, Field(ge=128 << 20)] | None = None
+    """Memory that Envoy may take; half of the machine's when absent."""
     request_log_bytes: Annotated[int, Field(ge=4096)] = 64 << 20
     """Size at which the request log is put aside and begun anew."""
     request_log_files: Annotated[int, Field(ge=0, le=1000)] = 5

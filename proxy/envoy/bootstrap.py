@@ -10,6 +10,7 @@ _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _CONNECTIONS = (
     "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
 )
+_HEAP = "envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig"
 
 
 def bootstrap(settings: EnvoySettings) -> dict[str, Any]:
@@ -44,18 +45,41 @@ def bootstrap(settings: EnvoySettings) -> dict[str, Any]:
                 {"name": "fixed", "static_layer": {"re2.max_program_size.error_level": 1000}},
             ]
         },
-        "overload_manager": {
-            "resource_monitors": [
-                {
-                    "name": "envoy.resource_monitors.global_downstream_max_connections",
-                    "typed_config": {
-                        "@type": f"type.googleapis.com/{_CONNECTIONS}",
-                        "max_active_downstream_connections": settings.max_connections,
-                    },
-                }
-            ]
-        },
+        "overload_manager": _overload(settings),
     }
+
+
+def _overload(settings: EnvoySettings) -> dict[str, Any]:
+    """What is refused and ended when connections or memory run out: those who hold most first."""
+    connections = {"max_active_downstream_connections": settings.max_connections}
+    heap = {"max_heap_size_bytes": settings.max_heap_bytes}
+    # Fifty streams are reset each time this has changed when Envoy looks, so it is a long way.
+    growing = {"scaling_threshold": 0.6, "saturation_threshold": 1.0}
+    return {
+        "refresh_interval": "0.05s",
+        "resource_monitors": [
+            _monitor("global_downstream_max_connections", _CONNECTIONS, connections),
+            _monitor("fixed_heap", _HEAP, heap),
+        ],
+        # Half a mebibyte and more: what of an answer is kept for somebody who does not take it.
+        "buffer_factory_config": {"minimum_account_to_track_power_of_two": 19},
+        "actions": [
+            _action("reset_high_memory_stream", {"scaled": growing}),
+            _action("shrink_heap", {"threshold": {"value": 0.9}}),
+            _action("stop_accepting_requests", {"threshold": {"value": 0.98}}),
+        ],
+    }
+
+
+def _monitor(name: str, kind: str, config: dict[str, Any]) -> dict[str, Any]:
+    typed = {"@type": f"type.googleapis.com/{kind}", **config}
+    return {"name": f"envoy.resource_monitors.{name}", "typed_config": typed}
+
+
+def _action(name: str, trigger: dict[str, Any]) -> dict[str, Any]:
+    """Something that is done when the heap is as full as ``trigger`` says."""
+    heap = {"name": "envoy.resource_monitors.fixed_heap", **trigger}
+    return {"name": f"envoy.overload_actions.{name}", "triggers": [heap]}
 
 
 def _discovery(settings: EnvoySettings) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from proxy.envoy.names import (
     METADATA,
     stream_cluster,
 )
+from proxy.envoy.retries import where_nothing_was_sent
 from proxy.envoy.settings import EnvoySettings
 from proxy.envoy.tls import blind_client, verified_client
 from proxy.state import BasicAuth, EdgeSocket
@@ -45,7 +46,11 @@ def http_cluster(
     origin_name = socket.upstream_http_hostname or public_name
     cluster = _cluster(socket.dns_name, endpoints, settings, hostname=origin_name)
     cluster["metadata"] = {"filter_metadata": {METADATA: _metadata(socket, public_name)}}
-    cluster["typed_extension_protocol_options"] = _http_options(settings.origin_idle_timeout)
+    options = _http_options(settings.origin_idle_timeout)
+    if len(endpoints) < 2:
+        # Counts instead of the route's: what was sent would be sent to the same tunnel again.
+        options[_HTTP_OPTIONS]["retry_policy"] = where_nothing_was_sent()
+    cluster["typed_extension_protocol_options"] = options
     if socket.socket_type is SocketType.HTTPS:
         cluster["transport_socket"] = blind_client(
             (socket.upstream_http_hostname or socket.dns_name).partition(":")[0]
@@ -136,7 +141,7 @@ def _limits(most: int) -> dict[str, Any]:
     return {"thresholds": [dict.fromkeys(limits, most)]}
 
 
-def _http_options(idle_timeout: float) -> dict[str, Any]:
+def _http_options(idle_timeout: float) -> dict[str, dict[str, Any]]:
     return {
         _HTTP_OPTIONS: {
             "@type": f"type.googleapis.com/{_HTTP_OPTIONS}",

@@ -6,7 +6,7 @@ the gateway, one opened for anything else nothing but sockets.
 
 from typing import Any
 
-from proxy.envoy import tls
+from proxy.envoy import retries, tls
 from proxy.envoy.filters import http_filters, router, whole_requests
 from proxy.envoy.gateway_routes import gateway_routes
 from proxy.envoy.headers import (
@@ -33,8 +33,6 @@ _UNTOLD = [
     "x-envoy-original-path",
 ]
 """Headers of Envoy's own that are nobody's business upstream."""
-_NOTHING_SENT = "connect-failure,reset-before-request"
-"""When a request of any method goes to another tunnel: no byte of it has left."""
 
 
 def https_listener(trust: Trust, settings: EnvoySettings) -> dict[str, Any]:
@@ -99,7 +97,7 @@ def _socket_connections(trust: Trust, settings: EnvoySettings) -> dict[str, Any]
     host = {
         "name": "sockets",
         "domains": [f"*.{settings.edge_domain}"],
-        "routes": [_safe_socket_route(), _socket_route(_NOTHING_SENT)],
+        "routes": [_reading_route(), _socket_route(retries.where_nothing_was_sent())],
         "request_headers_to_add": [
             *client_headers(),
             overwrite("x-forwarded-host", "%REQ(:AUTHORITY)%" + settings.public_port_suffix),
@@ -117,22 +115,15 @@ def _socket_connections(trust: Trust, settings: EnvoySettings) -> dict[str, Any]
     return connections
 
 
-def _safe_socket_route() -> dict[str, Any]:
-    """Another tunnel also if one ended before it answered: the request may be made twice.
-
-    A tunnel's socket takes a connection before anybody knows whether the origin does, so only this
-    covers for a tunnel that just died. It is for methods that change nothing (RFC 9110 §9.2.1);
-    of others nobody can tell whether they were carried out (§9.2.2).
-    """
-    route = _socket_route(f"{_NOTHING_SENT},reset")
-    methods = {"safe_regex": {"regex": "GET|HEAD|OPTIONS"}}
-    route["match"]["headers"] = [{"name": ":method", "string_match": methods}]
+def _reading_route() -> dict[str, Any]:
+    """For requests that may be made twice; where a socket has one tunnel, its cluster says no."""
+    route = _socket_route(retries.where_nothing_changes())
+    route["match"]["headers"] = retries.only_reading()
     return route
 
 
-def _socket_route(retry_on: str) -> dict[str, Any]:
+def _socket_route(retry_policy: dict[str, Any]) -> dict[str, Any]:
     """To the cluster that bears the Host's name."""
-    previous = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
     return {
         "match": {"prefix": "/"},
         "route": {
@@ -140,18 +131,7 @@ def _socket_route(retry_on: str) -> dict[str, Any]:
             "cluster_not_found_response_code": "SERVICE_UNAVAILABLE",
             "auto_host_rewrite": True,
             "timeout": "0s",
-            "retry_policy": {
-                "retry_on": retry_on,
-                "num_retries": 3,
-                "retry_host_predicate": [
-                    {
-                        "name": "envoy.retry_host_predicates.previous_hosts",
-                        "typed_config": {"@type": f"type.googleapis.com/{previous}"},
-                    }
-                ],
-                "host_selection_retry_max_attempts": 5,
-                "retry_back_off": {"base_interval": "0.025s", "max_interval": "0.1s"},
-            },
+            "retry_policy": retry_policy,
         },
         "per_request_buffer_limit_bytes": 1 << 16,
     }

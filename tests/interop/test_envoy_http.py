@@ -23,7 +23,7 @@ from tests.support.envoy import (
     seen_headers,
     spellings,
 )
-from tests.support.tiny_http import Answer, Message, read_message, request_bytes
+from tests.support.tiny_http import Answer, Message, Pair, read_message, request_bytes
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -372,6 +372,36 @@ async def test_a_tunnel_that_ends_before_it_answers_is_passed_over(edge: Edge, m
         assert (await edge.get(name, method=method)).status == 200
     assert len(alive.requests) == 6
     assert dying.requests
+
+
+@pytest.mark.parametrize(
+    "headers", [(), (("connection", "upgrade"), ("upgrade", "websocket"))], ids=["get", "websocket"]
+)
+async def test_one_tunnel_is_asked_once(edge: Edge, headers: tuple[Pair, ...]) -> None:
+    name = f"lone-{len(headers)}"
+    dying = await edge.add(a_socket(name, identity_required=False), answer=hang_up)
+    assert (await edge.get(name, "/", *headers)).status == 502
+    assert len(dying.requests) == 1
+
+
+async def test_of_three_tunnels_two_are_asked_at_most(edge: Edge) -> None:
+    """A request that its origin dies of is not the end of them all."""
+    dying = await edge.add(a_socket("three", identity_required=False), answer=hang_up)
+    others = [await edge.origin(f"three-{at}", answer=hang_up) for at in range(2)]
+    edge.endpoints["three"] = tuple(str(one.path) for one in (dying, *others))
+    await edge.apply()
+    assert (await edge.get("three")).status == 502
+    assert sorted(len(one.requests) for one in (dying, *others)) == [0, 1, 1]
+
+
+async def test_no_websocket_is_opened_twice(edge: Edge) -> None:
+    dying = await edge.add(a_socket("ws", identity_required=False), answer=hang_up)
+    other = await edge.origin("ws-2", answer=hang_up)
+    edge.endpoints["ws"] = (str(dying.path), str(other.path))
+    await edge.apply()
+    upgrade = ("connection", "upgrade"), ("upgrade", "websocket")
+    assert (await edge.get("ws", "/", *upgrade)).status == 502
+    assert len(dying.requests) + len(other.requests) == 1
 
 
 async def test_what_may_have_been_carried_out_is_not_sent_again(edge: Edge) -> None:
