@@ -8,6 +8,7 @@ still be good: a KRL for each socket's sshd and a CRL for the issuing CA.
 import re
 import uuid
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -75,19 +76,19 @@ def revoke(
         TooManyAttempts: too much is being changed for the account at once.
     """
     value = _canonical(scope, value)
-    record = gateway.store.add_revocation(
-        account.account_id,
-        RevocationRecord(
-            revocation_id=str(uuid.uuid4()),
-            socket_id=socket_id,
-            scope=scope,
-            value=value,
-            reason=reason,
-            created_by=account.email,
-            created_at=gateway.clock(),
-        ),
+    wanted = RevocationRecord(
+        revocation_id=str(uuid.uuid4()),
+        socket_id=socket_id,
+        scope=scope,
+        value=value,
+        reason=reason,
+        created_by=account.email,
+        created_at=gateway.clock(),
     )
-    listed = gateway.store.count_revoked_by(record, gateway.clock() - SLOWEST_CLOCK)
+    with _turn(gateway, account):
+        record = gateway.store.add_revocation(account.account_id, wanted)
+        # Of many certificates this takes longer than all the rest.
+        listed = gateway.store.count_revoked_by(record, gateway.clock() - SLOWEST_CLOCK)
     return Revoked(record, listed)
 
 
@@ -101,9 +102,17 @@ def lift(
         Conflict: it is of certificates.
         TooManyAttempts: too much is being changed for the account at once.
     """
-    return gateway.store.lift_revocation(
-        account.account_id, socket_id, revocation_id, gateway.clock()
-    )
+    with _turn(gateway, account):
+        return gateway.store.lift_revocation(
+            account.account_id, socket_id, revocation_id, gateway.clock()
+        )
+
+
+def _turn(gateway: Gateway, account: AccountRecord) -> AbstractContextManager[None]:
+    """Beside that of the account's other changes: nothing that somebody does to sockets or policies
+    keeps the account from throwing them out.
+    """
+    return gateway.store.database.turn_of(f"revoking:{account.account_id}")
 
 
 def krl_of(gateway: Gateway, socket: SocketRecord) -> AskedList:

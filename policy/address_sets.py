@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
+from itertools import islice
 from typing import Self, cast
 
 from policy.types import IPAddress, IPNetwork
@@ -84,9 +85,12 @@ class AddressSet:
             tuple(_without(self.v6, other.v6)),
         )
 
-    def size(self) -> int:
-        """How many ``networks`` there are; none of them is made for it."""
-        return sum(1 for of_one in (self.v4, self.v6) for _ in _blocks(of_one))
+    def size(self, most: int | None = None) -> int:
+        """How many ``networks`` there are; none of them is made for it. Of more than ``most`` it
+        says one more than that: an interval may be a hundred networks.
+        """
+        blocks = (block for of_one in (self.v4, self.v6) for block in _blocks(of_one))
+        return sum(1 for _ in islice(blocks, None if most is None else most + 1))
 
     def networks(self) -> tuple[IPNetwork, ...]:
         """The fewest networks that hold the same addresses: IPv4 first, in order."""

@@ -99,7 +99,7 @@ class ToldOf:
                 taking[one].append(cut)
                 # Where some cuts are left out it is not known which set is there already.
                 if not all_apart or left not in known:
-                    total += _size(left, steps)
+                    total += _size(left, enough - total, steps)
                     if all_apart:
                         known.add(left)
                 if total > enough:
@@ -111,9 +111,11 @@ class ToldOf:
         return count
 
 
-def _size(made: AddressSet, steps: Steps) -> int:
-    """How many networks it takes, of which few intervals may make very many."""
-    size = made.size()
+def _size(made: AddressSet, most: int, steps: Steps) -> int:
+    """How many networks it takes, counted until they are more than ``most``: few intervals may make
+    very many.
+    """
+    size = made.size(most)
     steps.take(more=size // _BLOCKS_A_STEP)
     return size
 

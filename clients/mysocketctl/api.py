@@ -10,6 +10,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
@@ -30,6 +31,8 @@ from clients.mysocketctl.tls import client_context
 MAX_ANSWER = 16 << 20
 """Longest answer read, in bytes."""
 _IN_FORCE = "x-mysocket-in-force"
+_SHORT_PAUSES = {"1", "2"}
+_TRIES = 4
 _TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 
 Json = Any
@@ -165,20 +168,39 @@ class GatewayApi:
             data=form,
             headers={"x-access-token": token} if token else None,
         )
+        response, raw = self._send(request)
+        for _ in range(_TRIES - 1):
+            pause = _pause(response)
+            if pause is None:
+                break
+            time.sleep(pause)
+            response, raw = self._send(request)
+        self.in_force = response.headers.get(_IN_FORCE) != "false"
+        return _decode(response, raw)
+
+    def _send(self, request: httpx.Request) -> tuple[httpx.Response, bytes]:
         try:
             response = self._http.send(request, stream=True)
             try:
-                raw = _read_limited(response)
+                return response, _read_limited(response)
             finally:
                 response.close()
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._no_answer(error) from error
-        self.in_force = response.headers.get(_IN_FORCE) != "false"
-        return _decode(response, raw)
 
     def _no_answer(self, error: Exception) -> GatewayUnreachable:
         why = printable(str(error)) or type(error).__name__
         return GatewayUnreachable(f"no answer from {self.base}: {why}{_hint(why)}")
+
+
+def _pause(response: httpx.Response) -> int | None:
+    """Seconds after which to ask again what was not done because too much was going on for a moment
+    (RFC 6585 §4); ``None`` if that is not why, or it takes longer than anybody wants to wait.
+    """
+    asked = response.headers.get("retry-after", "")
+    if response.status_code != HTTPStatus.TOO_MANY_REQUESTS or asked not in _SHORT_PAUSES:
+        return None
+    return int(asked)
 
 
 def _hint(why: str) -> str:

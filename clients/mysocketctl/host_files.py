@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ca.formats.errors import FormatError
+from ca.formats.host_messages import MAX_LIST
 from ca.formats.ssh_certificate import parse_certificate_line
 from ca.formats.ssh_keys import KeyBlob, parse_key_line
 from clients.mysocketctl.errors import InvalidInput
@@ -121,20 +122,25 @@ class HostDirectory:
         return state
 
     def trusted_fingerprints(self) -> tuple[str, ...]:
-        """Of the user CAs sshd trusts now."""
-        return tuple(ca.fingerprint for ca in self.trusted_cas())
+        """Of the user CAs sshd trusts now, as many as a gateway is told of."""
+        return tuple(dict.fromkeys(ca.fingerprint for ca in self.trusted_cas()))[:MAX_LIST]
 
     def trusted_cas(self) -> tuple[KeyBlob, ...]:
         """The user CAs sshd trusts now; none if the file is missing or broken."""
-        lines = (read_small(self.user_cas) or "").splitlines()
         try:
+            lines = (read_small(self.user_cas) or "").splitlines()
             return tuple(parse_key_line(line) for line in lines if line.strip())
-        except FormatError:
+        except (FormatError, InvalidInput):
             return ()
 
     def present_certificate(self) -> str:
-        """The host certificate sshd shows, one line; empty if there is none."""
-        return (read_small(self.certificate) or "").strip()
+        """The host certificate sshd shows, one line; empty if there is none, or none that can be
+        read: whoever has another gets a new one.
+        """
+        try:
+            return parse_certificate_line((read_small(self.certificate) or "").strip()).line
+        except (FormatError, InvalidInput):
+            return ""
 
     def untold_serial(self, state: HostState) -> str:
         """Of the present certificate, if sshd was not told to read it; else empty."""

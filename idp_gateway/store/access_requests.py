@@ -103,14 +103,10 @@ class AccessRequestStore(StorePart):
                 that is not known.
             QuotaExceeded: edges would be told too much of the account's sockets.
         """
-        found = self.find_access_request(request_id)
-        if found is None:
-            raise _unknown()
-        with self.database.changing_of(found.account_id) as connection:
-            request, rules = _to_answer(connection, request_id, person)
-            _check_pending(request, now)
-            earlier = _approvals(connection, request_id)
-            check_approval(rules, request, earlier, person)
+        with self.database.reading() as connection:
+            request, *_ = _to_approve(connection, request_id, person, now)
+        with self.database.changing_of(f"approving:{request.account_id}") as connection:
+            request, rules, earlier = _to_approve(connection, request_id, person, now)
             approval = ApprovalRecord(
                 request_id=request_id,
                 email=person.label,
@@ -318,6 +314,17 @@ def _to_answer(
     if request is None or rules is None or not rules.may_answer(person):
         raise _unknown()
     return request, rules
+
+
+def _to_approve(
+    connection: Connection, request_id: str, person: Person, now: datetime
+) -> tuple[AccessRequestRecord, ApprovalRules, tuple[ApprovalRecord, ...]]:
+    """A request somebody may approve, and who has done so."""
+    request, rules = _to_answer(connection, request_id, person)
+    _check_pending(request, now)
+    earlier = _approvals(connection, request_id)
+    check_approval(rules, request, earlier, person)
+    return request, rules, earlier
 
 
 def _unknown() -> NotFound:

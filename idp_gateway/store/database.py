@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -86,16 +86,24 @@ class Database:
         with self._writers, self._writing.begin() as connection:
             yield connection
 
-    @contextmanager
-    def changing_of(self, account_id: str, *, most: int = MOST_AT_ONCE) -> Iterator[Connection]:
-        """As ``changing``, in the account's turn: for what may take long. Others who write wait for
-        one such transaction of an account at most.
+    def turn_of(self, whose: str, *, most: int = MOST_AT_ONCE) -> AbstractContextManager[None]:
+        """The turn at what may take long: an account's, or one beside it for what is not to wait
+        with the account's own changes.
 
         Raises:
-            TooManyAttempts: ``most`` of the account have their turn or wait for it already.
+            TooManyAttempts: ``most`` have this turn or wait for it already.
         """
-        turn = nullcontext() if self.turns is None else self.turns.turn(account_id, most=most)
-        with turn, self.changing() as connection:
+        return nullcontext() if self.turns is None else self.turns.turn(whose, most=most)
+
+    @contextmanager
+    def changing_of(self, whose: str, *, most: int = MOST_AT_ONCE) -> Iterator[Connection]:
+        """As ``changing``, in somebody's turn: others who write wait for one such transaction of
+        theirs at most.
+
+        Raises:
+            TooManyAttempts: as ``turn_of``.
+        """
+        with self.turn_of(whose, most=most), self.changing() as connection:
             yield connection
 
     @contextmanager

@@ -67,20 +67,14 @@ class GuestStore(StorePart):
                 or is not known to stay open.
             QuotaExceeded: edges would be told too much of the account's sockets.
         """
-        invitation = self.find_guest(code_hash)
-        if invitation is None:
-            raise _over()
-        with self.database.changing_of(invitation.account_id) as connection:
-            found = find_one(connection, GuestRecord, GUESTS, GUESTS.c.code_hash == code_hash)
-            running = {GuestState.INVITED, GuestState.CLAIMED}
-            if found is None or found.state_at(now) not in running:
-                raise _over()
+        found = _claimable(self.find_guest(code_hash), person, now)
+        if found.claimed_at is not None:
+            return found
+        with self.database.changing_of(f"claiming:{found.account_id}") as connection:
+            one = find_one(connection, GuestRecord, GUESTS, GUESTS.c.code_hash == code_hash)
+            found = _claimable(one, person, now)
             if found.claimed_at is not None:
-                if (found.issuer, found.subject) != (person.issuer, person.subject):
-                    raise _for_another()
                 return found
-            if person.email != found.email:
-                raise _for_another()
             claimed = replace(
                 found,
                 claimed_at=now,
@@ -178,8 +172,17 @@ def _write(connection: Connection, guest: GuestRecord) -> None:
     )
 
 
-def _over() -> NotFound:
-    return NotFound("this invitation does not exist or is over", reason=UNKNOWN)
+def _claimable(found: GuestRecord | None, person: Person, now: datetime) -> GuestRecord:
+    """The invitation, if this person may claim it or has done so."""
+    running = {GuestState.INVITED, GuestState.CLAIMED}
+    if found is None or found.state_at(now) not in running:
+        raise NotFound("this invitation does not exist or is over", reason=UNKNOWN)
+    claimant = (found.issuer, found.subject)
+    if found.claimed_at is not None and claimant != (person.issuer, person.subject):
+        raise _for_another()
+    if found.claimed_at is None and person.email != found.email:
+        raise _for_another()
+    return found
 
 
 def _for_another() -> Forbidden:

@@ -56,7 +56,7 @@ class RevocationStore(StorePart):
             NotFound: the socket is not the account's, or has no such certificate.
             QuotaExceeded: as many of this scope stand as may stand; never for a whole socket.
         """
-        with self.database.changing_of(account_id) as connection:
+        with self.database.changing() as connection:
             socket = owned_socket(connection, account_id, wanted.socket_id)
             if wanted.scope is RevocationScope.SERIAL:
                 _check_certificate(connection, wanted)
@@ -81,7 +81,7 @@ class RevocationStore(StorePart):
             NotFound: no such socket of the account, or no such revocation of it.
             Conflict: it names certificates only, which nothing brings back.
         """
-        with self.database.changing_of(account_id) as connection:
+        with self.database.changing() as connection:
             owned_socket(connection, account_id, socket_id)
             found = _get_revocation(connection, socket_id, revocation_id)
             if found.scope not in BLOCKING:

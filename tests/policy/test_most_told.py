@@ -1,13 +1,16 @@
 """The most that edges are told of rules, whichever of them are taken away again."""
 
+from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policy.address_sets import EVERYWHERE, AddressSet
+from policy import address_sets
+from policy.address_sets import EVERYWHERE, AddressSet, Interval
 from policy.most_told import ToldOf
+from policy.reach import MAX_LISTED
 from policy.steps import OutOfSteps, Steps
 from tests.support.policies import NETWORKS, RELAXED
 
@@ -83,3 +86,24 @@ def test_networks_that_few_intervals_make_are_steps_too() -> None:
     steps = Steps(PLENTY)
     ToldOf(allowed=frozenset({EVERYWHERE}), cuts=frozenset({addresses})).at_most(steps)
     assert PLENTY - steps.left > left // 4 > 8 * 8
+
+
+def test_networks_are_counted_no_further_than_they_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one list leaves may be millions of networks, and whoever writes waits for the count."""
+    walked = 0
+    blocks_of = address_sets._blocks
+
+    def counted(intervals: tuple[Interval, ...]) -> Iterator[tuple[int, int]]:
+        nonlocal walked
+        for block in blocks_of(intervals):
+            walked += 1
+            yield block
+
+    monkeypatch.setattr(address_sets, "_blocks", counted)
+    scattered = AddressSet.of(
+        IPv6Network(((0x20010DB8 << 96) | (at * 0x9E3779B97F4A7C15F39CC060) % 2**96, 128))
+        for at in range(5_000)
+    )
+    cuts = ToldOf(allowed=frozenset({EVERYWHERE}), cuts=frozenset({scattered}))
+    assert cuts.at_most(Steps(PLENTY)) > MAX_LISTED
+    assert walked < 2 * MAX_LISTED

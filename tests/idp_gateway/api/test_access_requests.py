@@ -2,7 +2,8 @@
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from ipaddress import ip_address
 from typing import Any
@@ -12,8 +13,10 @@ import pytest
 
 from idp_gateway import sessions
 from idp_gateway.access import Asked, authorize
+from idp_gateway.account_turns import MOST_AT_ONCE
 from idp_gateway.asking import person_of
 from idp_gateway.composition import Gateway
+from idp_gateway.errors import Forbidden, TooManyAttempts
 from idp_gateway.inviting import claim
 from idp_gateway.origins import Origin
 from idp_gateway.policy_questions import reconstruct
@@ -489,3 +492,54 @@ def test_an_approval_outlives_no_change_of_its_provider(
 
     assert policies(gateway.settings.base_url) == 1
     assert policies("https://other.test") == 0
+
+
+@contextmanager
+def taken(gateway: Gateway, *whose: str) -> Iterator[None]:
+    """Nobody else gets these turns meanwhile."""
+    turns = gateway.store.database.turns
+    assert turns is not None
+    with ExitStack() as waiting:
+        for one in whose:
+            for _ in range(MOST_AT_ONCE):
+                waiting.callback(turns._leave, one, turns._join(one))
+        yield
+
+
+def test_who_may_not_answer_waits_for_no_turn(
+    gateway: Gateway, owner: Person, ann: Person, wiki: dict[str, Any]
+) -> None:
+    """So they keep nobody from theirs."""
+    request_id = asked(ann, wiki)
+    account = owner.account.account_id
+    with taken(gateway, account, f"approving:{account}"):
+        assert answer(ann, request_id, "approve").status_code == 404
+        assert answer(owner, request_id, "approve").status_code == 429
+    assert answer(owner, request_id, "approve").status_code == 200
+
+
+def test_a_guest_who_comes_again_waits_for_no_turn(
+    gateway: Gateway, clock: FixedClock, owner: Person, ann: Person, wiki: dict[str, Any]
+) -> None:
+    body = {"socket_id": wiki["socket_id"], "email": ann.account.email, **window(clock)}
+    secret = owner.call("POST", "/guests", json=body).json()["link"].partition("code=")[2]
+    who = local_identity(ann.account, issuer=gateway.settings.base_url, now=clock())
+    guest, account = person_of(gateway, who), owner.account.account_id
+    with taken(gateway, account, f"claiming:{account}"):
+        with pytest.raises(TooManyAttempts):
+            claim(gateway, secret, guest)
+        with pytest.raises(Forbidden):
+            claim(gateway, secret, dataclasses.replace(guest, email="bob@lab.test"))
+    claimed = claim(gateway, secret, guest)
+    with taken(gateway, account, f"claiming:{account}"):
+        assert claim(gateway, secret, guest) == claimed
+
+
+def test_whatever_an_account_changes_it_can_revoke(
+    gateway: Gateway, owner: Person, wiki: dict[str, Any]
+) -> None:
+    account, path = owner.account.account_id, f"/socket/{wiki['socket_id']}/revocation"
+    wish = {"scope": "person", "value": "ann@lab.test"}
+    with taken(gateway, account, f"claiming:{account}", f"approving:{account}"):
+        assert owner.call("POST", path, json=wish).status_code == 200
+        assert owner.call("PUT", "/prefix-lists/x", json={"prefixes": ["::/0"]}).status_code == 429
