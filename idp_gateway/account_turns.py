@@ -16,6 +16,9 @@ MOST_AT_ONCE = 4
 MOST_SOCKETS_AT_ONCE = 16
 """As ``MOST_AT_ONCE`` where sockets are made and changed: programs do that to many at a time, and
 few of them take long."""
+MOST_WAITING = 16
+"""Requests of all accounts together that wait for their turn, each in one of the threads that all
+share. Whoever wants one thing at a time waits for nobody here."""
 RETRY_SECONDS = 1
 
 
@@ -33,6 +36,7 @@ class AccountTurns:
     def __init__(self) -> None:
         self._lock = Lock()
         self._queues: dict[str, _Queue] = {}
+        self._waiting = 0
 
     @contextmanager
     def turn(self, account_id: str, *, most: int = MOST_AT_ONCE) -> Iterator[None]:
@@ -51,16 +55,19 @@ class AccountTurns:
     def _join(self, account_id: str, most: int = MOST_AT_ONCE) -> _Queue:
         with self._lock:
             queue = self._queues.setdefault(account_id, _Queue())
-            if queue.length >= most:
+            if queue.length >= most or (queue.length and self._waiting >= MOST_WAITING):
                 raise TooManyAttempts(
                     "too much is being changed for this account at once; try again soon",
                     retry_after=RETRY_SECONDS,
                 )
+            self._waiting += 1 if queue.length else 0
             queue.length += 1
         return queue
 
     def _leave(self, account_id: str, queue: _Queue) -> None:
         with self._lock:
             queue.length -= 1
+            # Whoever was next has the turn now.
+            self._waiting -= 1 if queue.length else 0
             if not queue.length:
                 del self._queues[account_id]

@@ -247,6 +247,8 @@ class IssuedCertificate(SQLModel, table=True):
         Index("ix_certificates_socket_id_issued_at", "socket_id", "issued_at"),
         Index("ix_certificates_socket_id_not_after", "socket_id", "not_after"),
         Index("ix_certificates_log_index", "log_index", unique=True),
+        Index("ix_certificates_socket_id_log_index", "socket_id", "log_index"),
+        Index("ix_certificates_holder", "holder_issuer", "holder_subject", "log_index"),
     )
     serial: str = Field(primary_key=True)
     kind: CertificateKind = _word(CertificateKind)

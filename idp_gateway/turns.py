@@ -1,4 +1,4 @@
-"""What takes long where rules or lists are large: each account does one of it at a time."""
+"""What takes long where rules, lists or logs are large: each account does one of it at a time."""
 
 from idp_gateway.capacity import Place
 from idp_gateway.composition import Gateway
@@ -8,7 +8,8 @@ RETRY_SECONDS = 2
 
 
 def trial(gateway: Gateway, account_id: str) -> Place:
-    """The account's turn to try cases or to explain a decision, until it is left.
+    """The account's turn to try cases, to explain a decision or to look through the log, until it
+    is left.
 
     Raises:
         TooManyAttempts: the account has its turn already, or too many others have theirs.
@@ -16,8 +17,8 @@ def trial(gateway: Gateway, account_id: str) -> Place:
     place = gateway.capacity.trials.take(account_id)
     if place is None:
         raise TooManyAttempts(
-            "cases are tried or decisions explained already, for you or for many others;"
-            " try again soon",
+            "cases are tried, decisions explained or the log looked through already, for you or for"
+            " many others; try again soon",
             retry_after=RETRY_SECONDS,
         )
     return place

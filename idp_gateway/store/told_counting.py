@@ -28,6 +28,7 @@ from policy.types import IPNetwork
 MAX_COUNTED = 200_000
 """Steps that are taken to count what comes of rules, in one change: everybody who writes waits for
 it, some tenths of a second."""
+_UNCOUNTABLE = -1
 _READING = 4
 """Steps it takes to read a network."""
 _MOST_REMEMBERED = 20_000
@@ -142,14 +143,23 @@ class Counting:
         key = self._key(what, bearing)
         known = _counted.find(key)
         if known is None:
-            try:
-                known = (count(),)
-            except OutOfSteps:
-                self.unfinished = True
+            known = self._count(count)
+            if known is None:
                 return None
             self.learned = True
             _counted.keep(key, known[0])
-        return known
+        return None if known[0] == _UNCOUNTABLE else known
+
+    def _count(self, count: Callable[[], int | None]) -> tuple[int | None] | None:
+        """``None`` if it did not come to its end, as others did before it."""
+        alone = self.steps.left == MAX_COUNTED
+        try:
+            return (count(),)
+        except OutOfSteps:
+            if alone:
+                return (_UNCOUNTABLE,)  # remembered, so that others have their turn
+            self.unfinished = True
+            return None
 
     def _weigh(self, policy_id: str) -> _Weighed:
         if policy_id not in self._weighed:

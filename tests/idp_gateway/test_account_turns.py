@@ -57,3 +57,21 @@ def test_a_turn_that_fails_is_over() -> None:
         with pytest.raises(ZeroDivisionError), turns.turn("a"):
             raise ZeroDivisionError
     assert not turns._queues
+
+
+def test_of_all_accounts_together_few_wait() -> None:
+    """Whoever waits has one of the threads all share; who has one wish at a time never does."""
+    turns = AccountTurns()
+    joined = []
+    for at in range(account_turns.MOST_WAITING):
+        joined.append((f"a{at}", turns._join(f"a{at}")))
+        joined.append((f"a{at}", turns._join(f"a{at}")))
+    with pytest.raises(TooManyAttempts):
+        turns._join("a0")
+    with turns.turn("b"), pytest.raises(TooManyAttempts), turns.turn("b"):
+        pass
+    for name, queue in joined:
+        turns._leave(name, queue)
+    assert (turns._waiting, turns._queues) == (0, {})
+    with turns.turn("b"):
+        pass

@@ -23,7 +23,7 @@ from tests.support.envoy import (
     seen_headers,
     spellings,
 )
-from tests.support.tiny_http import Answer, Message, Pair, read_message, request_bytes
+from tests.support.tiny_http import Answer, read_message, request_bytes
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -343,85 +343,6 @@ async def test_a_socket_without_a_tunnel_says_so(edge: Edge) -> None:
     page = await edge.get("idle", "/", ("accept", "text/html,*/*"))
     assert page.status == 503
     assert b"<h1>No tunnel is connected</h1>" in page.body
-
-
-async def test_a_dead_tunnel_is_passed_over(edge: Edge) -> None:
-    await edge.add(a_socket("pair", identity_required=False))
-    edge.endpoints["pair"] = (str(edge.folder / "gone.sock"), *edge.endpoints["pair"])
-    await edge.apply()
-    for _ in range(6):
-        assert (await edge.get("pair")).status == 200
-    edge.endpoints["pair"] = (str(edge.folder / "gone.sock"),)
-    await edge.apply()
-    assert (await edge.get("pair")).status >= 500
-
-
-def hang_up(_: Message) -> Answer:
-    """As a tunnel whose far end is gone: it took the connection, and the request."""
-    raise ConnectionResetError
-
-
-@pytest.mark.parametrize("method", ["GET", "OPTIONS"])
-async def test_a_tunnel_that_ends_before_it_answers_is_passed_over(edge: Edge, method: str) -> None:
-    name = f"dying-{method.lower()}"
-    dying = await edge.add(a_socket(name, identity_required=False), answer=hang_up)
-    alive = await edge.origin(f"{name}-2")
-    edge.endpoints[name] = (str(dying.path), str(alive.path))
-    await edge.apply()
-    for _ in range(6):
-        assert (await edge.get(name, method=method)).status == 200
-    assert len(alive.requests) == 6
-    assert dying.requests
-
-
-@pytest.mark.parametrize(
-    "headers", [(), (("connection", "upgrade"), ("upgrade", "websocket"))], ids=["get", "websocket"]
-)
-async def test_one_tunnel_is_asked_once(edge: Edge, headers: tuple[Pair, ...]) -> None:
-    name = f"lone-{len(headers)}"
-    dying = await edge.add(a_socket(name, identity_required=False), answer=hang_up)
-    assert (await edge.get(name, "/", *headers)).status == 502
-    assert len(dying.requests) == 1
-
-
-async def test_of_three_tunnels_two_are_asked_at_most(edge: Edge) -> None:
-    """A request that its origin dies of is not the end of them all."""
-    dying = await edge.add(a_socket("three", identity_required=False), answer=hang_up)
-    others = [await edge.origin(f"three-{at}", answer=hang_up) for at in range(2)]
-    edge.endpoints["three"] = tuple(str(one.path) for one in (dying, *others))
-    await edge.apply()
-    assert (await edge.get("three")).status == 502
-    assert sorted(len(one.requests) for one in (dying, *others)) == [0, 1, 1]
-
-
-async def test_no_websocket_is_opened_twice(edge: Edge) -> None:
-    dying = await edge.add(a_socket("ws", identity_required=False), answer=hang_up)
-    other = await edge.origin("ws-2", answer=hang_up)
-    edge.endpoints["ws"] = (str(dying.path), str(other.path))
-    await edge.apply()
-    upgrade = ("connection", "upgrade"), ("upgrade", "websocket")
-    assert (await edge.get("ws", "/", *upgrade)).status == 502
-    assert len(dying.requests) + len(other.requests) == 1
-
-
-async def test_what_may_have_been_carried_out_is_not_sent_again(edge: Edge) -> None:
-    dying = await edge.add(a_socket("posted", identity_required=False), answer=hang_up)
-    alive = await edge.origin("posted-2")
-    edge.endpoints["posted"] = (str(dying.path), str(alive.path))
-    await edge.apply()
-    answers = [(await edge.get("posted", method="POST", body=b"pay")).status for _ in range(6)]
-    assert sorted(answers) == [200] * 3 + [502] * 3
-    assert (len(dying.requests), len(alive.requests)) == (3, 3)
-
-
-async def test_several_tunnels_share_the_load(edge: Edge) -> None:
-    first = await edge.add(a_socket("many", identity_required=False))
-    second = await edge.origin("many-2")
-    edge.endpoints["many"] = (str(first.path), str(second.path))
-    await edge.apply()
-    for _ in range(6):
-        await edge.get("many")
-    assert (len(first.requests), len(second.requests)) == (3, 3)
 
 
 async def test_the_origins_own_host_name_is_used_where_one_is_set(edge: Edge) -> None:

@@ -1,4 +1,6 @@
-"""How many networks a prefix list has is kept beside them: nobody reads megabytes to count."""
+"""What is asked often is found without going through all there is: how many networks a prefix list
+has, and what the log has of a socket or a person.
+"""
 
 from collections.abc import Sequence
 
@@ -10,6 +12,10 @@ down_revision: str | None = "0009"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
+_INDEXES = {
+    "ix_certificates_socket_id_log_index": ["socket_id", "log_index"],
+    "ix_certificates_holder": ["holder_issuer", "holder_subject", "log_index"],
+}
 _LISTS = sa.table("prefix_lists", sa.column("prefixes"), sa.column("networks"))
 
 
@@ -19,8 +25,12 @@ def upgrade() -> None:
     op.add_column("prefix_lists", networks)
     counted = sa.func.json_array_length(_LISTS.c.prefixes)
     op.execute(sa.update(_LISTS).values(networks=counted))
+    for name, columns in _INDEXES.items():
+        op.create_index(name, "certificates", columns)
 
 
 def downgrade() -> None:
     """Undo it."""
+    for name in _INDEXES:
+        op.drop_index(name, "certificates")
     op.drop_column("prefix_lists", "networks")

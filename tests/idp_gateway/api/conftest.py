@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +161,48 @@ def tls_socket(owner: Person) -> dict[str, Any]:
         cloud_authentication_enabled=True,
         cloud_authentication_email_allowed_addressses=["alice@lab.test"],
     )
+
+
+Verified = Callable[..., Person]
+
+
+@pytest.fixture
+def verified(gateway: Gateway, api: httpx.Client) -> Verified:
+    """Makes people with accounts an operator vouched for."""
+
+    def make(email: str, **changes: Any) -> Person:
+        now = gateway.clock()
+        account = gateway.store.find_account_by_email(email)
+        if account is None:
+            account = AccountRecord(
+                account_id=f"00000000-0000-4000-9000-{abs(hash(email)) % 10**12:012d}",
+                email=email,
+                email_verified=True,
+                name=email.partition("@")[0],
+                password_hash="",
+                ssh_key="",
+                created_at=now,
+            )
+            gateway.store.add_account(account)
+        identity = local_identity(account, issuer=gateway.settings.base_url, now=now)
+        identity = replace(identity, **changes)
+        _, session = sessions.begin_session(gateway.store, identity, life=API_TOKEN_LIFE, now=now)
+        token = gateway.tokens.api_token(
+            account_id=account.account_id,
+            email=account.email,
+            session_id=session.session_id,
+            expires_at=session.expires_at,
+        )
+        return Person(account=account, session=session, token=token, client=api)
+
+    return make
+
+
+@pytest.fixture
+def ann(verified: Verified) -> Person:
+    return verified("ann@lab.test")
+
+
+@pytest.fixture
+def wiki(owner: Person) -> dict[str, Any]:
+    return owner.socket(cloud_authentication_enabled=True)

@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from ipaddress import ip_address
 from typing import Any
@@ -13,66 +11,19 @@ import pytest
 
 from idp_gateway import sessions
 from idp_gateway.access import Asked, authorize
-from idp_gateway.account_turns import MOST_AT_ONCE
 from idp_gateway.asking import person_of
 from idp_gateway.composition import Gateway
-from idp_gateway.errors import Forbidden, TooManyAttempts
 from idp_gateway.inviting import claim
 from idp_gateway.origins import Origin
 from idp_gateway.policy_questions import reconstruct
 from idp_gateway.policy_records import PolicyRecord
 from idp_gateway.providers.local import local_identity
-from idp_gateway.records import AccountRecord, DecisionRecord
+from idp_gateway.records import DecisionRecord
 from idp_gateway.store.policies import Author
 from idp_gateway.temporary_policies import TemporaryAccess
-from idp_gateway.tokens import API_TOKEN_LIFE
 from policy.types import Action, Assurance, Decision, Identity
-from tests.idp_gateway.api.conftest import Person, both_databases
+from tests.idp_gateway.api.conftest import Person, Verified, both_databases
 from tests.idp_gateway.conftest import FixedClock
-
-Verified = Callable[..., Person]
-
-
-@pytest.fixture
-def verified(gateway: Gateway, api: httpx.Client) -> Verified:
-    """Makes people with accounts an operator vouched for."""
-
-    def make(email: str, **changes: Any) -> Person:
-        now = gateway.clock()
-        account = gateway.store.find_account_by_email(email)
-        if account is None:
-            account = AccountRecord(
-                account_id=f"00000000-0000-4000-9000-{abs(hash(email)) % 10**12:012d}",
-                email=email,
-                email_verified=True,
-                name=email.partition("@")[0],
-                password_hash="",
-                ssh_key="",
-                created_at=now,
-            )
-            gateway.store.add_account(account)
-        identity = local_identity(account, issuer=gateway.settings.base_url, now=now)
-        identity = dataclasses.replace(identity, **changes)
-        _, session = sessions.begin_session(gateway.store, identity, life=API_TOKEN_LIFE, now=now)
-        token = gateway.tokens.api_token(
-            account_id=account.account_id,
-            email=account.email,
-            session_id=session.session_id,
-            expires_at=session.expires_at,
-        )
-        return Person(account=account, session=session, token=token, client=api)
-
-    return make
-
-
-@pytest.fixture
-def ann(verified: Verified) -> Person:
-    return verified("ann@lab.test")
-
-
-@pytest.fixture
-def wiki(owner: Person) -> dict[str, Any]:
-    return owner.socket(cloud_authentication_enabled=True)
 
 
 def ask(who: Person, socket: dict[str, Any], **more: Any) -> httpx.Response:
@@ -492,54 +443,3 @@ def test_an_approval_outlives_no_change_of_its_provider(
 
     assert policies(gateway.settings.base_url) == 1
     assert policies("https://other.test") == 0
-
-
-@contextmanager
-def taken(gateway: Gateway, *whose: str) -> Iterator[None]:
-    """Nobody else gets these turns meanwhile."""
-    turns = gateway.store.database.turns
-    assert turns is not None
-    with ExitStack() as waiting:
-        for one in whose:
-            for _ in range(MOST_AT_ONCE):
-                waiting.callback(turns._leave, one, turns._join(one))
-        yield
-
-
-def test_who_may_not_answer_waits_for_no_turn(
-    gateway: Gateway, owner: Person, ann: Person, wiki: dict[str, Any]
-) -> None:
-    """So they keep nobody from theirs."""
-    request_id = asked(ann, wiki)
-    account = owner.account.account_id
-    with taken(gateway, account, f"approving:{account}"):
-        assert answer(ann, request_id, "approve").status_code == 404
-        assert answer(owner, request_id, "approve").status_code == 429
-    assert answer(owner, request_id, "approve").status_code == 200
-
-
-def test_a_guest_who_comes_again_waits_for_no_turn(
-    gateway: Gateway, clock: FixedClock, owner: Person, ann: Person, wiki: dict[str, Any]
-) -> None:
-    body = {"socket_id": wiki["socket_id"], "email": ann.account.email, **window(clock)}
-    secret = owner.call("POST", "/guests", json=body).json()["link"].partition("code=")[2]
-    who = local_identity(ann.account, issuer=gateway.settings.base_url, now=clock())
-    guest, account = person_of(gateway, who), owner.account.account_id
-    with taken(gateway, account, f"claiming:{account}"):
-        with pytest.raises(TooManyAttempts):
-            claim(gateway, secret, guest)
-        with pytest.raises(Forbidden):
-            claim(gateway, secret, dataclasses.replace(guest, email="bob@lab.test"))
-    claimed = claim(gateway, secret, guest)
-    with taken(gateway, account, f"claiming:{account}"):
-        assert claim(gateway, secret, guest) == claimed
-
-
-def test_whatever_an_account_changes_it_can_revoke(
-    gateway: Gateway, owner: Person, wiki: dict[str, Any]
-) -> None:
-    account, path = owner.account.account_id, f"/socket/{wiki['socket_id']}/revocation"
-    wish = {"scope": "person", "value": "ann@lab.test"}
-    with taken(gateway, account, f"claiming:{account}", f"approving:{account}"):
-        assert owner.call("POST", path, json=wish).status_code == 200
-        assert owner.call("PUT", "/prefix-lists/x", json={"prefixes": ["::/0"]}).status_code == 429

@@ -1,9 +1,6 @@
 """Revocations over the API: what they stop, what the lists then say, and who may do what."""
 
-import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -12,10 +9,8 @@ from cryptography import x509
 
 from ca.formats.krl import Krl, parse_krl
 from ca.formats.ssh_certificate import SshCertificate, parse_certificate_line
-from idp_gateway.account_turns import MOST_AT_ONCE, MOST_SOCKETS_AT_ONCE
 from idp_gateway.composition import Gateway
 from idp_gateway.kept_lists import SLOWEST_CLOCK
-from idp_gateway.records import RevocationRecord
 from tests.idp_gateway.api.conftest import ClientTokenMaker, Person, both_databases
 from tests.idp_gateway.conftest import FixedClock
 from tests.support.subjects import csr, ec_key, public_line
@@ -303,50 +298,3 @@ def test_the_lists_need_no_token(room: Room, api: httpx.Client, gateway: Gateway
     assert keys.splitlines() == [socket.ssh_ca_public]
     assert hosts.startswith("@cert-authority *.edge.localhost,*.edge.localhost.mysocket-dummy ssh-")
     assert api.get("/ssh/nobody.edge.localhost/krl").status_code == 404
-
-
-def test_an_account_that_changes_too_much_at_once_is_sent_away_for_a_moment(
-    owner: Person, room: Room, gateway: Gateway
-) -> None:
-    """What takes the lock of all who write: sockets, policies and lists."""
-    mine, turns = owner.account.account_id, gateway.store.database.turns
-    assert turns is not None
-    document = {"version": "v2", "deny": [{"where": {"allowed_ip": ["192.0.2.1"]}}]}
-    wishes: list[tuple[str, str, Any]] = [
-        ("PUT", "/prefix-lists/office", {"prefixes": ["192.0.2.0/24"]}),
-        ("POST", "/policies", {"name": "p", "policy_data": document}),
-        ("POST", "/socket", {"name": "s", "socket_type": "http"}),
-    ]
-    with ExitStack() as waiting:
-        for _ in range(MOST_SOCKETS_AT_ONCE):
-            waiting.callback(turns._leave, mine, turns._join(mine, MOST_SOCKETS_AT_ONCE))
-        for method, path, wish in wishes:
-            refused = owner.call(method, path, json=wish)
-            assert (refused.status_code, refused.json()["reason"]) == (429, "too-many-attempts")
-            assert refused.headers["retry-after"] == "1"
-    for method, path, wish in wishes:
-        assert owner.call(method, path, json=wish).status_code in {200, 201}, path
-
-
-def test_of_one_account_one_revocation_is_counted_at_a_time(
-    owner: Person, room: Room, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It looks at every certificate that is good, with one of the threads that all share."""
-    counting, most = [], []
-    count = gateway.store.count_revoked_by
-
-    def noted(record: RevocationRecord, now: datetime) -> int:
-        counting.append(record)
-        most.append(len(counting))
-        time.sleep(0.02)  # long enough for another to come in, if it could
-        counting.pop()
-        return count(record, now)
-
-    monkeypatch.setattr(gateway.store, "count_revoked_by", noted)
-    wish = {"scope": "person", "value": ALICE}
-    with ThreadPoolExecutor(MOST_AT_ONCE) as threads:
-        asked = [
-            threads.submit(owner.call, "POST", room.path, json=wish) for _ in range(MOST_AT_ONCE)
-        ]
-        assert {one.result().status_code for one in asked} == {200}
-    assert most == [1] * MOST_AT_ONCE

@@ -332,3 +332,18 @@ def test_what_is_never_counted_is_refused_in_the_end(
     record = store.add_policy(policy(owner, document=cut), BY)
     with pytest.raises(QuotaExceeded, match="come to 40000"):
         attach(store, record, publish(store, owner, "a"), publish(store, owner, "b"))
+
+
+def test_what_cannot_be_counted_keeps_nothing_else_from_it(
+    store: Store, owner: AccountRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts as the most that edges take; small rules beside it as what they are."""
+    monkeypatch.setattr(told_counting, "_counted", told_counting._Counted())
+    monkeypatch.setattr(told_counting, "MAX_COUNTED", 1500)
+    monkeypatch.setattr(edge_limits, "MAX_TOLD_NETWORKS", 40_000)
+    heavy = document({"who": EVE, "where": {"allowed_ip": scattered(400)}})
+    attach(store, store.add_policy(policy(owner, document=heavy), BY), publish(store, owner, "a"))
+    for at in range(6):
+        text = document({"who": EVE, "where": {"allowed_ip": [f"2001:db8::{at + 1}"]}})
+        record = store.add_policy(policy(owner, f"p{at}", document=text), BY)
+        attach(store, record, publish(store, owner, f"s{at}"))
