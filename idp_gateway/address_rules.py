@@ -10,6 +10,7 @@ from weakref import ReferenceType, ref
 from idp_gateway.canonical import canonical
 from idp_gateway.records import SocketRecord
 from idp_gateway.rules import Rules
+from policy.address_sets import EVERYWHERE
 from policy.native import SourceRule, source_rule, source_sets
 from policy.policy_set import PolicySet
 from policy.types import IPNetwork, SocketType
@@ -72,6 +73,9 @@ def _rule(allow: tuple[IPNetwork, ...] | None, deny: tuple[IPNetwork, ...]) -> d
 
 _CLOSED = MappingProxyType({"source_rules_too_large": "true"})
 NO_RULES = AddressRules()
+CLOSED = AddressRules(rule=SourceRule(allow=(), deny=EVERYWHERE.networks()))
+"""For a socket whose rules cannot be told: nothing of it is open, whether it asks who is there or
+not."""
 
 
 class RememberedRules:
@@ -90,6 +94,12 @@ class RememberedRules:
         enforced = [one for one in sockets if SocketType(one.socket_type).has_own_port]
         found = zip(enforced, self._rules.guarded_all(enforced), strict=True)
         return {socket.socket_id: self._of(guarded.policies) for socket, guarded in found}
+
+    def ready(self, sockets: Sequence[SocketRecord]) -> Mapping[str, AddressRules]:
+        """As a call, of those alone whose rules need no making."""
+        sets = {one.socket_id: self._rules.ready(one) for one in sockets}
+        known = {key: self._known.get(id(one)) for key, one in sets.items() if one is not None}
+        return {key: found[1] for key, found in known.items() if found is not None}
 
     def _of(self, policies: PolicySet) -> AddressRules:
         key = id(policies)

@@ -60,8 +60,8 @@ def standing_session(gateway: Gateway, session_id: str) -> LoginSessionRecord:
     return session
 
 
-def caller(gateway: GatewayDep, token: PresentedToken) -> Caller:
-    """The caller of an API request.
+def caller(request: Request, gateway: GatewayDep, token: PresentedToken) -> Caller:
+    """The caller of an API request; ``request.state.account_id`` says who it was.
 
     Raises:
         TokenInvalid: the token is no valid API token, its login has ended, or the account is gone.
@@ -71,6 +71,7 @@ def caller(gateway: GatewayDep, token: PresentedToken) -> Caller:
     account = gateway.store.find_account(claims.account_id)
     if account is None:
         raise TokenInvalid("this account is gone")
+    request.state.account_id = account.account_id
     return Caller(account=account, session=session)
 
 
@@ -94,7 +95,7 @@ class CallerFirst(APIRoute):
         async def answer_callers(request: Request) -> Response:
             gateway = await get_gateway(request)
             token = await presented_token(await _header(request))
-            found = await run_in_threadpool(caller, gateway, token)
+            found = await run_in_threadpool(caller, request, gateway, token)
             if not _may_be_long(request):
                 return await answer(request)
             with _turn_to_send(gateway, found):

@@ -100,6 +100,7 @@ def build_gateway(settings: Settings, *, clock: Clock = system_clock) -> Gateway
     load_or_make_secret(settings.edge_key_file)
     temporary = TemporaryAccess(store=store, clock=clock, issuers=issuers_of(settings))
     rules = Rules(store, temporary, clock)
+    remembered = RememberedRules(rules)
     return Gateway(
         settings=settings,
         clock=clock,
@@ -113,7 +114,8 @@ def build_gateway(settings: Settings, *, clock: Clock = system_clock) -> Gateway
             trust=partial(_trust, tokens, authority),
             http_ports=(settings.http_port, settings.https_port),
             clock=clock,
-            address_rules=RememberedRules(rules),
+            address_rules=remembered,
+            ready_rules=remembered.ready,
         ),
         providers=build_providers(settings.providers, clock),
         capacity=Capacity(),

@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,10 +20,8 @@ from idp_gateway.canonical import canonical
 from idp_gateway.clock import Clock
 from idp_gateway.feed_state import FeedState, heartbeat
 from idp_gateway.records import ChangeKind, ChangeRecord, SocketRecord
-from idp_gateway.rules import apart
+from idp_gateway.rule_making import MakeRules, RuleMaking
 from idp_gateway.store import Store
-from policy.address_sets import EVERYWHERE
-from policy.native import SourceRule
 
 POLL_SECONDS = 0.5
 HEARTBEAT_SECONDS = 5.0
@@ -34,13 +32,13 @@ EDGE_SILENT = timedelta(seconds=90)
 EDGE_GONE = timedelta(hours=24)
 """An edge not heard for longer is taken for removed."""
 
-CLOSED = AddressRules(rule=SourceRule(allow=(), deny=EVERYWHERE.networks()))
-"""For a socket whose rules cannot be told: nothing of it is open, whether it asks who is there or
-not."""
-
 _REMEMBERED_CHANGES = 5000
 _FRESH_SECONDS = 3600.0
 _ELSEWHERE_SECONDS = 0.1
+
+
+def _no_rules(_sockets: Sequence[SocketRecord]) -> Mapping[str, AddressRules]:
+    return {}
 
 
 class _Waiter:
@@ -82,17 +80,17 @@ class Feed:
         trust: Callable[[], dict[str, Any]],
         http_ports: tuple[int, ...],
         clock: Clock,
-        address_rules: Callable[[Sequence[SocketRecord]], Mapping[str, AddressRules]] = (
-            lambda _sockets: {}
-        ),
+        address_rules: MakeRules = _no_rules,
+        ready_rules: MakeRules = _no_rules,
     ) -> None:
-        """``trust`` reads what edges are to verify with, as the database has it now, and
-        ``address_rules`` what the policies of some sockets say of addresses, by socket id.
+        """``trust`` reads what edges are to verify with, as the database has it now.
+        ``address_rules`` makes what the policies of some sockets say of addresses, and
+        ``ready_rules`` finds what of that is made.
         """
         self._store = store
         self._clock = clock
         self._trust = trust
-        self._address_rules = address_rules
+        self._rules = RuleMaking(address_rules, ready_rules, self._tell_again)
         self._state = FeedState(trust=canonical(trust()), http_ports=http_ports)
         self._refreshed_at = -math.inf
         self._changes: deque[ChangeRecord] = deque(maxlen=_REMEMBERED_CHANGES)
@@ -123,6 +121,7 @@ class Feed:
     def close(self) -> None:
         """End every stream and every wait; the gateway is stopping."""
         self._closed = True
+        self._rules.close()
         self.wake()
         self._tell_writers()
 
@@ -154,10 +153,26 @@ class Feed:
         self._tell_writers()
         self._store.acknowledge(edge_id, revision, self._clock())
 
-    async def settled(self, timeout_seconds: float = ACKNOWLEDGE_SECONDS) -> bool:
-        """As ``wait_until_acknowledged``, for everything stored by now."""
-        revision = await asyncio.to_thread(self._store.revision)
-        return await self.wait_until_acknowledged(revision, timeout_seconds)
+    async def settled(
+        self, timeout_seconds: float = ACKNOWLEDGE_SECONDS, *, account_id: str | None = None
+    ) -> bool:
+        """As ``wait_until_acknowledged``, for everything stored by now; also for what edges are
+        told later of an account's address rules, or of everybody's.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            revision = await asyncio.to_thread(self._store.revision)
+            left = deadline - time.monotonic()
+            if not await self.wait_until_acknowledged(revision, left):
+                return False
+            if not self._rules.is_late(account_id):
+                return True
+            if time.monotonic() >= deadline:
+                return False
+            await asyncio.sleep(min(_ELSEWHERE_SECONDS, max(left, 0)))
+
+    def _tell_again(self, socket_ids: Collection[str]) -> None:
+        self._store.note_sockets(socket_ids, self._clock())
 
     async def wait_until_acknowledged(
         self, revision: int, timeout_seconds: float = ACKNOWLEDGE_SECONDS
@@ -253,8 +268,11 @@ class Feed:
         # A look that fails half-way leaves something no look may build on: begin anew then.
         self._refreshed_at = -math.inf
         self._state.trust = trust
-        rules = apart(self._address_rules, rows.sockets, lambda _socket: CLOSED)
-        self._state.apply(rows, rules)
+        make = self._rules.make_all if rows.complete else self._rules.of
+        rules = make(rows.sockets)
+        self._state.apply(rows, rules, later=not rows.complete)
+        there = {socket.socket_id for socket in rows.sockets}
+        self._rules.forget({change.entity_id for change in rows.changes} - there)
         self._digest = self._state.digest()
         self._lines.clear()
         self._refreshed_at = now

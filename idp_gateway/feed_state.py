@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from idp_gateway.address_rules import NO_RULES, AddressRules
+from idp_gateway.address_rules import CLOSED, NO_RULES, AddressRules
 from idp_gateway.canonical import canonical
 from idp_gateway.records import ChangeKind, SocketRecord
 from idp_gateway.store.edges import FeedAccount, FeedRows, FeedTunnel
@@ -21,6 +21,10 @@ SECTIONS: Mapping[ChangeKind, str] = {
     ChangeKind.TUNNEL: "tunnels",
     ChangeKind.TUNNEL_USER: "tunnel_users",
 }
+
+
+_Kind = tuple[SocketType, bool]
+"""On which it depends what is told of rules."""
 
 
 @dataclass(slots=True)
@@ -34,20 +38,34 @@ class FeedState:
         default_factory=lambda: {section: {} for section in SECTIONS.values()}
     )
 
+    told: dict[str, tuple[_Kind, Mapping[str, str]]] = field(default_factory=dict)
+    """What was told of each socket's address rules, and of what kind the socket was then."""
+
     def apply(
-        self, rows: FeedRows, address_rules: Mapping[str, AddressRules] = MappingProxyType({})
+        self,
+        rows: FeedRows,
+        address_rules: Mapping[str, AddressRules] = MappingProxyType({}),
+        *,
+        later: bool = False,
     ) -> None:
-        """Take over one look at the store, whole or partial, with the rules of its sockets by id;
-        a socket that is not among them has none.
+        """Take over one look at the store, whole or partial, with the rules of its sockets by id.
+
+        A socket that is not among them has none, or is told them ``later``: until then it has those
+        of before. If these were for a socket of another kind, it is closed.
         """
         if rows.complete:
             self.entities = {section: {} for section in SECTIONS.values()}
         for change in rows.changes:
             if change.kind in SECTIONS:
                 self.entities[SECTIONS[change.kind]].pop(_key(change.kind, change.entity_id), None)
+        ids = list(self.told) if rows.complete else [change.entity_id for change in rows.changes]
+        before = {one: self.told.pop(one) for one in ids if one in self.told}
         for socket in rows.sockets:
-            rules = address_rules.get(socket.socket_id, NO_RULES)
-            told = rules.members(socket)
+            if later and socket.socket_id not in address_rules:
+                told = _as_before(socket, before)
+            else:
+                told = address_rules.get(socket.socket_id, NO_RULES).members(socket)
+            self.told[socket.socket_id] = _kind_of(socket), told
             text = canonical(self._socket(socket) | dict.fromkeys(told))
             for member, value in told.items():
                 # In a string the quotes would be escaped: only the member itself is spelled so.
@@ -120,6 +138,17 @@ class FeedState:
             "basic_auth": basic_auth if socket.protected else None,
             "upstream_http_hostname": socket.upstream_http_hostname or None,
         }
+
+
+def _kind_of(socket: SocketRecord) -> _Kind:
+    return socket.socket_type, socket.cloud_authentication_enabled
+
+
+def _as_before(
+    socket: SocketRecord, before: Mapping[str, tuple[_Kind, Mapping[str, str]]]
+) -> Mapping[str, str]:
+    kind, told = before.get(socket.socket_id, (None, {}))
+    return told if kind == _kind_of(socket) else CLOSED.members(socket)
 
 
 def heartbeat(revision: int) -> bytes:

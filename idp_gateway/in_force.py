@@ -22,7 +22,9 @@ class ChangeRoute(APIRoute):
         async def answer_in_force(request: Request) -> Response:
             response = await answer(request)
             if request.method not in _READING:
-                in_force = await request.app.state.gateway.feed.settled()
+                in_force = await request.app.state.gateway.feed.settled(
+                    account_id=getattr(request.state, "account_id", None)
+                )
                 response.headers[IN_FORCE_HEADER] = "true" if in_force else "false"
             return response
 

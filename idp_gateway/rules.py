@@ -93,6 +93,10 @@ class Rules:
         """Whether ``guarded`` takes microseconds now, and waits for nothing."""
         return self._find(socket) is not None
 
+    def ready(self, socket: SocketRecord) -> PolicySet | None:
+        """The policies of a socket that has just been read, if they are made."""
+        return self._find(socket)
+
     def guarded_all(self, sockets: Sequence[SocketRecord]) -> list[GuardedSocket]:
         """As ``guarded``, for many sockets in a few queries."""
         return self._doors(sockets, self._find_all(sockets))

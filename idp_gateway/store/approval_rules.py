@@ -47,7 +47,7 @@ class ApprovalRulesStore(StorePart):
             NotFound: the socket is not the account's.
             InvalidInput: two people would have to approve where there is only one.
         """
-        with self.database.changing() as connection:
+        with self.database.changing_of(rules.account_id) as connection:
             account_id, socket_id = rules.account_id, rules.socket_id
             if socket_id:
                 owned_socket(connection, account_id, socket_id)

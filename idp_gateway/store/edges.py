@@ -118,6 +118,11 @@ class EdgeStore(StorePart):
             if connection.execute(newest).scalar_one_or_none() != digest:
                 note_change(connection, ChangeKind.TRUST, [digest], now)
 
+    def note_sockets(self, socket_ids: Iterable[str], now: datetime) -> None:
+        """Give out a revision for sockets of which there is something new to tell."""
+        with self.database.changing() as connection:
+            note_change(connection, ChangeKind.SOCKET, sorted(socket_ids), now)
+
     def forget_changes(self, before: datetime) -> None:
         """Remove old changes; the newest stays, revisions count on from it, and so does trust."""
         newest = select(func.max(CHANGES.c.revision)).scalar_subquery()

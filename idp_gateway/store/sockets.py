@@ -3,11 +3,13 @@
 import random
 import uuid
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from idp_gateway.account_turns import MOST_SOCKETS_AT_ONCE
@@ -24,6 +26,7 @@ from idp_gateway.store.base import StorePart, find_all, find_one, in_parts, note
 from idp_gateway.store.edge_limits import check_told, until_counted
 from idp_gateway.store.generations import add_user_ca, end_user_ca
 from idp_gateway.store.quick import Lookup
+from idp_gateway.store.rules import POLICIES
 from idp_gateway.tables import Account, PublishedSocket, Revocation, SocketTunnel, table_of
 from policy.types import Reason, SocketType
 
@@ -72,7 +75,9 @@ class SocketStore(StorePart):
                 sockets that name so many networks that edges cannot be told of one more.
         """
         values = values_of(socket)
-        with self.database.changing_of(socket.account_id, most=MOST_SOCKETS_AT_ONCE) as connection:
+        with self.database.reading() as connection:
+            takes_long = _is_told(connection, socket)
+        with self._changing(socket.account_id, takes_long=takes_long) as connection:
             mine = SOCKETS.c.account_id == socket.account_id
             _keep_below(limit, connection, SOCKETS, mine, "sockets of this account")
             if _exists(connection, SOCKETS, SOCKETS.c.dns_name == socket.dns_name):
@@ -80,7 +85,7 @@ class SocketStore(StorePart):
             if socket.socket_type.has_own_port and socket.port is None:
                 values["port"] = _free_port(connection, SOCKETS.c.port, ports)
             _insert(connection, SOCKETS, values)
-            if socket.socket_type.has_own_port:
+            if _is_told(connection, socket):
                 check_told(connection, socket.account_id, socket.created_at)
             if user_ca is not None:
                 add_user_ca(connection, user_ca)
@@ -88,6 +93,12 @@ class SocketStore(StorePart):
             if tunnel_id is not None:
                 _add_tunnel(connection, socket, tunnel_id, socket.created_at)
         return SocketRecord(**values)
+
+    def _changing(self, account_id: str, *, takes_long: bool) -> AbstractContextManager[Connection]:
+        """In the account's turn, if there is something to count."""
+        if takes_long:
+            return self.database.changing_of(account_id, most=MOST_SOCKETS_AT_ONCE)
+        return self.database.changing()
 
     def sockets_of(self, account_id: str) -> tuple[SocketRecord, ...]:
         """The account's sockets, oldest first."""
@@ -161,7 +172,9 @@ class SocketStore(StorePart):
         unknown = changes.keys() & _FIXED
         if unknown:
             raise ValueError(f"these fields cannot be changed: {sorted(unknown)}")
-        with self.database.changing_of(account_id, most=MOST_SOCKETS_AT_ONCE) as connection:
+        now_there = self.get_socket(account_id, socket_id)
+        takes_long = _may_tell_more(now_there, replace(now_there, **changes))
+        with self._changing(account_id, takes_long=takes_long) as connection:
             before = owned_socket(connection, account_id, socket_id)
             values = values_of(before) | dict(changes)
             values["epoch"] = before.epoch + (1 if bump_epoch else 0)
@@ -368,3 +381,9 @@ def _free_port(
     if not left:
         raise PortsExhausted("every port is given away")
     return draw.choice(left)
+
+
+def _is_told(connection: Connection, socket: SocketRecord) -> bool:
+    """Whether edges are told rules about addresses of a new socket: those that bear on all."""
+    wide = POLICIES.c.account_id == socket.account_id, POLICIES.c.org_wide.is_(True)
+    return socket.socket_type.has_own_port and _exists(connection, POLICIES, and_(*wide))

@@ -325,7 +325,7 @@ def test_a_reply_says_whether_the_edges_serve_the_change(
 
     for word in ("true", "false"):
 
-        async def settled(in_force: bool = word == "true") -> bool:
+        async def settled(in_force: bool = word == "true", **_account: str | None) -> bool:
             return in_force
 
         monkeypatch.setattr(gateway.feed, "settled", settled)

@@ -1,0 +1,204 @@
+"""Rules that take long to make keep nothing else from edges, and are told when they are made."""
+
+import asyncio
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from idp_gateway import rule_making
+from idp_gateway.address_rules import AddressRules
+from idp_gateway.composition import Gateway
+from idp_gateway.feed import Feed
+from idp_gateway.records import AccountRecord, SocketRecord
+from policy.native import SourceRule
+from policy.types import SocketType
+from tests.idp_gateway.test_feed import FakeEdge
+from tests.support import rows
+
+OFFICE, HOME = "192.0.2.0/24", "198.51.100.0/24"
+EVERYWHERE = ["0.0.0.0/0", "::/0"]
+
+
+@dataclass(slots=True)
+class Slow:
+    """Rules of sockets, of which some wait for a sign."""
+
+    allowed: str = OFFICE
+    heavy: set[str] = field(default_factory=set)
+    gate: threading.Event = field(default_factory=threading.Event)
+    begun: threading.Event = field(default_factory=threading.Event)
+    made: list[str] = field(default_factory=list)
+    failures: list[Exception] = field(default_factory=list)
+
+    def __call__(self, sockets: Sequence[SocketRecord]) -> Mapping[str, AddressRules]:
+        rules = AddressRules(rule=SourceRule(allow=(ip_network(self.allowed),)))
+        if self.heavy.intersection(one.socket_id for one in sockets):
+            self.begun.set()
+            assert self.gate.wait(30)
+        if self.failures:
+            raise self.failures.pop()
+        self.made += [one.socket_id for one in sockets]
+        return {one.socket_id: rules for one in sockets}
+
+
+class Edges:
+    """A feed with such rules, and an edge that follows it."""
+
+    def __init__(self, gateway: Gateway, slow: Slow) -> None:
+        self.gateway, self.slow, self.store = gateway, slow, gateway.store
+        self.feed = Feed(
+            store=self.store, trust=gateway.trust, http_ports=(80,), clock=gateway.clock,
+            address_rules=slow,
+        )  # fmt: skip
+        self.edge = FakeEdge(gateway)
+        self.edge.lines = self.feed.stream(0, "e1")
+
+    def publish(self, owner: AccountRecord, name: str, **fields: Any) -> SocketRecord:
+        made = {"socket_type": SocketType.TLS, "cloud_authentication_enabled": True, **fields}
+        socket = rows.socket(owner, socket_id=name, dns_name=f"{name}.edge.test", **made)
+        return self.store.add_socket(socket, ports=range(30_000, 30_100))
+
+    def change(self, socket: SocketRecord, **changes: Any) -> None:
+        """Its epoch goes up."""
+        self.store.update_socket(
+            socket.account_id, socket.socket_id, changes,
+            bump_epoch=True, ports=range(30_000, 30_100), now=rows.NOW,
+        )  # fmt: skip
+
+    async def told(self, socket: SocketRecord) -> dict[str, Any]:
+        """What the edge knows of a socket when it has everything."""
+        async with asyncio.timeout(5):
+            while self.edge.revision < self.store.revision():
+                await self.edge.next()
+        found: dict[str, Any] = self.edge.state["sockets"][socket.socket_id]
+        return found
+
+
+@pytest.fixture
+def slow() -> Slow:
+    return Slow()
+
+
+@pytest.fixture
+def edges(gateway: Gateway, slow: Slow) -> Iterator[Edges]:
+    made = Edges(gateway, slow)
+    yield made
+    slow.gate.set()
+    made.feed.close()
+
+
+@pytest.fixture
+def owners(gateway: Gateway) -> tuple[AccountRecord, AccountRecord]:
+    one, other = rows.account(), rows.account()
+    for owner in (one, other):
+        gateway.store.add_account(owner)
+    return one, other
+
+
+@contextmanager
+def making(slow: Slow, socket: SocketRecord) -> Iterator[None]:
+    """The rules of this socket take long; at the end they are made."""
+    slow.heavy.add(socket.socket_id)
+    yield
+    slow.gate.set()
+
+
+async def test_ones_rules_keep_no_change_of_others_from_edges(
+    edges: Edges, slow: Slow, owners: tuple[AccountRecord, AccountRecord]
+) -> None:
+    heavy, light = edges.publish(owners[0], "heavy"), edges.publish(owners[1], "light")
+    assert (await edges.told(heavy))["source_rule"]["allow"] == [OFFICE]
+    slow.allowed = HOME
+    with making(slow, heavy):
+        edges.change(heavy)
+        edges.change(light)
+        known = await edges.told(light)
+        assert (known["epoch"], known["source_rule"]["allow"]) == (2, [HOME])
+        # What ends its grants is not late, and its rules are those of before.
+        known = await edges.told(heavy)
+        assert (known["epoch"], known["source_rule"]["allow"]) == (2, [OFFICE])
+        edges.feed.acknowledge("e1", edges.edge.revision)
+        assert await edges.feed.settled(0.2, account_id=owners[1].account_id)
+        assert not await edges.feed.settled(0.2, account_id=owners[0].account_id)
+        assert not await edges.feed.settled(0.2)
+    async with asyncio.timeout(5):
+        while (await edges.told(heavy))["source_rule"]["allow"] != [HOME]:
+            await edges.edge.next()
+    edges.feed.acknowledge("e1", edges.edge.revision)
+    assert await edges.feed.settled(5, account_id=owners[0].account_id)
+
+
+async def test_a_new_socket_and_one_of_another_kind_are_closed_until_theirs_are_made(
+    edges: Edges, slow: Slow, owners: tuple[AccountRecord, AccountRecord]
+) -> None:
+    """Rules of a web socket are none, and those for people name what others do not ask for."""
+    web = edges.publish(owners[0], "web", socket_type=SocketType.HTTP)
+    open_to_all = edges.publish(owners[0], "open", cloud_authentication_enabled=False)
+    assert "source_rule" not in await edges.told(web)
+    new = edges.publish(owners[0], "new")
+    slow.heavy |= {"web", "open", "new"}
+    edges.change(web, socket_type=SocketType.TCP)
+    edges.change(open_to_all, cloud_authentication_enabled=True)
+    for socket in (web, open_to_all, new):
+        assert (await edges.told(socket))["source_rule"]["deny"] == EVERYWHERE, socket.name
+    slow.gate.set()
+    async with asyncio.timeout(5):
+        for socket in (web, open_to_all, new):
+            while (await edges.told(socket)).get("source_rule", {}).get("allow") != [OFFICE]:
+                await edges.edge.next()
+
+
+async def test_what_changed_again_is_made_as_it_is_now(
+    edges: Edges, slow: Slow, owners: tuple[AccountRecord, AccountRecord]
+) -> None:
+    heavy = edges.publish(owners[0], "heavy")
+    await edges.told(heavy)
+    slow.made.clear()
+    with making(slow, heavy):
+        for epoch in range(2, 7):
+            edges.change(heavy)
+            assert (await edges.told(heavy))["epoch"] == epoch
+        slow.allowed = HOME
+    async with asyncio.timeout(5):
+        while (await edges.told(heavy))["source_rule"]["allow"] != [HOME]:
+            await edges.edge.next()
+    assert len(slow.made) <= 3  # the first, the last, and maybe what the feed asked for again
+
+
+async def test_a_database_that_is_away_for_a_moment_is_asked_again(
+    edges: Edges, slow: Slow, owners: tuple[AccountRecord, AccountRecord],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(rule_making, "_PAUSE_SECONDS", 0.01)
+    socket = edges.publish(owners[0], "one")
+    await edges.told(socket)
+    slow.failures = [OperationalError("locked", None, Exception())] * 3
+    slow.allowed = HOME
+    edges.change(socket)
+    async with asyncio.timeout(5):
+        while (await edges.told(socket))["source_rule"]["allow"] != [HOME]:
+            await edges.edge.next()
+
+
+async def test_a_socket_that_is_gone_is_forgotten(
+    edges: Edges, slow: Slow, owners: tuple[AccountRecord, AccountRecord]
+) -> None:
+    heavy, light = edges.publish(owners[0], "heavy"), edges.publish(owners[0], "light")
+    await edges.told(heavy)
+    with making(slow, heavy):
+        edges.change(heavy)
+        await edges.told(heavy)
+        assert await asyncio.to_thread(slow.begun.wait, 5)
+        edges.store.delete_socket(heavy.account_id, heavy.socket_id, rows.NOW)
+        await edges.told(light)
+        assert "heavy" not in edges.edge.state["sockets"]
+        assert not edges.feed._rules.is_late(None)
+    edges.change(light)
+    assert (await edges.told(light))["epoch"] == 2
+    assert "heavy" not in edges.edge.state["sockets"]
