@@ -137,7 +137,8 @@ _NOT_FOR_YOU = "the rules here do not admit you"
 
 def safe_reason(decision: Decision) -> str:
     """What a denied person may be told. Whoever no policy lists learns nothing but that; the same
-    is said of deny rules and of revocation, so that nobody learns of them by trying.
+    is said of deny rules, so that nobody learns of them by trying, and of revocation, which has a
+    reason of its own beside this sentence.
     """
     if decision.allowed:
         return ""

@@ -57,6 +57,8 @@ class _Entry(NamedTuple):
     text: Any
     region: str
     service: str
+    line: int | None = None
+    """Where it stands, from 1, in a file of lines."""
 
 
 def read_prefixes(text: str, *, region: str = "", service: str = "") -> PrefixList:
@@ -70,13 +72,13 @@ def read_prefixes(text: str, *, region: str = "", service: str = "") -> PrefixLi
         raise PrefixFileError(f"larger than {MAX_BYTES // 1024 // 1024} MiB")
     entries = _json_entries(text) if text.lstrip()[:1] in {"{", "["} else _line_entries(text)
     wanted = [
-        entry.text for entry in entries if _is(entry.region, region) and _is(entry.service, service)
+        entry for entry in entries if _is(entry.region, region) and _is(entry.service, service)
     ]
     if not wanted:
         raise PrefixFileError("the file has no prefixes of that kind")
     if len(wanted) > MAX_PREFIXES:
         raise PrefixFileError(f"more than {MAX_PREFIXES} prefixes")
-    return aggregated([_network(one) for one in wanted])
+    return aggregated(list(map(_network, wanted)))
 
 
 def aggregated(networks: list[IPNetwork]) -> PrefixList:
@@ -109,20 +111,21 @@ def _is(found: str, wanted: str) -> bool:
     return not wanted or found.lower() == wanted.lower()
 
 
-def _network(text: Any) -> IPNetwork:
-    if not isinstance(text, str):
+def _network(entry: _Entry) -> IPNetwork:
+    if not isinstance(entry.text, str):
         raise PrefixFileError("a prefix is not text")
     try:
-        return network(text)
+        return network(entry.text)
     except TextError as error:
-        raise PrefixFileError(str(error)) from error
+        where = "" if entry.line is None else f"line {entry.line}: "
+        raise PrefixFileError(f"{where}{error}") from error
 
 
 def _line_entries(text: str) -> Iterator[_Entry]:
-    for line in text.splitlines():
+    for number, line in enumerate(text.splitlines(), 1):
         said = line.partition("#")[0].strip()
         if said:
-            yield _Entry(said, "", "")
+            yield _Entry(said, "", "", number)
 
 
 def _json_entries(text: str) -> list[_Entry]:

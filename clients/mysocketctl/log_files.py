@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 import re
 import sys
 import zlib
@@ -27,6 +28,7 @@ STANDARD_INPUT = "-"
 
 _GZIP = b"\x1f\x8b"
 _HEAD_BYTES = 512
+_FIRST_LINES = 1000
 _OF_SSHD = re.compile(
     rb"(?:^|.*[\s/])sshd[a-z-]*(?:\[[0-9]+\])?: "
     # Of an edge, whose tunnel server words its logins as sshd does.
@@ -60,6 +62,8 @@ class _Kind(NamedTuple):
     """Whether a line is of such a log, whatever it says."""
     who: Callable[[bytes], tuple[str | None, str | None]]
     """Login and address."""
+    first: float = math.inf
+    """One of so many lines at the beginning is of such a log."""
 
 
 def read_sshd_file(name: str) -> Iterator[tuple[Sighting | Unreadable, Place]]:
@@ -70,7 +74,8 @@ def read_sshd_file(name: str) -> Iterator[tuple[Sighting | Unreadable, Place]]:
 
 def read_edge_file(name: str) -> Iterator[tuple[Sighting | Unreadable, Place]]:
     """The certificates in the request log of an edge. Raises InvalidInput."""
-    return _read(name, _Kind("an edge's", read_edge_log, _is_entry, _edge_who))
+    kind = _Kind("an edge's", read_edge_log, _is_entry, _edge_who, first=_FIRST_LINES)
+    return _read(name, kind)
 
 
 def _read(name: str, kind: _Kind) -> Iterator[tuple[Sighting | Unreadable, Place]]:
@@ -78,11 +83,14 @@ def _read(name: str, kind: _Kind) -> Iterator[tuple[Sighting | Unreadable, Place
 
     def numbered(file: BinaryIO) -> Iterator[bytes]:
         nonlocal number, line, known
-        for number, line in enumerate(lines_of(file), 1):  # noqa: B007
+        for number, line in enumerate(lines_of(file), 1):
             known = known or kind.knows(line[:_HEAD_BYTES] if kind.whose == "sshd's" else line)
+            if not known and number >= kind.first:
+                raise wrong
             yield line
 
     shown = printable(name)
+    wrong = InvalidInput(f"no line of {shown} is {kind.whose}: is it the right file?")
     with ExitStack() as stack:
         try:
             # Each finding comes before the next line is read, so the line is the one it is from.
@@ -94,7 +102,7 @@ def _read(name: str, kind: _Kind) -> Iterator[tuple[Sighting | Unreadable, Place
             why = getattr(error, "strerror", None) or "it is damaged"
             raise InvalidInput(f"cannot read {shown}: {why}") from error
     if not known:
-        raise InvalidInput(f"no line of {shown} is {kind.whose}: is it the right file?")
+        raise wrong
 
 
 def _opened(name: str, stack: ExitStack) -> BinaryIO:

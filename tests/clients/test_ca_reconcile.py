@@ -123,6 +123,16 @@ def test_a_file_that_is_no_such_log_is_not_found_to_be_fine(
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_wrong_file_is_not_read_to_its_end(owner: Ctl, tmp_path: Path) -> None:
+    """It may be a gigabyte of somebody else's lines."""
+    log = tmp_path / "other.jsonl"
+    entry = '{"kind": "http"}'
+    log.write_text("\n".join(["no entry"] * 5000 + [entry]))
+    done = owner.run("ca", "reconcile", "--edge-log", str(log))
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert b"is it the right file?" in done.stderr
+
+
 def test_a_damaged_archive_is_one_line(owner: Ctl, tmp_path: Path) -> None:
     log = tmp_path / "auth.log.gz"
     log.write_bytes(gzip.compress(b"Nov 23 12:00:00 host sshd[7]: x\n" * 99)[:-9])

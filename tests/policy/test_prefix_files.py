@@ -110,6 +110,11 @@ def test_what_is_no_list_of_prefixes_is_refused(text: str) -> None:
         read_prefixes(text)
 
 
+def test_a_fault_in_a_file_of_lines_says_which() -> None:
+    with pytest.raises(PrefixFileError, match=r"^line 4: .*203\.0\.113\.0/33"):
+        read_prefixes("# ours\n192.0.2.0/24\n\n203.0.113.0/33 # too long\n")
+
+
 @pytest.mark.parametrize("value", ["1", "{}", "[]", '{"ip_prefix":"192.0.2.1"}'])
 def test_a_file_of_very_many_values_is_not_parsed(
     value: str, monkeypatch: pytest.MonkeyPatch

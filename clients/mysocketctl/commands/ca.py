@@ -139,6 +139,7 @@ def reconcile(
     return int(bool(report or unreadable))
 
 
+_UNREADABLE = Unreadable(b"")
 Places = dict[Sighting | None, list[Place]]
 """Where each certificate, whatever the time, was seen; under None what cannot be read."""
 
@@ -150,7 +151,8 @@ def _read_all(
     places: Places = defaultdict(list)
     for names, read in ((sshd_log, read_sshd_file), (edge_log, read_edge_file)):
         for found, place in chain.from_iterable(map(read, names)):
-            seen[found] += 1
+            # Of what cannot be read the number is kept: a line may be a mebibyte.
+            seen[found if isinstance(found, Sighting) else _UNREADABLE] += 1
             key = found._replace(seen_at=None) if isinstance(found, Sighting) else None
             if len(places[key]) < _MOST_PLACES:
                 places[key].append(place)

@@ -14,6 +14,7 @@ from idp_gateway.policy_records import PrefixListRecord
 from idp_gateway.records import RevocationScope
 from idp_gateway.store import Database, Store
 from idp_gateway.store.migrate import alembic_config, upgrade
+from idp_gateway.store.rules import list_heads
 from tests.idp_gateway.store.test_revocations import revocation
 from tests.support.rows import NOW, certificate, owner_with_socket, race
 
@@ -65,6 +66,27 @@ def test_the_history_of_a_list_that_is_there_begins_with_it(store: Store) -> Non
     with store.database.writing() as connection:
         upgrade(connection)
     assert store.prefix_lists_at(owner.account_id, ["office"], NOW) == (office,)
+
+
+def test_the_networks_of_a_list_that_is_there_are_counted(store: Store) -> None:
+    owner, _ = owner_with_socket(store)
+    office = PrefixListRecord(
+        account_id=owner.account_id,
+        name="office",
+        prefixes=("192.0.2.0/24", "198.51.100.0/24", "2001:db8::/32"),
+        summary={},
+        source="list",
+        updated_at=NOW,
+        changed_by=owner.email,
+        why="",
+    )
+    store.put_prefix_list(office)
+    with store.database.writing() as connection:
+        command.downgrade(alembic_config(connection), "0009")
+        upgrade(connection)
+        heads = list_heads(connection, owner.account_id, ["office"])
+    assert heads == {"office": office.head}
+    assert office.head.networks == 3
 
 
 def test_whose_certificates_of_before_are_nobody_guesses(store: Store) -> None:
