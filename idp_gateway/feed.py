@@ -10,6 +10,7 @@ import hashlib
 import math
 import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -20,8 +21,9 @@ from idp_gateway.canonical import canonical
 from idp_gateway.clock import Clock
 from idp_gateway.feed_state import FeedState, heartbeat
 from idp_gateway.records import ChangeKind, ChangeRecord, SocketRecord
-from idp_gateway.rule_making import MakeRules, RuleMaking
+from idp_gateway.rule_making import MakeRules, RuleMaking, Told
 from idp_gateway.store import Store
+from idp_gateway.store.edges import FeedRows
 
 POLL_SECONDS = 0.5
 HEARTBEAT_SECONDS = 5.0
@@ -35,6 +37,9 @@ EDGE_GONE = timedelta(hours=24)
 _REMEMBERED_CHANGES = 5000
 _FRESH_SECONDS = 3600.0
 _ELSEWHERE_SECONDS = 0.1
+LATE_FOR = timedelta(minutes=10)
+"""For as long a gateway is believed that edges have yet to hear of somebody's rules."""
+_LATE_NOTED_SECONDS = 60.0
 
 
 def _no_rules(_sockets: Sequence[SocketRecord]) -> Mapping[str, AddressRules]:
@@ -91,6 +96,8 @@ class Feed:
         self._clock = clock
         self._trust = trust
         self._rules = RuleMaking(address_rules, ready_rules, self._tell_again)
+        self._id = str(uuid.uuid4())
+        self._late: dict[str, float] = {}
         self._state = FeedState(trust=canonical(trust()), http_ports=http_ports)
         self._refreshed_at = -math.inf
         self._changes: deque[ChangeRecord] = deque(maxlen=_REMEMBERED_CHANGES)
@@ -165,11 +172,14 @@ class Feed:
             left = deadline - time.monotonic()
             if not await self.wait_until_acknowledged(revision, left):
                 return False
-            if not self._rules.is_late(account_id):
+            is_late, told = await asyncio.to_thread(
+                self._store.late_rules, account_id, since=self._clock() - LATE_FOR
+            )
+            if not is_late and told <= revision:
                 return True
             if time.monotonic() >= deadline:
                 return False
-            await asyncio.sleep(min(_ELSEWHERE_SECONDS, max(left, 0)))
+            await asyncio.sleep(min(_ELSEWHERE_SECONDS, max(left, 0)) if is_late else 0)
 
     def _tell_again(self, socket_ids: Collection[str]) -> None:
         self._store.note_sockets(socket_ids, self._clock())
@@ -268,14 +278,31 @@ class Feed:
         # A look that fails half-way leaves something no look may build on: begin anew then.
         self._refreshed_at = -math.inf
         self._state.trust = trust
-        make = self._rules.make_all if rows.complete else self._rules.of
-        rules = make(rows.sockets)
-        self._state.apply(rows, rules, later=not rows.complete)
-        there = {socket.socket_id for socket in rows.sockets}
-        self._rules.forget({change.entity_id for change in rows.changes} - there)
+        self._state.apply(rows, self._rules_of(rows))
+        self._note_late(rows.revision)
         self._digest = self._state.digest()
         self._lines.clear()
         self._refreshed_at = now
+
+    def _rules_of(self, rows: FeedRows) -> Mapping[str, Told]:
+        if rows.complete:
+            made = self._rules.make_all(rows.sockets)
+            self._rules.forget_all()
+            return made
+        there = {socket.socket_id for socket in rows.sockets}
+        self._rules.forget({change.entity_id for change in rows.changes} - there)
+        return self._rules.of(rows.sockets, self._state.known(rows.sockets))
+
+    def _note_late(self, revision: int) -> None:
+        """Let all gateways know of whose rules edges hear later; before edges hear anything."""
+        late, now = self._rules.late(), time.monotonic()
+        over = self._late.keys() - late
+        news = {one for one in late if now - self._late.get(one, -math.inf) > _LATE_NOTED_SECONDS}
+        if news or over:
+            self._store.note_late_rules(
+                self._id, late=news, over=over, revision=revision, now=self._clock()
+            )
+            self._late = {one: now if one in news else self._late[one] for one in late}
 
     def _remember(self, changes: tuple[ChangeRecord, ...]) -> None:
         for change in changes:

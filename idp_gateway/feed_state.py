@@ -8,11 +8,12 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
-from idp_gateway.address_rules import CLOSED, NO_RULES, AddressRules
+from idp_gateway.address_rules import CLOSED
 from idp_gateway.canonical import canonical
 from idp_gateway.records import ChangeKind, SocketRecord
+from idp_gateway.rule_making import Key, Told
 from idp_gateway.store.edges import FeedAccount, FeedRows, FeedTunnel
 from policy.types import SocketType
 
@@ -27,6 +28,14 @@ _Kind = tuple[SocketType, bool]
 """On which it depends what is told of rules."""
 
 
+class _Members(NamedTuple):
+    """What was told of a socket's rules, and for what kind of socket."""
+
+    kind: _Kind
+    key: Key
+    members: Mapping[str, str]
+
+
 @dataclass(slots=True)
 class FeedState:
     """Every entity by section and id, each as its canonical JSON text."""
@@ -38,20 +47,18 @@ class FeedState:
         default_factory=lambda: {section: {} for section in SECTIONS.values()}
     )
 
-    told: dict[str, tuple[_Kind, Mapping[str, str]]] = field(default_factory=dict)
-    """What was told of each socket's address rules, and of what kind the socket was then."""
+    told: dict[str, _Members] = field(default_factory=dict)
+    """What was told of each socket's address rules."""
 
     def apply(
         self,
         rows: FeedRows,
-        address_rules: Mapping[str, AddressRules] = MappingProxyType({}),
-        *,
-        later: bool = False,
+        address_rules: Mapping[str, Told] = MappingProxyType({}),
     ) -> None:
         """Take over one look at the store, whole or partial, with the rules of its sockets by id.
 
-        A socket that is not among them has none, or is told them ``later``: until then it has those
-        of before. If these were for a socket of another kind, it is closed.
+        A socket that is not among them has those of before. If these were for a socket of another
+        kind, or it is new, it is closed.
         """
         if rows.complete:
             self.entities = {section: {} for section in SECTIONS.values()}
@@ -61,11 +68,10 @@ class FeedState:
         ids = list(self.told) if rows.complete else [change.entity_id for change in rows.changes]
         before = {one: self.told.pop(one) for one in ids if one in self.told}
         for socket in rows.sockets:
-            if later and socket.socket_id not in address_rules:
-                told = _as_before(socket, before)
-            else:
-                told = address_rules.get(socket.socket_id, NO_RULES).members(socket)
-            self.told[socket.socket_id] = _kind_of(socket), told
+            found = address_rules.get(socket.socket_id)
+            members = _as_before(socket, before) if found is None else _members(socket, found)
+            self.told[socket.socket_id] = members
+            told = members.members
             text = canonical(self._socket(socket) | dict.fromkeys(told))
             for member, value in told.items():
                 # In a string the quotes would be escaped: only the member itself is spelled so.
@@ -77,6 +83,15 @@ class FeedState:
             user_name = _user_name(account.account_id)
             self.entities["tunnel_users"][user_name] = canonical(_tunnel_user(account))
         self.revision = rows.revision
+
+    def known(self, sockets: Iterable[SocketRecord]) -> dict[str, Key]:
+        """Of which rules edges know that these sockets have them, as they are now."""
+        told = {one.socket_id: (_kind_of(one), self.told.get(one.socket_id)) for one in sockets}
+        return {
+            socket_id: found.key
+            for socket_id, (kind, found) in told.items()
+            if found is not None and found.kind == kind
+        }
 
     def body(self) -> str:
         """Canonical JSON of the whole STATE."""
@@ -144,11 +159,15 @@ def _kind_of(socket: SocketRecord) -> _Kind:
     return socket.socket_type, socket.cloud_authentication_enabled
 
 
-def _as_before(
-    socket: SocketRecord, before: Mapping[str, tuple[_Kind, Mapping[str, str]]]
-) -> Mapping[str, str]:
-    kind, told = before.get(socket.socket_id, (None, {}))
-    return told if kind == _kind_of(socket) else CLOSED.members(socket)
+def _members(socket: SocketRecord, told: Told) -> _Members:
+    return _Members(_kind_of(socket), told.key, told.rules.members(socket))
+
+
+def _as_before(socket: SocketRecord, before: Mapping[str, _Members]) -> _Members:
+    found = before.get(socket.socket_id)
+    if found is not None and found.kind == _kind_of(socket):
+        return found
+    return _members(socket, Told((), CLOSED))
 
 
 def heartbeat(revision: int) -> bytes:

@@ -1,7 +1,7 @@
 """Routes that change what edges serve: they answer when it is served, or say that it is not yet."""
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, ClassVar
 
 from fastapi import Request
 from fastapi.routing import APIRoute
@@ -16,16 +16,24 @@ _READING = frozenset({"GET", "HEAD"})
 class ChangeRoute(APIRoute):
     """Waits for the edges after a change, without holding a thread, and says how that went."""
 
+    of_own_sockets: ClassVar[bool] = True
+    """Whether the caller's own sockets alone are changed."""
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         answer = super().get_route_handler()
 
         async def answer_in_force(request: Request) -> Response:
             response = await answer(request)
             if request.method not in _READING:
-                in_force = await request.app.state.gateway.feed.settled(
-                    account_id=getattr(request.state, "account_id", None)
-                )
+                whose = getattr(request.state, "account_id", None) if self.of_own_sockets else None
+                in_force = await request.app.state.gateway.feed.settled(account_id=whose)
                 response.headers[IN_FORCE_HEADER] = "true" if in_force else "false"
             return response
 
         return answer_in_force
+
+
+class OthersChangeRoute(ChangeRoute):
+    """As ``ChangeRoute``, where sockets may be another account's."""
+
+    of_own_sockets = False

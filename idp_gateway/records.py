@@ -309,6 +309,18 @@ class TunnelReportRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LateRulesRecord:
+    """What a gateway said last of whether its edges have yet to hear of an account's rules."""
+
+    gateway_id: str
+    account_id: str
+    late: bool
+    revision: int
+    """With which edges were told of it."""
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeRecord:
     edge_id: str
     ssh_host_key: str

@@ -1,20 +1,22 @@
-"""Makes what edges are told of addresses, where that takes long, beside everything else they hear.
+"""Makes what edges are told of addresses, and chooses when, beside everything else they hear.
 
-One account's rules may take seconds to make, and all edges wait for the line that has them. So of a
-changed socket they are told at once what needs no making, a revocation above all, and its address
-rules when they are made. Accounts take turns, and each has one turn at a time.
+One account's rules may take seconds to make, and an edge seconds to read, and all else that it is
+told waits behind them. So of a changed socket edges are told at once what needs no making, a
+revocation above all, and its address rules when they are made: short ones then, long ones one after
+the other, with pauses. Accounts take turns. What is told may be older than what is asked for by
+then, but never older than what was told before.
 """
 
 import logging
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
+from idp_gateway.account_queue import AccountQueue
 from idp_gateway.address_rules import CLOSED, NO_RULES, AddressRules
 from idp_gateway.ready_rules import key_of
 from idp_gateway.records import SocketRecord
 from idp_gateway.rules import apart
-from idp_gateway.store.database import DatabaseFailure
 from policy.types import SocketType
 
 log = logging.getLogger(__name__)
@@ -22,15 +24,40 @@ log = logging.getLogger(__name__)
 MakeRules = Callable[[Sequence[SocketRecord]], Mapping[str, AddressRules]]
 """What the policies of some sockets say of addresses, by socket id; none for one that is left out.
 """
+Key = tuple[object, ...]
+"""What is another as soon as other rules bear on a socket."""
 
 MAKERS = 3
 SOCKETS_A_TURN = 20
 PATIENCE_SECONDS = 0.1
 """How long edges wait for rules that are being made: most take milliseconds."""
+SHORT_TEXT = 4 << 10
+"""Characters of rules that are told as soon as they are made: some two hundred networks."""
+CHARACTERS_A_SECOND = 500_000
+"""Of longer ones that edges are told, of all accounts together; they read ten times as many."""
 _PAUSE_SECONDS = 1.0
 _PATIENCE_AT_THE_END = 5.0
 
-_Key = tuple[object, ...]
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Rules that edges are told now."""
+
+    key: Key
+    rules: AddressRules
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A socket of which edges have yet to hear the rules."""
+
+    socket: SocketRecord
+    made: Told | None = None
+    """What was made last, if it was not told."""
+    going: bool = False
+    """Whether edges are to be told of ``made``."""
+    late: bool = False
+    """Whether edges have been told of the socket without its rules."""
 
 
 class RuleMaking:
@@ -44,151 +71,200 @@ class RuleMaking:
         """
         self._make, self._ready, self._tell = make, ready, tell
         self._changed = threading.Condition()
-        self._waiting: OrderedDict[str, dict[str, SocketRecord]] = OrderedDict()
-        self._busy: set[str] = set()
-        self._made: dict[str, tuple[_Key, AddressRules]] = {}
-        self._late: dict[str, tuple[_Key, str]] = {}
-        self._makers: list[threading.Thread] = []
+        self._pending: dict[str, _Pending] = {}
+        self._to_make = AccountQueue()
+        self._to_tell = AccountQueue()
+        self._making: set[str] = set()
+        self._threads: list[threading.Thread] = []
         self._closed = False
 
-    def make_all(self, sockets: Sequence[SocketRecord]) -> dict[str, AddressRules]:
+    def make_all(self, sockets: Sequence[SocketRecord]) -> dict[str, Told]:
         """The rules of all of these, however long it takes; one whose rules cannot be made is
         closed.
 
         Raises:
             DatabaseFailure: the database cannot be asked.
         """
-        return apart(self._make, sockets, lambda _socket: CLOSED)
+        made = apart(self._make, sockets, lambda _socket: CLOSED)
+        return {
+            one.socket_id: Told(key_of(one), made.get(one.socket_id, NO_RULES)) for one in sockets
+        }
 
-    def of(self, sockets: Sequence[SocketRecord]) -> dict[str, AddressRules]:
-        """The rules of those of these sockets that are made in time; edges hear of the others
-        again when theirs are.
+    def of(self, sockets: Sequence[SocketRecord], known: Mapping[str, Key]) -> dict[str, Told]:
+        """What edges are to be told of the rules of these sockets, of which they know those of
+        ``known``; they hear again of those that are left out.
         """
-        found = {one.socket_id: NO_RULES for one in sockets if not _is_enforced(one)}
-        found |= self._ready([one for one in sockets if _is_enforced(one)])
-        missing = [one for one in sockets if one.socket_id not in found]
-        if missing:
-            found |= self._wait_for(missing)
+        told = {one.socket_id: Told((), NO_RULES) for one in sockets if not _is_enforced(one)}
+        enforced = [one for one in sockets if _is_enforced(one)]
+        news = [one for one in enforced if known.get(one.socket_id) != key_of(one)]
         with self._changed:
-            for socket_id in found:
-                self._forget(socket_id)
-        return found
+            for one in sockets:
+                if one.socket_id in told or one not in news:
+                    self._drop(one.socket_id)
+            missing = self._note(news, self._ready(news))
+            if missing:
+                self._start()
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._are_made(missing), PATIENCE_SECONDS)
+            return told | self._take(news)
 
-    def is_late(self, account_id: str | None) -> bool:
-        """Whether edges have yet to hear of rules of this account, or of any."""
+    def late(self) -> frozenset[str]:
+        """Accounts of whose rules edges have yet to hear."""
         with self._changed:
-            return any(account_id in {None, whose} for _, whose in self._late.values())
+            return frozenset(one.socket.account_id for one in self._pending.values() if one.late)
+
+    def forget_all(self) -> None:
+        """Edges are told everything anew."""
+        self.forget(list(self._pending))
 
     def forget(self, socket_ids: Iterable[str]) -> None:
         """These sockets are gone."""
         with self._changed:
             for socket_id in socket_ids:
-                self._forget(socket_id)
-                for waiting in self._waiting.values():
-                    waiting.pop(socket_id, None)
+                self._drop(socket_id)
 
     def close(self) -> None:
         """Make nothing more; what is being made may come to its end."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        for maker in self._makers:
-            maker.join(_PATIENCE_AT_THE_END)
+        for thread in self._threads:
+            thread.join(_PATIENCE_AT_THE_END)
 
-    def _forget(self, socket_id: str) -> None:
-        self._made.pop(socket_id, None)
-        self._late.pop(socket_id, None)
+    def _drop(self, socket_id: str) -> None:
+        found = self._pending.pop(socket_id, None)
+        if found is not None:
+            for queue in (self._to_make, self._to_tell):
+                queue.drop(found.socket.account_id, socket_id)
 
-    def _wait_for(self, sockets: Sequence[SocketRecord]) -> dict[str, AddressRules]:
-        with self._changed:
-            for one in sockets:
-                if self._made_of(one) is None:
-                    self._waiting.setdefault(one.account_id, {})[one.socket_id] = one
-            self._start()
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: all(map(self._made_of, sockets)), PATIENCE_SECONDS)
-            made = {one.socket_id: self._made_of(one) for one in sockets}
-            for one in sockets:
-                if made[one.socket_id] is None:
-                    self._late[one.socket_id] = key_of(one), one.account_id
-        return {socket_id: rules for socket_id, rules in made.items() if rules is not None}
+    def _note(
+        self, sockets: Sequence[SocketRecord], ready: Mapping[str, AddressRules]
+    ) -> list[SocketRecord]:
+        """Remember what is to be told; of which sockets there are no rules yet."""
+        missing = []
+        for one in sockets:
+            pending = self._pending.setdefault(one.socket_id, _Pending(one))
+            if pending.made is None or pending.made.key != key_of(one):
+                if one.socket_id in ready:
+                    pending.made, pending.going = Told(key_of(one), ready[one.socket_id]), False
+                else:
+                    missing.append(one)
+                    self._to_make.add(one.account_id, one.socket_id)
+            pending.socket = one
+        return missing
 
-    def _made_of(self, socket: SocketRecord) -> AddressRules | None:
-        key, rules = self._made.get(socket.socket_id, (None, None))
-        return rules if key == key_of(socket) else None
+    def _are_made(self, sockets: Sequence[SocketRecord]) -> bool:
+        found = [self._pending[one.socket_id].made for one in sockets]
+        keys = [one and one.key for one in found]
+        return keys == list(map(key_of, sockets))
+
+    def _take(self, sockets: Sequence[SocketRecord]) -> dict[str, Told]:
+        """What is told now: what is short, or has its turn, though newer ones be asked for."""
+        told = {}
+        for one in sockets:
+            pending = self._pending[one.socket_id]
+            made = pending.made
+            is_it = made is not None and made.key == key_of(one)
+            if made is not None and (pending.going or (is_it and _length(made, one) <= SHORT_TEXT)):
+                told[one.socket_id] = made
+                pending.made, pending.going = None, False
+                if is_it:
+                    self._drop(one.socket_id)
+                    continue
+            elif is_it:
+                self._to_tell.add(one.account_id, one.socket_id)
+            pending.late = True
+        self._start()
+        self._changed.notify_all()
+        return told
 
     def _start(self) -> None:
-        while len(self._makers) < MAKERS:
-            maker = threading.Thread(target=self._work, name="address rules", daemon=True)
-            self._makers.append(maker)
-            maker.start()
+        if not self._threads and self._pending:
+            tasks = [*[self._make_on] * MAKERS, self._tell_on]
+            self._threads = [threading.Thread(target=one, daemon=True) for one in tasks]
+            for thread in self._threads:
+                thread.start()
 
-    def _work(self) -> None:
-        while (taken := self._take()) is not None:
-            account_id, sockets = taken
+    def _make_on(self) -> None:
+        while (sockets := self._next_to_make()) is not None:
+            account_id = sockets[0].account_id
             try:
-                self._finish(sockets, self._make_some(sockets))
-            except DatabaseFailure:
-                log.warning("the database cannot be asked for address rules; trying again")
-                self._try_again(account_id, sockets)
+                made = self.make_all(sockets)
+                for one in sockets:
+                    made[one.socket_id].rules.members(one)  # written here and now, once
+                self._finish(account_id, made)
             except Exception:
                 log.exception("address rules could not be made; trying again")
-                self._try_again(account_id, sockets)
+                self._try_again(self._to_make, [one.socket_id for one in sockets])
             finally:
                 with self._changed:
-                    self._busy.discard(account_id)
+                    self._making.discard(account_id)
                     self._changed.notify_all()
 
-    def _take(self) -> tuple[str, list[SocketRecord]] | None:
+    def _next_to_make(self) -> list[SocketRecord] | None:
         """Sockets of an account whose turn it is; ``None`` at the end."""
         with self._changed:
             while not self._closed:
-                for account_id, waiting in self._waiting.items():
-                    if account_id not in self._busy:
-                        return account_id, self._begin(account_id, waiting)
+                while taken := self._to_make.take(SOCKETS_A_TURN, but=self._making):
+                    sockets = [self._pending[one].socket for one in taken if one in self._pending]
+                    if sockets:
+                        self._making.add(sockets[0].account_id)
+                        return sockets
                 self._changed.wait()
         return None
 
-    def _begin(self, account_id: str, waiting: dict[str, SocketRecord]) -> list[SocketRecord]:
-        ids = list(waiting)[:SOCKETS_A_TURN]
-        taken = [waiting.pop(socket_id) for socket_id in ids]
-        if waiting:
-            self._waiting.move_to_end(account_id)
-        else:
-            del self._waiting[account_id]
-        self._busy.add(account_id)
-        return taken
-
-    def _make_some(self, sockets: Sequence[SocketRecord]) -> dict[str, AddressRules]:
-        made = self.make_all(sockets)
-        for one in sockets:
-            made.setdefault(one.socket_id, NO_RULES).members(one)  # written here and now, once
-        return made
-
-    def _finish(self, sockets: Sequence[SocketRecord], made: Mapping[str, AddressRules]) -> None:
+    def _finish(self, account_id: str, made: Mapping[str, Told]) -> None:
+        at_once = []
         with self._changed:
-            for one in sockets:
-                self._made[one.socket_id] = key_of(one), made[one.socket_id]
+            for socket_id, told in made.items():
+                pending = self._pending.get(socket_id)
+                if pending is None:
+                    continue  # it is gone, or was told meanwhile
+                pending.made, pending.going = told, False
+                if pending.late and _length(told, pending.socket) <= SHORT_TEXT:
+                    pending.going = True
+                    at_once.append(socket_id)
+                elif pending.late:
+                    self._to_tell.add(account_id, socket_id)
             self._changed.notify_all()
-            keys = {one.socket_id: key_of(one) for one in sockets}
-            late = [one for one, key in keys.items() if self._is_late_for(one, key)]
-        if not late:
-            return
-        self._tell(late)
+        if at_once:
+            self._tell(at_once)
+
+    def _tell_on(self) -> None:
+        while (found := self._next_to_tell()) is not None:
+            socket_id, length = found
+            try:
+                self._tell([socket_id])
+            except Exception:
+                log.exception("edges cannot be told of address rules; trying again")
+                self._try_again(self._to_tell, [socket_id])
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed, length / CHARACTERS_A_SECOND)
+
+    def _next_to_tell(self) -> tuple[str, int] | None:
+        """A socket whose turn it is, and how long its rules are; ``None`` at the end."""
         with self._changed:
-            for socket_id in late:
-                if self._is_late_for(socket_id, keys[socket_id]):
-                    del self._late[socket_id]
+            while not self._closed:
+                for socket_id in self._to_tell.take(1):
+                    pending = self._pending.get(socket_id)
+                    if pending is not None and pending.made is not None:
+                        pending.going = True
+                        return socket_id, _length(pending.made, pending.socket)
+                if not self._to_tell:
+                    self._changed.wait()
+        return None
 
-    def _is_late_for(self, socket_id: str, key: _Key) -> bool:
-        return socket_id in self._late and self._late[socket_id][0] == key
-
-    def _try_again(self, account_id: str, sockets: Sequence[SocketRecord]) -> None:
+    def _try_again(self, queue: AccountQueue, socket_ids: Sequence[str]) -> None:
         with self._changed:
             self._changed.wait_for(lambda: self._closed, _PAUSE_SECONDS)
-            waiting = self._waiting.setdefault(account_id, {})
-            for one in sockets:
-                waiting.setdefault(one.socket_id, one)  # unless it has changed meanwhile
+            for one in socket_ids:
+                pending = self._pending.get(one)
+                if pending is not None:
+                    queue.add(pending.socket.account_id, one)
+
+
+def _length(told: Told, socket: SocketRecord) -> int:
+    return sum(map(len, told.rules.members(socket).values()))
 
 
 def _is_enforced(socket: SocketRecord) -> bool:

@@ -324,6 +324,15 @@ class Edge(SQLModel, table=True):
     seen_at: datetime = _time()
 
 
+class LateRules(SQLModel, table=True):
+    __tablename__ = "late_rules"
+    gateway_id: str = Field(primary_key=True)
+    account_id: str = Field(primary_key=True, foreign_key="accounts.account_id", ondelete="CASCADE")
+    late: bool
+    revision: int = Field(sa_column=Column(BigInteger, nullable=False))
+    at: datetime = _time()
+
+
 class Change(SQLModel, table=True):
     __tablename__ = "changes"
     # Without AUTOINCREMENT SQLite gives the number of a deleted last row out again.

@@ -11,7 +11,7 @@ from idp_gateway.asking import Wish, ask
 from idp_gateway.callers import Caller, CallerDep
 from idp_gateway.dependencies import GatewayDep, SourceAddress
 from idp_gateway.errors import NotFound
-from idp_gateway.in_force import ChangeRoute
+from idp_gateway.in_force import OthersChangeRoute
 from idp_gateway.request_records import ApprovalRulesRecord, RequestState
 from idp_gateway.routes.documented import problems
 from idp_gateway.schemas.access_requests import (
@@ -23,7 +23,9 @@ from idp_gateway.schemas.access_requests import (
     NoteForm,
 )
 
-router = APIRouter(prefix="/access-requests", route_class=ChangeRoute, tags=["access requests"])
+router = APIRouter(
+    prefix="/access-requests", route_class=OthersChangeRoute, tags=["access requests"]
+)
 rules = APIRouter(tags=["access requests"])
 
 Page = Annotated[int, Query(ge=1, le=1_000_000, description="Counts from 1.")]

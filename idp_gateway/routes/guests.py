@@ -7,14 +7,14 @@ from fastapi import APIRouter, Query, Response
 from idp_gateway.answering import guest_reply
 from idp_gateway.callers import CallerDep
 from idp_gateway.dependencies import GatewayDep
-from idp_gateway.in_force import ChangeRoute
+from idp_gateway.in_force import OthersChangeRoute
 from idp_gateway.inviting import Invitation, invite
 from idp_gateway.routes.access_requests import Page, PageSize, person_behind
 from idp_gateway.routes.documented import problems
 from idp_gateway.schemas.access_requests import GuestForm, GuestReply
 from policy.addresses import EmailAddress
 
-router = APIRouter(prefix="/guests", route_class=ChangeRoute, tags=["access requests"])
+router = APIRouter(prefix="/guests", route_class=OthersChangeRoute, tags=["access requests"])
 
 
 @router.post("", responses=problems(400, 401, 403, 404))

@@ -1,6 +1,6 @@
 """What edges are told and what they tell: revisions, the feed's rows, reports."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,6 +11,7 @@ from idp_gateway.records import (
     ChangeKind,
     ChangeRecord,
     EdgeRecord,
+    LateRulesRecord,
     SocketRecord,
     TunnelRecord,
     TunnelReportRecord,
@@ -27,10 +28,11 @@ from idp_gateway.store.base import (
     values_of,
 )
 from idp_gateway.store.sockets import SOCKETS, TUNNELS
-from idp_gateway.tables import Edge, TunnelReport, table_of
+from idp_gateway.tables import Edge, LateRules, TunnelReport, table_of
 
 EDGES = table_of(Edge)
 REPORTS = table_of(TunnelReport)
+LATE = table_of(LateRules)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +125,41 @@ class EdgeStore(StorePart):
         with self.database.changing() as connection:
             note_change(connection, ChangeKind.SOCKET, sorted(socket_ids), now)
 
+    def note_late_rules(
+        self,
+        gateway_id: str,
+        *,
+        late: Collection[str],
+        over: Collection[str],
+        revision: int,
+        now: datetime,
+    ) -> None:
+        """Note of whose address rules edges have yet to hear from a gateway, and of whose no more,
+        as they are told ``revision``.
+        """
+        with self.database.writing() as connection:
+            for account_id in (*late, *over):
+                where = LATE.c.gateway_id == gateway_id, LATE.c.account_id == account_id
+                connection.execute(delete(LATE).where(*where))
+                row = LateRulesRecord(
+                    gateway_id=gateway_id,
+                    account_id=account_id,
+                    late=account_id in late,
+                    revision=revision,
+                    at=now,
+                )
+                connection.execute(insert(LATE).values(values_of(row)))
+
+    def late_rules(self, account_id: str | None, *, since: datetime) -> tuple[bool, int]:
+        """Whether edges have yet to hear of rules of this account, or of any, as gateways said
+        ``since``; and the newest revision with which they were told of all.
+        """
+        whose = () if account_id is None else (LATE.c.account_id == account_id,)
+        with self.database.reading() as connection:
+            rows = find_all(connection, LateRulesRecord, LATE, LATE.c.at >= since, *whose)
+        told = (one.revision for one in rows if not one.late)
+        return any(one.late for one in rows), max(told, default=0)
+
     def forget_changes(self, before: datetime) -> None:
         """Remove old changes; the newest stays, revisions count on from it, and so does trust."""
         newest = select(func.max(CHANGES.c.revision)).scalar_subquery()
@@ -134,6 +171,7 @@ class EdgeStore(StorePart):
                     CHANGES.c.revision < newest,
                 )
             )
+            connection.execute(delete(LATE).where(LATE.c.at < before))
 
     def acknowledge(self, edge_id: str, revision: int, now: datetime) -> None:
         """Note that an edge serves ``revision``."""

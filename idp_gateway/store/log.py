@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -39,7 +38,6 @@ from idp_gateway.records import (
 )
 from idp_gateway.store.base import (
     StorePart,
-    columns_for,
     find_all,
     find_one,
     in_parts,
@@ -200,13 +198,26 @@ class LogStore(StorePart):
         with self.database.reading() as connection:
             own = select(SOCKETS.c.socket_id).where(SOCKETS.c.account_id == sought.account_id)
             sockets = connection.execute(own).scalars().all()
-            queries = [_newest(sought, limit, CERTIFICATES.c.socket_id == one) for one in sockets]
-            queries.append(_newest(sought, limit, *_held_by(sought)))
-            found: dict[str, CertificateRecord] = {}
-            for part in _in_parts(queries, _QUERIES_AT_ONCE):
-                for row in connection.execute(union_all(*part)).mappings():
-                    found[row["serial"]] = CertificateRecord(**row)
-        return tuple(sorted(found.values(), key=_by_index, reverse=True)[:limit])
+            whose = [_held_by(sought), *((CERTIFICATES.c.socket_id == one,) for one in sockets)]
+            newest: list[tuple[int, str]] = []
+            for start in range(0, len(whose), _QUERIES_AT_ONCE):
+                # What is older than the last of so many is not wanted any more.
+                above = newest[-1][0] if len(newest) == limit else -1
+                some = [
+                    _newest(sought, limit, above, one)
+                    for one in whose[start : start + _QUERIES_AT_ONCE]
+                ]
+                rows = {(row[0], row[1]) for row in connection.execute(union_all(*some))}
+                newest = sorted(rows.union(newest), reverse=True)[:limit]
+            serials = [serial for _, serial in newest]
+            found = [
+                one
+                for part in in_parts(serials)
+                for one in find_all(
+                    connection, CertificateRecord, CERTIFICATES, CERTIFICATES.c.serial.in_(part)
+                )
+            ]
+        return tuple(sorted(found, key=_by_index, reverse=True))
 
     def forget_checkpoints(self, before: datetime) -> None:
         """Remove old checkpoints; the newest always stays, and every leaf and node."""
@@ -219,20 +230,15 @@ class LogStore(StorePart):
             )
 
 
-def _in_parts(queries: Sequence[Select[Any]], size: int) -> Iterator[Sequence[Select[Any]]]:
-    """The queries in parts of so many."""
-    for start in range(0, len(queries), size):
-        yield queries[start : start + size]
-
-
-def _newest(sought: Sought, limit: int, *whose: ColumnElement[bool]) -> Select[Any]:
-    """An index has these in their order, so it looks at no more than it finds; unless something
-    else is sought of them.
+def _newest(
+    sought: Sought, limit: int, above: int, whose: Sequence[ColumnElement[bool]]
+) -> Select[tuple[int, str]]:
+    """Their leaves and serials. An index has these in their order, so it looks at no more than it
+    finds; unless something else is sought of them.
     """
-    columns = columns_for(CertificateRecord, CERTIFICATES)
     some = (
-        select(*columns)
-        .where(CERTIFICATES.c.log_index.is_not(None), *whose, *_conditions(sought))
+        select(CERTIFICATES.c.log_index, CERTIFICATES.c.serial)
+        .where(CERTIFICATES.c.log_index > above, *whose, *_conditions(sought))
         .order_by(CERTIFICATES.c.log_index.desc())
         .limit(limit)
         .subquery()

@@ -53,8 +53,9 @@ def _overload(settings: EnvoySettings) -> dict[str, Any]:
     """What is refused and ended when connections or memory run out: those who hold most first."""
     connections = {"max_active_downstream_connections": settings.max_connections}
     heap = {"max_heap_size_bytes": settings.max_heap_bytes}
-    # Fifty streams are reset each time this has changed when Envoy looks, so it is a long way.
-    growing = {"scaling_threshold": 0.6, "saturation_threshold": 1.0}
+    # Fifty streams are reset each time this has changed when Envoy looks, so it is a long way. No
+    # request is refused: what Envoy knows of sockets counts as well, and nothing would free that.
+    growing = {"scaling_threshold": 0.7, "saturation_threshold": 1.0}
     return {
         "refresh_interval": "0.05s",
         "resource_monitors": [
@@ -66,7 +67,6 @@ def _overload(settings: EnvoySettings) -> dict[str, Any]:
         "actions": [
             _action("reset_high_memory_stream", {"scaled": growing}),
             _action("shrink_heap", {"threshold": {"value": 0.9}}),
-            _action("stop_accepting_requests", {"threshold": {"value": 0.98}}),
         ],
     }
 

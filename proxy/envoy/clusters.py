@@ -13,7 +13,7 @@ from proxy.envoy.names import (
     METADATA,
     stream_cluster,
 )
-from proxy.envoy.retries import where_nothing_was_sent
+from proxy.envoy.retries import HOW_OFTEN, how_often, where_nothing_was_sent
 from proxy.envoy.settings import EnvoySettings
 from proxy.envoy.tls import blind_client, verified_client
 from proxy.state import BasicAuth, EdgeSocket
@@ -45,7 +45,9 @@ def http_cluster(
     public_name = socket.dns_name + settings.public_port_suffix
     origin_name = socket.upstream_http_hostname or public_name
     cluster = _cluster(socket.dns_name, endpoints, settings, hostname=origin_name)
-    cluster["metadata"] = {"filter_metadata": {METADATA: _metadata(socket, public_name)}}
+    cluster["metadata"] = {
+        "filter_metadata": {METADATA: _metadata(socket, public_name, len(endpoints))}
+    }
     options = _http_options(settings.origin_idle_timeout)
     if len(endpoints) < 2:
         # Counts instead of the route's: what was sent would be sent to the same tunnel again.
@@ -102,10 +104,11 @@ def basic_credential(credential: BasicAuth) -> str:
     return "Basic " + base64.b64encode(pair).decode("ascii")
 
 
-def _metadata(socket: EdgeSocket, public_name: str) -> dict[str, Any]:
+def _metadata(socket: EdgeSocket, public_name: str, tunnels: int) -> dict[str, Any]:
     metadata: dict[str, Any] = {
         "mode": mode(socket).value,
         "epoch": socket.epoch,
+        HOW_OFTEN: how_often(tunnels),
         "origin": f"https://{public_name}",
     }
     if socket.basic_auth is not None:

@@ -17,6 +17,7 @@ from proxy.envoy.headers import (
     transport_security,
 )
 from proxy.envoy.log_format import http_log
+from proxy.envoy.names import METADATA
 from proxy.envoy.replies import GATEWAY_REPLIES, local_replies
 from proxy.envoy.settings import EnvoySettings
 from proxy.envoy.sockets import address, keepalive
@@ -119,6 +120,9 @@ def _reading_route() -> dict[str, Any]:
     """For requests that may be made twice; where a socket has one tunnel, its cluster says no."""
     route = _socket_route(retries.where_nothing_changes())
     route["match"]["headers"] = retries.only_reading()
+    # Envoy obeys this instead of the policy's number, and takes it out again.
+    times = overwrite("x-envoy-max-retries", f"%CLUSTER_METADATA({METADATA}:{retries.HOW_OFTEN})%")
+    route["request_headers_to_add"] = [times]
     return route
 
 

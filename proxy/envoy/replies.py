@@ -63,13 +63,6 @@ REPLIES = (
         detail="The request is longer than anything here can be.",
     ),
     Reply(
-        reason="edge-overloaded",
-        details=("overload",),
-        status=HTTPStatus.SERVICE_UNAVAILABLE,
-        title="Too much at once",
-        detail="There is more going on here than there is memory for. Try again in some seconds.",
-    ),
-    Reply(
         reason=CROSS_SITE,
         details=(f"rbac_access_denied_matched_policy[{CROSS_SITE}]",),
         status=HTTPStatus.FORBIDDEN,
@@ -94,7 +87,7 @@ GATEWAY_REPLIES = (
         title="The gateway does not answer",
         detail="The identity gateway is away for the moment. Try again soon.",
     ),
-    *(reply for reply in REPLIES if reply.reason in {"body-too-large", "edge-overloaded"}),
+    *(reply for reply in REPLIES if reply.reason == "body-too-large"),
 )
 
 

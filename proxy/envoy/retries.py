@@ -9,19 +9,27 @@ from typing import Any
 
 _PREVIOUS = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
 _NOTHING_SENT = "connect-failure,reset-before-request"
+_MOST = 3
+HOW_OFTEN = "retries"
+"""Key of a cluster's metadata: ``how_often``."""
 _SAFE_METHODS = "GET|HEAD|OPTIONS"
 
 
 def where_nothing_was_sent() -> dict[str, Any]:
     """For requests of any method: no byte of them has left."""
-    return _policy(_NOTHING_SENT, 3)
+    return _policy(_NOTHING_SENT, _MOST)
 
 
 def where_nothing_changes() -> dict[str, Any]:
-    """For requests that ``only_reading`` matches: once more, also if a tunnel ended before it
-    answered. A request that is itself the end of whoever answers it gets no further than that.
+    """For requests that ``only_reading`` matches: also if a tunnel ended before it answered. With
+    ``how_often``, so that each tunnel is asked once.
     """
-    return _policy(f"{_NOTHING_SENT},reset", 1)
+    return _policy(f"{_NOTHING_SENT},reset", _MOST)
+
+
+def how_often(tunnels: int) -> str:
+    """How often such a request of a socket with so many tunnels is made again."""
+    return str(min(max(tunnels - 1, 1), _MOST))
 
 
 def only_reading() -> list[dict[str, Any]]:

@@ -60,8 +60,7 @@ class EnvoySettings:
     max_connections: int = 50_000
     """Connections from clients at one time, over all sockets."""
     max_heap_bytes: int = 2 << 30
-    """Memory of Envoy. From six tenths of it on, streams that hold most are reset; from 98 % on
-    requests are refused."""
+    """Memory of Envoy. From seven tenths of it on, streams that hold most are reset."""
     gateway_connections: int = 256
     """Connections to the gateway at one time, for its pages and for ``ext_authz`` each."""
     gateway_request_timeout: float = 30.0

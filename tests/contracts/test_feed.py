@@ -16,6 +16,7 @@ from idp_gateway.feed import Feed
 from idp_gateway.feed_state import FeedState
 from idp_gateway.policy_records import PolicyRecord
 from idp_gateway.records import AccountRecord, SocketRecord
+from idp_gateway.rule_making import Told
 from idp_gateway.settings import Settings
 from idp_gateway.store.edges import FeedRows
 from idp_gateway.store.policies import Author
@@ -121,7 +122,7 @@ def fed(
         "tunnel_user_ca_past": [],
     }
     state = FeedState(trust=canonical(trust), http_ports=(443,))
-    state.apply(FeedRows(revision=1, complete=True, sockets=(socket,)), {"s-1": rules})
+    state.apply(FeedRows(revision=1, complete=True, sockets=(socket,)), {"s-1": Told((), rules)})
     message = parse_message(state.snapshot())
     assert isinstance(message, Snapshot)
     return apply(None, message).sockets["s-1"]

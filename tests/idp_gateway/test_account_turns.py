@@ -72,6 +72,18 @@ def test_of_all_accounts_together_few_wait() -> None:
         pass
     for name, queue in joined:
         turns._leave(name, queue)
-    assert (turns._waiting, turns._queues) == (0, {})
+    assert (turns._waiting.total(), turns._queues) == (0, {})
     with turns.turn("b"):
         pass
+
+
+def test_waiting_changes_take_no_room_from_revocations() -> None:
+    turns = AccountTurns()
+    for at in range(account_turns.MOST_WAITING):
+        turns._join(f"a{at}")
+        turns._join(f"a{at}")
+    one = turns._join("revoking:b")
+    two = turns._join("revoking:b")
+    assert one is two
+    with pytest.raises(TooManyAttempts):
+        turns._join("a0")

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,10 @@ from tests.support import rows
 
 OFFICE, HOME = "192.0.2.0/24", "198.51.100.0/24"
 EVERYWHERE = ["0.0.0.0/0", "::/0"]
+LONG = AddressRules(
+    rule=SourceRule(allow=None, deny=tuple(ip_network((at << 8, 32)) for at in range(800)))
+)
+"""Ten thousand characters."""
 
 
 @dataclass(slots=True)
@@ -35,6 +40,9 @@ class Slow:
     begun: threading.Event = field(default_factory=threading.Event)
     made: list[str] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
+    long: set[str] = field(default_factory=set)
+    seconds: float = 0
+    """How long each making takes."""
 
     def __call__(self, sockets: Sequence[SocketRecord]) -> Mapping[str, AddressRules]:
         rules = AddressRules(rule=SourceRule(allow=(ip_network(self.allowed),)))
@@ -43,8 +51,9 @@ class Slow:
             assert self.gate.wait(30)
         if self.failures:
             raise self.failures.pop()
+        time.sleep(self.seconds)
         self.made += [one.socket_id for one in sockets]
-        return {one.socket_id: rules for one in sockets}
+        return {one.socket_id: LONG if one.socket_id in self.long else rules for one in sockets}
 
 
 class Edges:
@@ -198,7 +207,135 @@ async def test_a_socket_that_is_gone_is_forgotten(
         edges.store.delete_socket(heavy.account_id, heavy.socket_id, rows.NOW)
         await edges.told(light)
         assert "heavy" not in edges.edge.state["sockets"]
-        assert not edges.feed._rules.is_late(None)
+        assert not edges.feed._rules.late()
+    async with asyncio.timeout(5):
+        while edges.feed._rules._making:  # noqa: ASYNC110 - in another thread
+            await asyncio.sleep(0.01)
+    assert not edges.feed._rules._pending
     edges.change(light)
     assert (await edges.told(light))["epoch"] == 2
     assert "heavy" not in edges.edge.state["sockets"]
+
+
+async def test_in_force_means_the_rules_too_however_late_the_edge_says_so(
+    edges: Edges, slow: Slow, owners: tuple[AccountRecord, AccountRecord]
+) -> None:
+    """It takes a while to serve the line with the old rules; the new ones are told meanwhile."""
+    heavy = edges.publish(owners[0], "heavy")
+    await edges.told(heavy)
+    with making(slow, heavy):
+        slow.allowed = HOME
+        edges.change(heavy)
+        first = edges.store.revision()
+        waiting = asyncio.create_task(edges.feed.settled(5, account_id=owners[0].account_id))
+        assert (await edges.told(heavy))["source_rule"]["allow"] == [OFFICE]
+    async with asyncio.timeout(5):
+        while (await edges.told(heavy))["source_rule"]["allow"] != [HOME]:
+            await edges.edge.next()
+    edges.feed.acknowledge("e1", first)
+    await asyncio.sleep(0.3)
+    assert not waiting.done()
+    edges.feed.acknowledge("e1", edges.edge.revision)
+    assert await waiting
+
+
+async def test_another_gateway_knows_what_this_ones_edges_have_yet_to_hear(
+    edges: Edges, slow: Slow, owners: tuple[AccountRecord, AccountRecord]
+) -> None:
+    heavy = edges.publish(owners[0], "heavy")
+    await edges.told(heavy)
+    gateway = edges.gateway
+    other = Feed(store=edges.store, trust=gateway.trust, http_ports=(80,), clock=gateway.clock)
+    with making(slow, heavy):
+        edges.change(heavy)
+        await edges.told(heavy)
+        edges.feed.acknowledge("e1", edges.edge.revision)
+        assert not await other.settled(0.2, account_id=owners[0].account_id)
+        assert await other.settled(0.2, account_id=owners[1].account_id)
+    async with asyncio.timeout(5):
+        while not await other.settled(0, account_id=owners[0].account_id):
+            await edges.edge.next()
+            edges.feed.acknowledge("e1", edges.edge.revision)
+    other.close()
+
+
+class Following(Edges):
+    """An edge that takes what there is for a while."""
+
+    async def follow(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    await self.edge.next()
+        except TimeoutError:
+            self.edge.lines = self.feed.stream(self.edge.revision, "e1")
+
+
+async def test_rules_that_change_faster_than_they_are_made_are_told_all_the_same(
+    gateway: Gateway, owners: tuple[AccountRecord, AccountRecord]
+) -> None:
+    slow = Slow(seconds=0.3)
+    edges = Following(gateway, slow)
+    heavy = edges.publish(owners[0], "heavy")
+    await edges.told(heavy)
+    slow.allowed = HOME
+    for _ in range(8):
+        edges.change(heavy)
+        await edges.follow(0.2)
+    assert edges.edge.state["sockets"]["heavy"]["source_rule"]["allow"] == [HOME]
+    edges.feed.close()
+
+
+async def test_two_gateways_do_not_make_each_other_make_rules(
+    gateway: Gateway, owners: tuple[AccountRecord, AccountRecord]
+) -> None:
+    one, other = Slow(seconds=0.2), Slow(seconds=0.2)
+    first, second = Following(gateway, one), Following(gateway, other)
+    heavy = first.publish(owners[0], "heavy")
+    await first.told(heavy)
+    await second.told(heavy)
+    one.made.clear()
+    other.made.clear()
+    first.change(heavy)
+    for _ in range(15):
+        await first.follow(0.1)
+        await second.follow(0.1)
+    assert 1 <= len(one.made) <= 2
+    assert 1 <= len(other.made) <= 2
+    assert not first.feed._rules.late()
+    for each in (first, second):
+        each.feed.close()
+
+
+async def test_long_rules_are_told_one_after_the_other_and_short_ones_between(
+    edges: Edges, slow: Slow, owners: tuple[AccountRecord, AccountRecord],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """An edge reads thousands of networks for as long as everything else waits."""
+    long = [edges.publish(owners[0], f"long{at}") for at in range(3)]
+    short = edges.publish(owners[1], "short")
+    for socket in (*long, short):
+        await edges.told(socket)
+    slow.long = {socket.socket_id for socket in long}
+    slow.allowed = HOME
+    monkeypatch.setattr(rule_making, "CHARACTERS_A_SECOND", 5_000)  # two seconds for each
+
+    def told() -> int:
+        known = [edges.edge.state["sockets"][one.socket_id] for one in long]
+        return sum(len(one["source_rule"]["deny"]) > 0 for one in known)
+
+    for socket in long:
+        edges.change(socket)
+    async with asyncio.timeout(5):
+        while not told():
+            await edges.edge.next()
+    assert told() == 1
+    edges.change(short)
+    assert (await edges.told(short))["source_rule"]["allow"] == [HOME]
+    assert told() == 1
+    assert edges.edge.state["sockets"]["long2"]["epoch"] == 2
+    monkeypatch.setattr(rule_making, "CHARACTERS_A_SECOND", 10**9)
+    async with asyncio.timeout(10):
+        while told() < 3:
+            await edges.edge.next()
+    assert not edges.feed._rules.late()

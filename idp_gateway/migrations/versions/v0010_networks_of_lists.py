@@ -1,5 +1,6 @@
 """What is asked often is found without going through all there is: how many networks a prefix list
-has, and what the log has of a socket or a person.
+has, and what the log has of a socket or a person. And gateways tell each other of whose address
+rules edges have yet to hear.
 """
 
 from collections.abc import Sequence
@@ -27,10 +28,20 @@ def upgrade() -> None:
     op.execute(sa.update(_LISTS).values(networks=counted))
     for name, columns in _INDEXES.items():
         op.create_index(name, "certificates", columns)
+    account = sa.ForeignKey("accounts.account_id", ondelete="CASCADE")
+    op.create_table(
+        "late_rules",
+        sa.Column("gateway_id", sa.String(), primary_key=True),
+        sa.Column("account_id", sa.String(), account, primary_key=True),
+        sa.Column("late", sa.Boolean(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+    )
 
 
 def downgrade() -> None:
     """Undo it."""
+    op.drop_table("late_rules")
     for name in _INDEXES:
         op.drop_index(name, "certificates")
     op.drop_column("prefix_lists", "networks")
