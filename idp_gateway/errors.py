@@ -16,7 +16,7 @@ GatewayError
 │   ├── KeyRevoked          the socket's owner revoked this key
 │   ├── SignupClosed
 │   └── QuotaExceeded       the account has as many as it may have
-├── NotCounted              never leaves the store: try again, or raise the refusal it carries
+├── NotCounted              never leaves the store: to be tried again
 ├── NotFound                unknown, or somebody else's: the same answer for both
 ├── Conflict
 │   ├── NameTaken
@@ -167,12 +167,10 @@ class QuotaExceeded(Forbidden):
 
 class NotCounted(GatewayError):
     """What was to be written takes longer to look at than others may wait for it; some of that is
-    done, and remembered. ``refusal`` is what to say if it is not tried again.
+    done, and remembered.
     """
 
-    def __init__(self, refusal: GatewayError) -> None:
-        super().__init__(refusal.message, reason=refusal.reason)
-        self.refusal = refusal
+    reason = "not-counted"
 
 
 class NotFound(GatewayError):

@@ -95,7 +95,7 @@ class Feed:
         self._store = store
         self._clock = clock
         self._trust = trust
-        self._rules = RuleMaking(address_rules, ready_rules, self._tell_again)
+        self._rules = RuleMaking(address_rules, ready_rules, self._tell_again, clock)
         self._id = str(uuid.uuid4())
         self._late: dict[str, float] = {}
         self._state = FeedState(trust=canonical(trust()), http_ports=http_ports)
@@ -181,8 +181,8 @@ class Feed:
                 return False
             await asyncio.sleep(min(_ELSEWHERE_SECONDS, max(left, 0)) if is_late else 0)
 
-    def _tell_again(self, socket_ids: Collection[str]) -> None:
-        self._store.note_sockets(socket_ids, self._clock())
+    def _tell_again(self, socket_ids: Collection[str], at: datetime) -> None:
+        self._store.note_sockets(socket_ids, at)
 
     async def wait_until_acknowledged(
         self, revision: int, timeout_seconds: float = ACKNOWLEDGE_SECONDS

@@ -167,7 +167,7 @@ def _as_before(socket: SocketRecord, before: Mapping[str, _Members]) -> _Members
     found = before.get(socket.socket_id)
     if found is not None and found.kind == _kind_of(socket):
         return found
-    return _members(socket, Told((), CLOSED))
+    return _Members(_kind_of(socket), (), CLOSED.members(socket))
 
 
 def heartbeat(revision: int) -> bytes:

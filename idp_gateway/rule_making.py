@@ -9,11 +9,14 @@ then, but never older than what was told before.
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from idp_gateway.account_queue import AccountQueue
 from idp_gateway.address_rules import CLOSED, NO_RULES, AddressRules
+from idp_gateway.clock import Clock
 from idp_gateway.ready_rules import key_of
 from idp_gateway.records import SocketRecord
 from idp_gateway.rules import apart
@@ -45,6 +48,8 @@ class Told:
 
     key: Key
     rules: AddressRules
+    at: datetime
+    """When they were begun to be made: what has ended since may be in them."""
 
 
 @dataclass(slots=True)
@@ -64,12 +69,16 @@ class RuleMaking:
     """Safe in any thread."""
 
     def __init__(
-        self, make: MakeRules, ready: MakeRules, tell: Callable[[Collection[str]], None]
+        self,
+        make: MakeRules,
+        ready: MakeRules,
+        tell: Callable[[Collection[str], datetime], None],
+        clock: Clock,
     ) -> None:
-        """``ready`` finds the rules that need no making, and ``tell`` makes edges hear of sockets
-        again.
+        """``ready`` finds the rules that need no making. ``tell`` makes edges hear of sockets
+        again, as they were at a moment.
         """
-        self._make, self._ready, self._tell = make, ready, tell
+        self._make, self._ready, self._tell, self._clock = make, ready, tell, clock
         self._changed = threading.Condition()
         self._pending: dict[str, _Pending] = {}
         self._to_make = AccountQueue()
@@ -85,16 +94,19 @@ class RuleMaking:
         Raises:
             DatabaseFailure: the database cannot be asked.
         """
+        at = self._clock()
         made = apart(self._make, sockets, lambda _socket: CLOSED)
         return {
-            one.socket_id: Told(key_of(one), made.get(one.socket_id, NO_RULES)) for one in sockets
+            one.socket_id: Told(key_of(one), made.get(one.socket_id, NO_RULES), at)
+            for one in sockets
         }
 
     def of(self, sockets: Sequence[SocketRecord], known: Mapping[str, Key]) -> dict[str, Told]:
         """What edges are to be told of the rules of these sockets, of which they know those of
         ``known``; they hear again of those that are left out.
         """
-        told = {one.socket_id: Told((), NO_RULES) for one in sockets if not _is_enforced(one)}
+        at = self._clock()
+        told = {one.socket_id: Told((), NO_RULES, at) for one in sockets if not _is_enforced(one)}
         enforced = [one for one in sockets if _is_enforced(one)]
         news = [one for one in enforced if known.get(one.socket_id) != key_of(one)]
         with self._changed:
@@ -128,8 +140,9 @@ class RuleMaking:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+        ends = time.monotonic() + _PATIENCE_AT_THE_END
         for thread in self._threads:
-            thread.join(_PATIENCE_AT_THE_END)
+            thread.join(max(0.0, ends - time.monotonic()))
 
     def _drop(self, socket_id: str) -> None:
         found = self._pending.pop(socket_id, None)
@@ -146,7 +159,8 @@ class RuleMaking:
             pending = self._pending.setdefault(one.socket_id, _Pending(one))
             if pending.made is None or pending.made.key != key_of(one):
                 if one.socket_id in ready:
-                    pending.made, pending.going = Told(key_of(one), ready[one.socket_id]), False
+                    rules = ready[one.socket_id]
+                    pending.made, pending.going = Told(key_of(one), rules, self._clock()), False
                 else:
                     missing.append(one)
                     self._to_make.add(one.account_id, one.socket_id)
@@ -228,28 +242,29 @@ class RuleMaking:
                     self._to_tell.add(account_id, socket_id)
             self._changed.notify_all()
         if at_once:
-            self._tell(at_once)
+            self._tell(at_once, made[at_once[0]].at)
 
     def _tell_on(self) -> None:
         while (found := self._next_to_tell()) is not None:
-            socket_id, length = found
+            socket_id, length, at = found
             try:
-                self._tell([socket_id])
+                self._tell([socket_id], at)
             except Exception:
                 log.exception("edges cannot be told of address rules; trying again")
                 self._try_again(self._to_tell, [socket_id])
             with self._changed:
                 self._changed.wait_for(lambda: self._closed, length / CHARACTERS_A_SECOND)
 
-    def _next_to_tell(self) -> tuple[str, int] | None:
-        """A socket whose turn it is, and how long its rules are; ``None`` at the end."""
+    def _next_to_tell(self) -> tuple[str, int, datetime] | None:
+        """A socket whose turn it is, how long its rules are, and of when; ``None`` at the end."""
         with self._changed:
             while not self._closed:
                 for socket_id in self._to_tell.take(1):
                     pending = self._pending.get(socket_id)
                     if pending is not None and pending.made is not None:
                         pending.going = True
-                        return socket_id, _length(pending.made, pending.socket)
+                        made = pending.made
+                        return socket_id, _length(made, pending.socket), made.at
                 if not self._to_tell:
                     self._changed.wait()
         return None

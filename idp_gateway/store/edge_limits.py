@@ -16,7 +16,13 @@ from typing import ParamSpec, TypeVar
 
 from sqlalchemy import Connection, select, union
 
-from idp_gateway.errors import Conflict, GatewayError, NotCounted, QuotaExceeded
+from idp_gateway.errors import (
+    Conflict,
+    GatewayError,
+    NotCounted,
+    QuotaExceeded,
+    TooManyAttempts,
+)
 from idp_gateway.policy_records import PolicyRecord, PrefixListRecord
 from idp_gateway.request_records import RequestState
 from idp_gateway.store.policy_places import places_of
@@ -38,6 +44,7 @@ MAX_TOLD_NETWORKS = 400_000
 """Networks that edges are told of all TCP and TLS sockets of an account, for each of them."""
 TOO_LARGE = "source-rules-too-large"
 _TRIES = 8
+_RETRY_SECONDS = 1
 _REQUESTS, _GUESTS = table_of(AccessRequested), table_of(Guest)
 
 
@@ -146,7 +153,7 @@ def check_told(
 def _refusing(refusal: GatewayError, *countings: Counting) -> GatewayError:
     """The refusal, if all is counted or nothing more would be the next time."""
     again = any(one.unfinished for one in countings) and any(one.learned for one in countings)
-    return NotCounted(refusal) if again else refusal
+    return NotCounted(refusal.message) if again else refusal
 
 
 def until_counted(write: Callable[Given, Written]) -> Callable[Given, Written]:
@@ -164,7 +171,11 @@ def until_counted(write: Callable[Given, Written]) -> Callable[Given, Written]:
         try:
             return write(*given, **named)
         except NotCounted as error:
-            raise error.refusal from error
+            raise TooManyAttempts(
+                "what edges are told of your rules takes long to count; try again soon, it goes on"
+                " from here",
+                retry_after=_RETRY_SECONDS,
+            ) from error
 
     return again
 

@@ -120,10 +120,12 @@ class EdgeStore(StorePart):
             if connection.execute(newest).scalar_one_or_none() != digest:
                 note_change(connection, ChangeKind.TRUST, [digest], now)
 
-    def note_sockets(self, socket_ids: Iterable[str], now: datetime) -> None:
-        """Give out a revision for sockets of which there is something new to tell."""
+    def note_sockets(self, socket_ids: Iterable[str], at: datetime) -> None:
+        """Give out a revision for sockets of which edges are to hear again, as they were ``at``: of
+        what has ended since they may have yet to hear (``renew_after_ends``).
+        """
         with self.database.changing() as connection:
-            note_change(connection, ChangeKind.SOCKET, sorted(socket_ids), now)
+            note_change(connection, ChangeKind.SOCKET, sorted(socket_ids), at)
 
     def note_late_rules(
         self,

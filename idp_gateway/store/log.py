@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -207,7 +208,7 @@ class LogStore(StorePart):
                     _newest(sought, limit, above, one)
                     for one in whose[start : start + _QUERIES_AT_ONCE]
                 ]
-                rows = {(row[0], row[1]) for row in connection.execute(union_all(*some))}
+                rows: set[tuple[int, str]] = set(map(tuple, connection.execute(union_all(*some))))
                 newest = sorted(rows.union(newest), reverse=True)[:limit]
             serials = [serial for _, serial in newest]
             found = [
@@ -232,7 +233,7 @@ class LogStore(StorePart):
 
 def _newest(
     sought: Sought, limit: int, above: int, whose: Sequence[ColumnElement[bool]]
-) -> Select[tuple[int, str]]:
+) -> Select[Any]:
     """Their leaves and serials. An index has these in their order, so it looks at no more than it
     finds; unless something else is sought of them.
     """

@@ -122,7 +122,9 @@ def fed(
         "tunnel_user_ca_past": [],
     }
     state = FeedState(trust=canonical(trust), http_ports=(443,))
-    state.apply(FeedRows(revision=1, complete=True, sockets=(socket,)), {"s-1": Told((), rules)})
+    state.apply(
+        FeedRows(revision=1, complete=True, sockets=(socket,)), {"s-1": Told((), rules, rows.NOW)}
+    )
     message = parse_message(state.snapshot())
     assert isinstance(message, Snapshot)
     return apply(None, message).sockets["s-1"]
