@@ -35,7 +35,9 @@ SOCKETS_A_TURN = 20
 PATIENCE_SECONDS = 0.1
 """How long edges wait for rules that are being made: most take milliseconds."""
 SHORT_TEXT = 4 << 10
-"""Characters of rules that are told as soon as they are made: some two hundred networks."""
+"""Characters of rules that are told with what else edges hear: some two hundred networks."""
+TEXT_AT_ONCE = 64 << 10
+"""Characters of such rules of all sockets that changed at one moment."""
 CHARACTERS_A_SECOND = 500_000
 """Of longer ones that edges are told, of all accounts together; they read ten times as many."""
 _PAUSE_SECONDS = 1.0
@@ -109,9 +111,10 @@ class RuleMaking:
         told = {one.socket_id: Told((), NO_RULES, at) for one in sockets if not _is_enforced(one)}
         enforced = [one for one in sockets if _is_enforced(one)]
         news = [one for one in enforced if known.get(one.socket_id) != key_of(one)]
+        changed = {one.socket_id for one in news}
         with self._changed:
             for one in sockets:
-                if one.socket_id in told or one not in news:
+                if one.socket_id not in changed:
                     self._drop(one.socket_id)
             missing = self._note(news, self._ready(news))
             if missing:
@@ -159,8 +162,7 @@ class RuleMaking:
             pending = self._pending.setdefault(one.socket_id, _Pending(one))
             if pending.made is None or pending.made.key != key_of(one):
                 if one.socket_id in ready:
-                    rules = ready[one.socket_id]
-                    pending.made, pending.going = Told(key_of(one), rules, self._clock()), False
+                    pending.made = Told(key_of(one), ready[one.socket_id], self._clock())
                 else:
                     missing.append(one)
                     self._to_make.add(one.account_id, one.socket_id)
@@ -173,13 +175,17 @@ class RuleMaking:
         return keys == list(map(key_of, sockets))
 
     def _take(self, sockets: Sequence[SocketRecord]) -> dict[str, Told]:
-        """What is told now: what is short, or has its turn, though newer ones be asked for."""
-        told = {}
+        """What is told now: what has its turn, though newer ones be asked for, and what is short,
+        as much as edges read in no time.
+        """
+        told, room = {}, TEXT_AT_ONCE
         for one in sockets:
             pending = self._pending[one.socket_id]
             made = pending.made
             is_it = made is not None and made.key == key_of(one)
-            if made is not None and (pending.going or (is_it and _length(made, one) <= SHORT_TEXT)):
+            length = _length(made, one) if made is not None and is_it else room + 1
+            if made is not None and (pending.going or length <= min(room, SHORT_TEXT)):
+                room -= 0 if pending.going else length
                 told[one.socket_id] = made
                 pending.made, pending.going = None, False
                 if is_it:
@@ -228,21 +234,15 @@ class RuleMaking:
         return None
 
     def _finish(self, account_id: str, made: Mapping[str, Told]) -> None:
-        at_once = []
         with self._changed:
             for socket_id, told in made.items():
                 pending = self._pending.get(socket_id)
                 if pending is None:
                     continue  # it is gone, or was told meanwhile
-                pending.made, pending.going = told, False
-                if pending.late and _length(told, pending.socket) <= SHORT_TEXT:
-                    pending.going = True
-                    at_once.append(socket_id)
-                elif pending.late:
+                pending.made = told
+                if pending.late:
                     self._to_tell.add(account_id, socket_id)
             self._changed.notify_all()
-        if at_once:
-            self._tell(at_once, made[at_once[0]].at)
 
     def _tell_on(self) -> None:
         while (found := self._next_to_tell()) is not None:

@@ -327,7 +327,8 @@ class Edge(SQLModel, table=True):
 class LateRules(SQLModel, table=True):
     __tablename__ = "late_rules"
     gateway_id: str = Field(primary_key=True)
-    account_id: str = Field(primary_key=True, foreign_key="accounts.account_id", ondelete="CASCADE")
+    # No foreign key: it is said of an account that is gone, too, and goes by itself.
+    account_id: str = Field(primary_key=True)
     late: bool
     revision: int = Field(sa_column=Column(BigInteger, nullable=False))
     at: datetime = _time()

@@ -339,3 +339,24 @@ async def test_long_rules_are_told_one_after_the_other_and_short_ones_between(
         while told() < 3:
             await edges.edge.next()
     assert not edges.feed._rules.late()
+
+
+async def test_many_short_rules_are_not_one_long_line(
+    edges: Edges, slow: Slow, owners: tuple[AccountRecord, AccountRecord],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(rule_making, "TEXT_AT_ONCE", 100)
+    sockets = [edges.publish(owners[0], f"s{at}") for at in range(6)]
+    for socket in sockets:
+        await edges.told(socket)
+    slow.allowed = HOME
+    for socket in sockets:
+        edges.change(socket)
+    message = await edges.edge.next()
+    told = [one["source_rule"]["allow"] for one in message["upsert"]["sockets"]]
+    assert told.count([HOME]) <= 2
+    async with asyncio.timeout(5):
+        for socket in sockets:
+            while (await edges.told(socket))["source_rule"]["allow"] != [HOME]:
+                await edges.edge.next()
+    assert not edges.feed._rules.late()

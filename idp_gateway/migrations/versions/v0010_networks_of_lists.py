@@ -28,11 +28,10 @@ def upgrade() -> None:
     op.execute(sa.update(_LISTS).values(networks=counted))
     for name, columns in _INDEXES.items():
         op.create_index(name, "certificates", columns)
-    account = sa.ForeignKey("accounts.account_id", ondelete="CASCADE")
     op.create_table(
         "late_rules",
         sa.Column("gateway_id", sa.String(), primary_key=True),
-        sa.Column("account_id", sa.String(), account, primary_key=True),
+        sa.Column("account_id", sa.String(), primary_key=True),
         sa.Column("late", sa.Boolean(), nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
