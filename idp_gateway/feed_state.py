@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from idp_gateway.address_rules import CLOSED
 from idp_gateway.canonical import canonical
 from idp_gateway.records import ChangeKind, SocketRecord
-from idp_gateway.rule_making import Key, Told
+from idp_gateway.rule_making import Key, Known, Told
 from idp_gateway.store.edges import FeedAccount, FeedRows, FeedTunnel
 from policy.types import SocketType
 
@@ -84,11 +84,11 @@ class FeedState:
             self.entities["tunnel_users"][user_name] = canonical(_tunnel_user(account))
         self.revision = rows.revision
 
-    def known(self, sockets: Iterable[SocketRecord]) -> dict[str, Key]:
-        """Of which rules edges know that these sockets have them, as they are now."""
+    def known(self, sockets: Iterable[SocketRecord]) -> dict[str, Known]:
+        """The rules that edges know of these sockets, as they are now."""
         told = {one.socket_id: (_kind_of(one), self.told.get(one.socket_id)) for one in sockets}
         return {
-            socket_id: found.key
+            socket_id: Known(found.key, found.members)
             for socket_id, (kind, found) in told.items()
             if found is not None and found.kind == kind
         }

@@ -36,6 +36,7 @@ _STATUS: Mapping[type[Exception], int] = {
     errors.Forbidden: 403,
     errors.NotFound: 404,
     errors.Conflict: 409,
+    errors.NotCounted: 429,
     errors.TooManyAttempts: 429,
     errors.ListsBusy: 503,
     errors.PortsExhausted: 503,

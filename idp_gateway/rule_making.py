@@ -54,15 +54,26 @@ class Told:
     """When they were begun to be made: what has ended since may be in them."""
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What edges know of a socket's rules."""
+
+    key: Key
+    members: Mapping[str, str]
+
+
 @dataclass(slots=True)
 class _Pending:
-    """A socket of which edges have yet to hear the rules."""
+    """A socket of which edges have yet to hear the rules, if they are others than they know."""
 
     socket: SocketRecord
+    known: Known | None
     made: Told | None = None
     """What was made last, if it was not told."""
     going: bool = False
     """Whether edges are to be told of ``made``."""
+    awaited: bool = False
+    """Whether edges wait for its rules before they hear of the socket."""
     late: bool = False
     """Whether edges have been told of the socket without its rules."""
 
@@ -103,20 +114,31 @@ class RuleMaking:
             for one in sockets
         }
 
-    def of(self, sockets: Sequence[SocketRecord], known: Mapping[str, Key]) -> dict[str, Told]:
+    def of(self, sockets: Sequence[SocketRecord], known: Mapping[str, Known]) -> dict[str, Told]:
         """What edges are to be told of the rules of these sockets, of which they know those of
-        ``known``; they hear again of those that are left out.
+        ``known``. Those that are left out stay as they know them, and they hear again if others are
+        made.
         """
         at = self._clock()
         told = {one.socket_id: Told((), NO_RULES, at) for one in sockets if not _is_enforced(one)}
         enforced = [one for one in sockets if _is_enforced(one)]
-        news = [one for one in enforced if known.get(one.socket_id) != key_of(one)]
+        ready = self._ready(enforced)
+        # With the same key something may have ended all the same: it is what is told that counts.
+        news = [
+            one
+            for one in enforced
+            if one.socket_id not in ready
+            or not _is_known(ready[one.socket_id], one, known.get(one.socket_id))
+        ]
         changed = {one.socket_id for one in news}
+        for one in enforced:
+            if one.socket_id not in changed:
+                told[one.socket_id] = Told(key_of(one), ready[one.socket_id], at)
         with self._changed:
             for one in sockets:
                 if one.socket_id not in changed:
                     self._drop(one.socket_id)
-            missing = self._note(news, self._ready(news))
+            missing = self._note(news, ready, known)
             if missing:
                 self._start()
                 self._changed.notify_all()
@@ -154,19 +176,22 @@ class RuleMaking:
                 queue.drop(found.socket.account_id, socket_id)
 
     def _note(
-        self, sockets: Sequence[SocketRecord], ready: Mapping[str, AddressRules]
+        self,
+        sockets: Sequence[SocketRecord],
+        ready: Mapping[str, AddressRules],
+        known: Mapping[str, Known],
     ) -> list[SocketRecord]:
         """Remember what is to be told; of which sockets there are no rules yet."""
         missing = []
         for one in sockets:
-            pending = self._pending.setdefault(one.socket_id, _Pending(one))
-            if pending.made is None or pending.made.key != key_of(one):
-                if one.socket_id in ready:
-                    pending.made = Told(key_of(one), ready[one.socket_id], self._clock())
-                else:
-                    missing.append(one)
-                    self._to_make.add(one.account_id, one.socket_id)
-            pending.socket = one
+            pending = self._pending.setdefault(one.socket_id, _Pending(one, None))
+            pending.socket, pending.known = one, known.get(one.socket_id)
+            if one.socket_id in ready:
+                pending.made = Told(key_of(one), ready[one.socket_id], self._clock())
+            elif pending.made is None or pending.made.key != key_of(one):
+                missing.append(one)
+                pending.awaited = True
+                self._to_make.add(one.account_id, one.socket_id)
         return missing
 
     def _are_made(self, sockets: Sequence[SocketRecord]) -> bool:
@@ -181,6 +206,7 @@ class RuleMaking:
         told, room = {}, TEXT_AT_ONCE
         for one in sockets:
             pending = self._pending[one.socket_id]
+            pending.awaited = False
             made = pending.made
             is_it = made is not None and made.key == key_of(one)
             length = _length(made, one) if made is not None and is_it else room + 1
@@ -191,9 +217,14 @@ class RuleMaking:
                 if is_it:
                     self._drop(one.socket_id)
                     continue
-            elif is_it:
+            elif made is not None and is_it:
+                if _is_known(made.rules, one, pending.known):
+                    told[one.socket_id] = made
+                    self._drop(one.socket_id)
+                    continue
                 self._to_tell.add(one.account_id, one.socket_id)
-            pending.late = True
+            # Rules with the key that edges know are most likely those that they know.
+            pending.late = is_it or pending.known is None or pending.known.key != key_of(one)
         self._start()
         self._changed.notify_all()
         return told
@@ -240,8 +271,12 @@ class RuleMaking:
                 if pending is None:
                     continue  # it is gone, or was told meanwhile
                 pending.made = told
-                if pending.late:
+                is_it = told.key == key_of(pending.socket)
+                is_known = is_it and _is_known(told.rules, pending.socket, pending.known)
+                if pending.late or (is_it and not is_known and not pending.awaited):
                     self._to_tell.add(account_id, socket_id)
+                elif is_known and not pending.awaited:
+                    self._drop(socket_id)
             self._changed.notify_all()
 
     def _tell_on(self) -> None:
@@ -276,6 +311,10 @@ class RuleMaking:
                 pending = self._pending.get(one)
                 if pending is not None:
                     queue.add(pending.socket.account_id, one)
+
+
+def _is_known(rules: AddressRules, socket: SocketRecord, known: Known | None) -> bool:
+    return known is not None and known.members == rules.members(socket)
 
 
 def _length(told: Told, socket: SocketRecord) -> int:
