@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from types import MappingProxyType
 from typing import Self
@@ -26,13 +27,20 @@ class AddressRules:
     )
     """Networks by the ids that client certificates name them with; ``None`` if they are too many.
     """
+    ends: tuple[datetime, ...] = ()
+    """When policies end that are in them; from then on others are right."""
 
     @classmethod
     def of(cls, policies: PolicySet) -> Self:
         """The rules of a socket on which ``policies`` bear; none, if there is no policy at all."""
         if not policies.policies:
             return cls()
-        return cls(rule=source_rule(policies), sets=source_sets(policies))
+        ends = {one.when.before for one in policies.policies}
+        return cls(
+            rule=source_rule(policies),
+            sets=source_sets(policies),
+            ends=tuple(end for end in ends if end is not None),
+        )
 
     def members(self, socket: SocketRecord) -> Mapping[str, str]:
         """As members of the feed's SOCKET, each as canonical JSON; one that says nothing is left

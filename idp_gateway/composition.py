@@ -71,6 +71,7 @@ class Gateway:
     def close(self) -> None:
         """Let streams end and give the database back."""
         self.feed.close()
+        self.feed.join()
         self.log.close()
         self.authority.close()
         self.store.database.close()

@@ -13,7 +13,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from idp_gateway.address_rules import AddressRules
@@ -40,6 +40,7 @@ _ELSEWHERE_SECONDS = 0.1
 LATE_FOR = timedelta(minutes=10)
 """For as long a gateway is believed that edges have yet to hear of somebody's rules."""
 _LATE_NOTED_SECONDS = 60.0
+_EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _no_rules(_sockets: Sequence[SocketRecord]) -> Mapping[str, AddressRules]:
@@ -132,6 +133,10 @@ class Feed:
         self.wake()
         self._tell_writers()
 
+    def join(self) -> None:
+        """Wait until nothing asks the database any more, once it was closed."""
+        self._rules.join()
+
     async def stream(self, since: int, edge_id: str | None) -> AsyncIterator[bytes]:
         """Lines for one edge that has revision ``since``; runs until closed or cancelled."""
         stream = _Stream(edge_id)
@@ -139,7 +144,9 @@ class Feed:
             self._streams.add(stream)
         try:
             last_line = 0.0
-            has: int | None = since
+            # An edge that was to hear of rules later, from here or elsewhere, may lack them.
+            late, _ = await asyncio.to_thread(self._store.late_rules, None, since=_EVER)
+            has: int | None = None if late else since
             while not self._closed:
                 line, has = await asyncio.to_thread(self._next_line, has)
                 if line is None and time.monotonic() - last_line >= HEARTBEAT_SECONDS:
@@ -261,7 +268,9 @@ class Feed:
     def _refresh(self) -> None:
         now = time.monotonic()
         if now - self._refreshed_at >= _FRESH_SECONDS:
-            # The first look, or no edge was here for so long that changes may be forgotten.
+            # The first look, or no edge was here for so long that changes may be forgotten. Edges
+            # may have this revision, without the rules that somebody was to tell them later.
+            self._store.note_late_sockets(self._clock())
             rows = self._store.read_feed(None)
             trust = canonical(self._trust())
             self._changes.clear()

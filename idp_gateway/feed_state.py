@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from idp_gateway.address_rules import CLOSED
 from idp_gateway.canonical import canonical
 from idp_gateway.records import ChangeKind, SocketRecord
-from idp_gateway.rule_making import Key, Known, Told
+from idp_gateway.rule_making import Key, Known, Told, kind_of
 from idp_gateway.store.edges import FeedAccount, FeedRows, FeedTunnel
 from policy.types import SocketType
 
@@ -24,16 +24,13 @@ SECTIONS: Mapping[ChangeKind, str] = {
 }
 
 
-_Kind = tuple[SocketType, bool]
-"""On which it depends what is told of rules."""
-
-
 class _Members(NamedTuple):
     """What was told of a socket's rules, and for what kind of socket."""
 
-    kind: _Kind
+    kind: object
     key: Key
     members: Mapping[str, str]
+    number: int
 
 
 @dataclass(slots=True)
@@ -86,9 +83,9 @@ class FeedState:
 
     def known(self, sockets: Iterable[SocketRecord]) -> dict[str, Known]:
         """The rules that edges know of these sockets, as they are now."""
-        told = {one.socket_id: (_kind_of(one), self.told.get(one.socket_id)) for one in sockets}
+        told = {one.socket_id: (kind_of(one), self.told.get(one.socket_id)) for one in sockets}
         return {
-            socket_id: Known(found.key, found.members)
+            socket_id: Known(found.key, found.members, found.number)
             for socket_id, (kind, found) in told.items()
             if found is not None and found.kind == kind
         }
@@ -155,19 +152,15 @@ class FeedState:
         }
 
 
-def _kind_of(socket: SocketRecord) -> _Kind:
-    return socket.socket_type, socket.cloud_authentication_enabled
-
-
 def _members(socket: SocketRecord, told: Told) -> _Members:
-    return _Members(_kind_of(socket), told.key, told.rules.members(socket))
+    return _Members(kind_of(socket), told.key, told.rules.members(socket), told.number)
 
 
 def _as_before(socket: SocketRecord, before: Mapping[str, _Members]) -> _Members:
     found = before.get(socket.socket_id)
-    if found is not None and found.kind == _kind_of(socket):
+    if found is not None and found.kind == kind_of(socket):
         return found
-    return _Members(_kind_of(socket), (), CLOSED.members(socket))
+    return _Members(kind_of(socket), (), CLOSED.members(socket), 0)
 
 
 def heartbeat(revision: int) -> bytes:

@@ -7,17 +7,18 @@ the other, with pauses. Accounts take turns. What is told may be older than what
 then, but never older than what was told before.
 """
 
+import itertools
 import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from idp_gateway.account_queue import AccountQueue
 from idp_gateway.address_rules import CLOSED, NO_RULES, AddressRules
 from idp_gateway.clock import Clock
-from idp_gateway.ready_rules import key_of
+from idp_gateway.ready_rules import key_of as _key_of_policies
 from idp_gateway.records import SocketRecord
 from idp_gateway.rules import apart
 from policy.types import SocketType
@@ -28,7 +29,7 @@ MakeRules = Callable[[Sequence[SocketRecord]], Mapping[str, AddressRules]]
 """What the policies of some sockets say of addresses, by socket id; none for one that is left out.
 """
 Key = tuple[object, ...]
-"""What is another as soon as other rules bear on a socket."""
+"""What is another as soon as other rules bear on a socket; first the kind of socket."""
 
 MAKERS = 3
 SOCKETS_A_TURN = 20
@@ -44,6 +45,16 @@ _PAUSE_SECONDS = 1.0
 _PATIENCE_AT_THE_END = 5.0
 
 
+def key_of(socket: SocketRecord) -> Key:
+    """The key of a socket's rules as it is now."""
+    return kind_of(socket), *_key_of_policies(socket)
+
+
+def kind_of(socket: SocketRecord) -> object:
+    """On which it depends what is told of rules: others are for no other kind."""
+    return socket.socket_type, socket.cloud_authentication_enabled
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
     """Rules that edges are told now."""
@@ -52,6 +63,12 @@ class Told:
     rules: AddressRules
     at: datetime
     """When they were begun to be made: what has ended since may be in them."""
+    number: int
+    """Of two the one that was begun later has the higher."""
+
+    def is_right(self, key: Key, now: datetime) -> bool:
+        """Whether they are those of ``key``, and nothing in them has ended since."""
+        return self.key == key and not any(self.at < end <= now for end in self.rules.ends)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +77,7 @@ class Known:
 
     key: Key
     members: Mapping[str, str]
+    number: int
 
 
 @dataclass(slots=True)
@@ -98,6 +116,7 @@ class RuleMaking:
         self._to_tell = AccountQueue()
         self._making: set[str] = set()
         self._threads: list[threading.Thread] = []
+        self._numbers = itertools.count(1)
         self._closed = False
 
     def make_all(self, sockets: Sequence[SocketRecord]) -> dict[str, Told]:
@@ -107,10 +126,10 @@ class RuleMaking:
         Raises:
             DatabaseFailure: the database cannot be asked.
         """
-        at = self._clock()
+        at, number = self._clock(), next(self._numbers)
         made = apart(self._make, sockets, lambda _socket: CLOSED)
         return {
-            one.socket_id: Told(key_of(one), made.get(one.socket_id, NO_RULES), at)
+            one.socket_id: Told(key_of(one), made.get(one.socket_id, NO_RULES), at, number)
             for one in sockets
         }
 
@@ -119,21 +138,28 @@ class RuleMaking:
         ``known``. Those that are left out stay as they know them, and they hear again if others are
         made.
         """
-        at = self._clock()
-        told = {one.socket_id: Told((), NO_RULES, at) for one in sockets if not _is_enforced(one)}
+        at, number = self._clock(), next(self._numbers)
         enforced = [one for one in sockets if _is_enforced(one)]
-        ready = self._ready(enforced)
+        ready = {
+            socket_id: Told((), rules, at, number)
+            for socket_id, rules in self._ready(enforced).items()
+        }
+        told = {
+            one.socket_id: Told((), NO_RULES, at, number)
+            for one in sockets
+            if not _is_enforced(one)
+        }
         # With the same key something may have ended all the same: it is what is told that counts.
         news = [
             one
             for one in enforced
             if one.socket_id not in ready
-            or not _is_known(ready[one.socket_id], one, known.get(one.socket_id))
+            or not _is_known(ready[one.socket_id].rules, one, known.get(one.socket_id))
         ]
         changed = {one.socket_id for one in news}
         for one in enforced:
             if one.socket_id not in changed:
-                told[one.socket_id] = Told(key_of(one), ready[one.socket_id], at)
+                told[one.socket_id] = replace(ready[one.socket_id], key=key_of(one))
         with self._changed:
             for one in sockets:
                 if one.socket_id not in changed:
@@ -165,6 +191,9 @@ class RuleMaking:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+    def join(self) -> None:
+        """Wait for what is being made when it was closed; not for ever."""
         ends = time.monotonic() + _PATIENCE_AT_THE_END
         for thread in self._threads:
             thread.join(max(0.0, ends - time.monotonic()))
@@ -178,7 +207,7 @@ class RuleMaking:
     def _note(
         self,
         sockets: Sequence[SocketRecord],
-        ready: Mapping[str, AddressRules],
+        ready: Mapping[str, Told],
         known: Mapping[str, Known],
     ) -> list[SocketRecord]:
         """Remember what is to be told; of which sockets there are no rules yet."""
@@ -186,18 +215,22 @@ class RuleMaking:
         for one in sockets:
             pending = self._pending.setdefault(one.socket_id, _Pending(one, None))
             pending.socket, pending.known = one, known.get(one.socket_id)
+            if pending.made is not None and pending.made.key[:1] != (kind_of(one),):
+                pending.made, pending.going = None, False
             if one.socket_id in ready:
-                pending.made = Told(key_of(one), ready[one.socket_id], self._clock())
-            elif pending.made is None or pending.made.key != key_of(one):
+                pending.made = replace(ready[one.socket_id], key=key_of(one))
+            elif not self._is_right(pending):
                 missing.append(one)
                 pending.awaited = True
                 self._to_make.add(one.account_id, one.socket_id)
         return missing
 
     def _are_made(self, sockets: Sequence[SocketRecord]) -> bool:
-        found = [self._pending[one.socket_id].made for one in sockets]
-        keys = [one and one.key for one in found]
-        return keys == list(map(key_of, sockets))
+        return all(self._is_right(self._pending[one.socket_id]) for one in sockets)
+
+    def _is_right(self, pending: _Pending) -> bool:
+        made = pending.made
+        return made is not None and made.is_right(key_of(pending.socket), self._clock())
 
     def _take(self, sockets: Sequence[SocketRecord]) -> dict[str, Told]:
         """What is told now: what has its turn, though newer ones be asked for, and what is short,
@@ -205,10 +238,12 @@ class RuleMaking:
         """
         told, room = {}, TEXT_AT_ONCE
         for one in sockets:
-            pending = self._pending[one.socket_id]
+            pending = self._pending.get(one.socket_id)
+            if pending is None:
+                continue  # what was made meanwhile is what edges know
             pending.awaited = False
             made = pending.made
-            is_it = made is not None and made.key == key_of(one)
+            is_it = self._is_right(pending)
             length = _length(made, one) if made is not None and is_it else room + 1
             if made is not None and (pending.going or length <= min(room, SHORT_TEXT)):
                 room -= 0 if pending.going else length
@@ -268,10 +303,15 @@ class RuleMaking:
         with self._changed:
             for socket_id, told in made.items():
                 pending = self._pending.get(socket_id)
-                if pending is None:
-                    continue  # it is gone, or was told meanwhile
+                if pending is None or not _is_newer(told, pending):
+                    continue  # it is gone, or something newer is told or at hand
+                if told.key[:1] != (kind_of(pending.socket),):
+                    self._to_make.add(account_id, socket_id)
+                    continue
                 pending.made = told
-                is_it = told.key == key_of(pending.socket)
+                is_it = self._is_right(pending)
+                if not is_it:
+                    self._to_make.add(account_id, socket_id)
                 is_known = is_it and _is_known(told.rules, pending.socket, pending.known)
                 if pending.late or (is_it and not is_known and not pending.awaited):
                     self._to_tell.add(account_id, socket_id)
@@ -315,6 +355,12 @@ class RuleMaking:
 
 def _is_known(rules: AddressRules, socket: SocketRecord, known: Known | None) -> bool:
     return known is not None and known.members == rules.members(socket)
+
+
+def _is_newer(told: Told, pending: _Pending) -> bool:
+    """Than what edges know, and than what they are to be told already."""
+    others = [one.number for one in (pending.known, pending.made) if one is not None]
+    return told.number >= max(others, default=0)
 
 
 def _length(told: Told, socket: SocketRecord) -> int:

@@ -152,6 +152,17 @@ class EdgeStore(StorePart):
                 )
                 connection.execute(insert(LATE).values(values_of(row)))
 
+    def note_late_sockets(self, now: datetime) -> None:
+        """Give out a revision for the sockets of which edges have yet to hear rules from somebody,
+        who may not be there any more.
+        """
+        late = select(LATE.c.account_id).where(LATE.c.late.is_(True))
+        query = select(SOCKETS.c.socket_id).where(SOCKETS.c.account_id.in_(late))
+        with self.database.reading() as connection:
+            found = connection.execute(query.order_by(SOCKETS.c.socket_id)).scalars().all()
+        if found:
+            self.note_sockets(found, now)
+
     def late_rules(self, account_id: str | None, *, since: datetime) -> tuple[bool, int]:
         """Whether edges have yet to hear of rules of this account, or of any, as gateways said
         ``since``; and the newest revision with which they were told of all.

@@ -123,7 +123,8 @@ def fed(
     }
     state = FeedState(trust=canonical(trust), http_ports=(443,))
     state.apply(
-        FeedRows(revision=1, complete=True, sockets=(socket,)), {"s-1": Told((), rules, rows.NOW)}
+        FeedRows(revision=1, complete=True, sockets=(socket,)),
+        {"s-1": Told((), rules, rows.NOW, 1)},
     )
     message = parse_message(state.snapshot())
     assert isinstance(message, Snapshot)

@@ -100,6 +100,7 @@ def edges(gateway: Gateway, slow: Slow) -> Iterator[Edges]:
     yield made
     slow.gate.set()
     made.feed.close()
+    made.feed.join()
 
 
 @pytest.fixture
