@@ -264,9 +264,11 @@ class Following(Edges):
     """An edge that takes what there is for a while."""
 
     async def follow(self, seconds: float) -> None:
+        ends = time.monotonic() + seconds
         try:
             async with asyncio.timeout(seconds):
-                while True:
+                # Not for ever: ``wait_for`` of 3.11 may lose the timeout.
+                while time.monotonic() < ends:
                     await self.edge.next()
         except TimeoutError:
             self.edge.lines = self.feed.stream(self.edge.revision, "e1")
