@@ -1,6 +1,7 @@
 """Turns of accounts at what takes a lock that all share: each has one at a time.
 
-However many requests one account sends, whoever else wants the lock waits for one of them at most.
+However many requests one account sends, whoever else wants the lock waits for one of them at most,
+and one of each kind of turn that is named beside the account's own (``revoking:…``).
 Those that wait for their turn hold one of the framework's threads, so few may.
 """
 

@@ -82,7 +82,7 @@ class Rules:
 
     def guarded(self, socket: SocketRecord) -> GuardedSocket:
         """A socket as it is decided on; ``socket`` has just been read."""
-        found = self._find(socket)
+        found = self.ready(socket)
         if found is None:
             # Whoever comes while it is made waits, and does not make it as well.
             asked = socket.socket_id, key_of(socket)
@@ -91,11 +91,11 @@ class Rules:
 
     def is_ready(self, socket: SocketRecord) -> bool:
         """Whether ``guarded`` takes microseconds now, and waits for nothing."""
-        return self._find(socket) is not None
+        return self.ready(socket) is not None
 
     def ready(self, socket: SocketRecord) -> PolicySet | None:
         """The policies of a socket that has just been read, if they are made."""
-        return self._find(socket)
+        return self._ready.find(socket, self._clock())
 
     def guarded_all(self, sockets: Sequence[SocketRecord]) -> list[GuardedSocket]:
         """As ``guarded``, for many sockets in a few queries."""
@@ -115,7 +115,7 @@ class Rules:
         }
 
     def _find_all(self, sockets: Sequence[SocketRecord]) -> dict[str, PolicySet]:
-        found = {socket.socket_id: self._find(socket) for socket in sockets}
+        found = {socket.socket_id: self.ready(socket) for socket in sockets}
         missing = [socket for socket in sockets if found[socket.socket_id] is None]
         made = self._make(missing) if missing else {}
         return made | {socket_id: one for socket_id, one in found.items() if one is not None}
@@ -161,9 +161,6 @@ class Rules:
             policies=policies,
             blocks=lambda email: self._store.blocks_person(socket.socket_id, str(email)),
         )
-
-    def _find(self, socket: SocketRecord) -> PolicySet | None:
-        return self._ready.find(socket, self._clock())
 
     def _make(self, sockets: Sequence[SocketRecord]) -> dict[str, PolicySet]:
         closed = set()
