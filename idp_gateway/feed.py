@@ -21,9 +21,10 @@ from idp_gateway.canonical import canonical
 from idp_gateway.clock import Clock
 from idp_gateway.feed_state import FeedState, heartbeat
 from idp_gateway.records import ChangeKind, ChangeRecord, SocketRecord
-from idp_gateway.rule_making import MakeRules, RuleMaking, Told
+from idp_gateway.rule_making import MakeRules, RuleMaking
 from idp_gateway.store import Store
 from idp_gateway.store.edges import FeedRows
+from idp_gateway.told_rules import Told
 
 POLL_SECONDS = 0.5
 HEARTBEAT_SECONDS = 5.0

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from idp_gateway.address_rules import CLOSED
 from idp_gateway.canonical import canonical
 from idp_gateway.records import ChangeKind, SocketRecord
-from idp_gateway.rule_making import Key, Known, Told, kind_of
 from idp_gateway.store.edges import FeedAccount, FeedRows, FeedTunnel
+from idp_gateway.told_rules import Key, Known, Told, kind_of
 from policy.types import SocketType
 
 SECTIONS: Mapping[ChangeKind, str] = {

@@ -16,10 +16,10 @@ from idp_gateway.feed import Feed
 from idp_gateway.feed_state import FeedState
 from idp_gateway.policy_records import PolicyRecord
 from idp_gateway.records import AccountRecord, SocketRecord
-from idp_gateway.rule_making import Told
 from idp_gateway.settings import Settings
 from idp_gateway.store.edges import FeedRows
 from idp_gateway.store.policies import Author
+from idp_gateway.told_rules import Told
 from policy.addresses import EmailAddress
 from policy.native import MAX_NETWORKS
 from policy.networks import Networks

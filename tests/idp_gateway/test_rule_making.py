@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from idp_gateway import rule_making
+from idp_gateway import pending_rules, rule_making
 from idp_gateway.address_rules import AddressRules
 from idp_gateway.composition import Gateway
 from idp_gateway.feed import Feed
@@ -348,7 +348,7 @@ async def test_many_short_rules_are_not_one_long_line(
     edges: Edges, slow: Slow, owners: tuple[AccountRecord, AccountRecord],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(rule_making, "TEXT_AT_ONCE", 100)
+    monkeypatch.setattr(pending_rules, "TEXT_AT_ONCE", 100)
     sockets = [edges.publish(owners[0], f"s{at}") for at in range(6)]
     for socket in sockets:
         await edges.told(socket)

@@ -13,7 +13,8 @@ import pytest
 from idp_gateway.address_rules import AddressRules
 from idp_gateway.feed import Feed
 from idp_gateway.records import AccountRecord, SocketRecord
-from idp_gateway.rule_making import Known, RuleMaking, Told, key_of
+from idp_gateway.rule_making import RuleMaking
+from idp_gateway.told_rules import Known, Told, key_of
 from policy.native import SourceRule
 from policy.types import SocketType
 from tests.idp_gateway.test_rule_making import HOME, OFFICE, Edges, Slow, edges, owners, slow
