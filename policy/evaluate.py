@@ -19,7 +19,6 @@ from policy.standing import Denials, Standing
 from policy.types import AccessRequest, Decision, Effect, IPNetwork, Reason
 from policy.windows import FOREVER
 
-_ALL = EVERYWHERE.networks()
 _ORDER = {reason: place for place, reason in enumerate(Reason)}
 _MOST_STEPS = 64
 """Windows of different policies that are followed from one to the next."""
@@ -103,8 +102,7 @@ def _reach(policies: PolicySet, naming: list[Standing], denials: Denials, facts:
     if any(not isinstance(standing.until, Reason) for standing in everywhere):
         # Those that ask for no address hold everywhere, whenever the others end.
         until = _end(everywhere, ends[0], facts)
-    sources = None if reaches.too_large else reaches.together(conditions, cuts).networks
-    return _Reach(None if sources == _ALL else sources, reaches.names(conditions, cuts), until)
+    return _Reach(*reaches.said(frozenset(conditions), cuts), until)
 
 
 def _end(standings: list[Standing], limit: datetime, facts: Facts) -> datetime:

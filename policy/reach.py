@@ -41,6 +41,14 @@ class Reach(NamedTuple):
     networks: tuple[IPNetwork, ...]
 
 
+class Said(NamedTuple):
+    """What a decision says of the addresses it rests on."""
+
+    sources: tuple[IPNetwork, ...] | None
+    """``None`` if it holds everywhere, or there is too much to be said."""
+    names: tuple[str, ...] | None
+
+
 _Key = tuple[frozenset[AddressSet], frozenset[AddressSet]]
 
 
@@ -54,6 +62,7 @@ class Reaches:
         cuts: frozenset[AddressSet],
     ) -> None:
         self.allowed, self.cuts = allowed, cuts
+        self._most_known = _REMEMBERED + 2 * len(allowed)
         self.unbounded = not (denied or cuts or self.allowed - {EVERYWHERE})
         """Whether no decision can rest on the address."""
         self.reached = EVERYWHERE if EVERYWHERE in allowed else union(allowed)
@@ -75,6 +84,7 @@ class Reaches:
         self._held = 0
         self._taken: dict[frozenset[AddressSet], AddressSet] = {}
         self._known: dict[_Key, Reach] = {}
+        self._said: dict[_Key, Said] = {}
         self._ids: dict[AddressSet, str] = {}
         self._told: tuple[int | None] | None = None
 
@@ -139,6 +149,23 @@ class Reaches:
                 return None
         return None if count > MAX_LISTED else count
 
+    def said(self, allowed: frozenset[AddressSet], cuts: frozenset[AddressSet]) -> Said:
+        """``together`` and ``names`` of the same, where they may be asked for."""
+        key = allowed, cuts
+        said = self._said.get(key)
+        if said is None:
+            reach = None if self.too_large else self.together(allowed, cuts)
+            everywhere = reach is None or reach.addresses == EVERYWHERE
+            said = Said(
+                None if reach is None or everywhere else reach.networks, self.names(allowed, cuts)
+            )
+            if len(self._said) >= self._most_known:
+                self._said.clear()
+            # Networks that are not remembered are not kept here either.
+            if everywhere or (allowed, cuts | {self.denied}) in self._known:
+                self._said[key] = said
+        return said
+
     def together(self, allowed: Iterable[AddressSet], cuts: Iterable[AddressSet]) -> Reach:
         """What policies with these conditions reach, ``cuts`` taken away."""
         return self._reach(frozenset(allowed), frozenset([*cuts, self.denied]))
@@ -180,8 +207,9 @@ class Reaches:
         if len(known.networks) > self.most_held:
             return
         self._held += len(known.networks)
-        if len(self._known) >= _REMEMBERED + 2 * len(self.allowed) or self._held > self.most_held:
+        if len(self._known) >= self._most_known or self._held > self.most_held:
             self._known.clear()
+            self._said.clear()
             self._held = len(known.networks)
         self._known[key] = known
 
