@@ -1,7 +1,7 @@
 """What waits, account by account: whoever has much waiting keeps nobody from their turn."""
 
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable
 
 
 class AccountQueue:
@@ -24,15 +24,20 @@ class AccountQueue:
         if not waiting:
             self._waiting.pop(account_id, None)
 
-    def take(self, most: int, *, but: Collection[str] = ()) -> list[str]:
-        """The first so many of the account whose turn it is, of those that are not ``but``; none if
-        there is none. The account comes last then.
+    def take(
+        self,
+        most: Callable[[str], int] = lambda _: 1,
+        *,
+        may: Callable[[str], bool] = lambda _: True,
+    ) -> list[str]:
+        """The first so many of the account whose turn it is, of those that ``may`` have one; none
+        if there is none. The account comes last then.
         """
-        account_id = next((one for one in self._waiting if one not in but), None)
+        account_id = next(filter(may, self._waiting), None)
         if account_id is None:
             return []
         waiting = self._waiting.pop(account_id)
-        taken = list(waiting)[:most]
+        taken = list(waiting)[: most(account_id)]
         for one in taken:
             del waiting[one]
         if waiting:

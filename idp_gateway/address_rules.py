@@ -10,7 +10,7 @@ from weakref import ReferenceType, ref
 
 from idp_gateway.canonical import canonical
 from idp_gateway.records import SocketRecord
-from idp_gateway.rules import Rules
+from idp_gateway.rules import ClosedForNow, Rules
 from policy.address_sets import EVERYWHERE
 from policy.native import SourceRule, source_rule, source_sets
 from policy.policy_set import PolicySet
@@ -82,8 +82,8 @@ def _rule(allow: tuple[IPNetwork, ...] | None, deny: tuple[IPNetwork, ...]) -> d
 _CLOSED = MappingProxyType({"source_rules_too_large": "true"})
 NO_RULES = AddressRules()
 CLOSED = AddressRules(rule=SourceRule(allow=(), deny=EVERYWHERE.networks()))
-"""For a socket whose rules cannot be told: nothing of it is open, whether it asks who is there or
-not."""
+"""For a socket whose rules cannot be made now: nothing of it is open, whether it asks who is there
+or not."""
 
 
 class RememberedRules:
@@ -110,6 +110,8 @@ class RememberedRules:
         return {key: found[1] for key, found in known.items() if found is not None}
 
     def _of(self, policies: PolicySet) -> AddressRules:
+        if isinstance(policies, ClosedForNow):
+            return CLOSED
         key = id(policies)
         known = self._known.get(key)
         if known is None:

@@ -20,6 +20,8 @@ LONG_BODIES = 32
 come on slow lines, and an edge passes them on as they come."""
 MAX_REPORTED_TUNNELS = 16_384
 """How many tunnels an edge names in one list of a report."""
+MAX_LATE_SOCKETS = 1000
+"""How many sockets an acknowledgement names."""
 MAX_EDGE_BODY_BYTES = MAX_REPORTED_TUNNELS * 256
 """What an edge may send; a tunnel takes about 130 bytes in JSON, never more than 256."""
 

@@ -14,7 +14,7 @@ from idp_gateway.address_rules import CLOSED
 from idp_gateway.canonical import canonical
 from idp_gateway.records import ChangeKind, SocketRecord
 from idp_gateway.store.edges import FeedAccount, FeedRows, FeedTunnel
-from idp_gateway.told_rules import Key, Known, Told, kind_of
+from idp_gateway.told_rules import NO_KEY, Key, Known, Told, is_enforced, key_of, kind_of
 from policy.types import SocketType
 
 SECTIONS: Mapping[ChangeKind, str] = {
@@ -54,8 +54,8 @@ class FeedState:
     ) -> None:
         """Take over one look at the store, whole or partial, with the rules of its sockets by id.
 
-        A socket that is not among them has those of before. If these were for a socket of another
-        kind, or it is new, it is closed.
+        A socket that is not among them has those of before, and edges are told that they are. If
+        these were for a socket of another kind, or it is new, it is closed.
         """
         if rows.complete:
             self.entities = {section: {} for section in SECTIONS.values()}
@@ -69,7 +69,8 @@ class FeedState:
             members = _as_before(socket, before) if found is None else _members(socket, found)
             self.told[socket.socket_id] = members
             told = members.members
-            text = canonical(self._socket(socket) | dict.fromkeys(told))
+            shown = self._socket(socket) | _versions(socket, members.key) | dict.fromkeys(told)
+            text = canonical(shown)
             for member, value in told.items():
                 # In a string the quotes would be escaped: only the member itself is spelled so.
                 text = text.replace(f'"{member}":null', f'"{member}":{value}', 1)
@@ -160,7 +161,16 @@ def _as_before(socket: SocketRecord, before: Mapping[str, _Members]) -> _Members
     found = before.get(socket.socket_id)
     if found is not None and found.kind == kind_of(socket):
         return found
-    return _Members(kind_of(socket), (), CLOSED.members(socket), 0)
+    return _Members(kind_of(socket), NO_KEY, CLOSED.members(socket), 0)
+
+
+def _versions(socket: SocketRecord, key: Key) -> dict[str, int]:
+    """Of which state the rules are that are told, and which are wanted if they are late."""
+    if not is_enforced(socket):
+        return {}
+    wanted = key_of(socket).version
+    found = {"rules_version": key.version} if key.version else {}
+    return found if key.version == wanted else found | {"rules_wanted": wanted}
 
 
 def heartbeat(revision: int) -> bytes:

@@ -1,5 +1,6 @@
 """Routes that change what edges serve: they answer when it is served, or say that it is not yet."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
 
@@ -23,17 +24,20 @@ class ChangeRoute(APIRoute):
         answer = super().get_route_handler()
 
         async def answer_in_force(request: Request) -> Response:
+            if request.method in _READING:
+                return await answer(request)
+            gateway = request.app.state.gateway
+            before = 0 if self.of_own_sockets else await asyncio.to_thread(gateway.store.revision)
             response = await answer(request)
-            if request.method not in _READING:
-                whose = getattr(request.state, "account_id", None) if self.of_own_sockets else None
-                in_force = await request.app.state.gateway.feed.settled(account_id=whose)
-                response.headers[IN_FORCE_HEADER] = "true" if in_force else "false"
+            whose = getattr(request.state, "account_id", None) if self.of_own_sockets else None
+            in_force = await gateway.feed.serving.settled(account_id=whose, after=before)
+            response.headers[IN_FORCE_HEADER] = "true" if in_force else "false"
             return response
 
         return answer_in_force
 
 
 class OthersChangeRoute(ChangeRoute):
-    """As ``ChangeRoute``, where sockets may be another account's."""
+    """As ``ChangeRoute``, where sockets may be another account's: what changed meanwhile counts."""
 
     of_own_sockets = False

@@ -3,11 +3,14 @@
 Nothing here waits, locks or makes: ``rule_making`` does, with its lock held around each call.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from idp_gateway.account_queue import AccountQueue
 from idp_gateway.clock import Clock
+from idp_gateway.making_turns import MakingTurns
 from idp_gateway.records import SocketRecord
 from idp_gateway.told_rules import Known, Told, key_of, kind_of
 
@@ -15,6 +18,11 @@ SHORT_TEXT = 4 << 10
 """Characters of rules that are told with what else edges hear: some two hundred networks."""
 TEXT_AT_ONCE = 64 << 10
 """Characters of such rules of all sockets that changed at one moment."""
+PAUSE_SECONDS = 1.0
+"""How long what could not be made waits at first; each time twice as long."""
+_LONGEST_PAUSE_SECONDS = 600.0
+_TOLD_AT_ONCE = 100
+"""Sockets of whose rules edges are told in one turn, if they are short."""
 
 
 @dataclass(slots=True)
@@ -31,6 +39,8 @@ class _Pending:
     """Whether edges wait for its rules before they hear of the socket."""
     late: bool = False
     """Whether edges have been told of the socket without its rules."""
+    failures: int = 0
+    """How often they could not be made, since they could."""
 
     @property
     def is_known(self) -> bool:
@@ -52,6 +62,7 @@ class PendingRules:
         self._pending: dict[str, _Pending] = {}
         self._to_make = AccountQueue()
         self._to_tell = AccountQueue()
+        self._put_off: dict[str, float] = {}
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -59,13 +70,10 @@ class PendingRules:
     def __iter__(self) -> Iterator[str]:
         return iter(self._pending)
 
-    def late(self) -> frozenset[str]:
-        """Accounts of sockets of which edges were told without their rules."""
-        return frozenset(one.socket.account_id for one in self._pending.values() if one.late)
-
     def drop(self, socket_id: str) -> None:
         """Nothing more is to be told of it."""
         found = self._pending.pop(socket_id, None)
+        self._put_off.pop(socket_id, None)
         if found is not None:
             for queue in (self._to_make, self._to_tell):
                 queue.drop(found.socket.account_id, socket_id)
@@ -93,21 +101,28 @@ class PendingRules:
                 self._to_make.add(one.account_id, one.socket_id)
         return missing
 
-    def are_made(self, sockets: Sequence[SocketRecord]) -> bool:
-        """Whether there are rules of all of these, as they are now."""
-        return all(self._is_right(self._pending[one.socket_id]) for one in sockets)
-
-    def take(self, sockets: Sequence[SocketRecord]) -> dict[str, Told]:
-        """What is told now: what has its turn, though newer ones be asked for, and what is short,
-        as much as edges read in no time.
+    def are_made(self, missing: list[SocketRecord]) -> bool:
+        """Whether there are rules of all of these, as they are now; those of which there are need
+        not be asked for again, and are taken out.
         """
-        told, room = dict[str, Told](), TEXT_AT_ONCE
+        while missing and self._is_right(self._pending[missing[-1].socket_id]):
+            missing.pop()
+        return not missing
+
+    def take(self, sockets: Sequence[SocketRecord], *, at_once: bool) -> dict[str, Told]:
+        """What is told now: what has its turn, though newer ones be asked for, and what is short,
+        as much as edges read in no time; all that there is, if they read much ``at_once`` anyway.
+        """
+        told, room = dict[str, Told](), math.inf if at_once else TEXT_AT_ONCE
         for one in sockets:
             pending = self._pending.get(one.socket_id)
             if pending is None:
                 continue  # what was made meanwhile is what edges know
+            if not (pending.awaited or self._is_right(pending)):
+                # It was right when it was noted: something in it has ended since.
+                self._to_make.add(one.account_id, one.socket_id)
             pending.awaited = False
-            had_turn, limit = pending.going, min(room, SHORT_TEXT)
+            had_turn, limit = pending.going, min(room, math.inf if at_once else SHORT_TEXT)
             made = self._taken(pending, limit)
             if made is not None:
                 told[one.socket_id] = made
@@ -115,13 +130,13 @@ class PendingRules:
                 room -= length if length <= limit and not had_turn else 0
         return told
 
-    def _taken(self, pending: _Pending, limit: int) -> Told | None:
+    def _taken(self, pending: _Pending, limit: float) -> Told | None:
         """What is told of one socket; what is not right, or not told, is still to be told."""
         socket, made, is_right = pending.socket, pending.made, self._is_right(pending)
         is_short = is_right and made is not None and made.length(socket) <= limit
         if made is not None and (pending.going or is_short or (is_right and pending.is_known)):
             pending.made, pending.going = None, False
-            if is_right:
+            if is_right and not made.is_stopgap:
                 self.drop(socket.socket_id)
                 return made
         else:
@@ -141,9 +156,17 @@ class PendingRules:
                 continue  # it is gone, or something newer is told or at hand
             if not _fits(told, pending.socket):
                 self._to_make.add(account_id, socket_id)
-                continue
-            pending.made = told
-            self._place(account_id, socket_id, pending)
+            elif not told.is_stopgap or self._is_first_failure(socket_id, pending):
+                pending.made = told
+                pending.failures = pending.failures if told.is_stopgap else 0
+                self._place(account_id, socket_id, pending)
+
+    def _is_first_failure(self, socket_id: str, pending: _Pending) -> bool:
+        """Whether edges do not know yet that it is closed; it is tried again either way."""
+        pause = min(PAUSE_SECONDS * 2**pending.failures, _LONGEST_PAUSE_SECONDS)
+        self._put_off[socket_id] = time.monotonic() + pause
+        pending.failures = min(pending.failures + 1, 30)
+        return pending.failures == 1
 
     def _place(self, account_id: str, socket_id: str, pending: _Pending) -> None:
         """What comes after it was made: it is told, made anew, or known."""
@@ -156,22 +179,35 @@ class PendingRules:
         elif is_known and not pending.awaited:
             self.drop(socket_id)
 
-    def next_to_make(self, most: int, *, but: Collection[str]) -> list[SocketRecord]:
-        """So many sockets of the account whose turn it is, of those that are not ``but``."""
-        while taken := self._to_make.take(most, but=but):
+    def next_to_make(self, turns: MakingTurns) -> list[SocketRecord]:
+        """Sockets of the account whose turn it is."""
+        now = time.monotonic()
+        for socket_id in [one for one, due in self._put_off.items() if due <= now]:
+            del self._put_off[socket_id]
+            self.make_again([socket_id])
+        while taken := self._to_make.take(turns.size, may=turns.may_begin):
             sockets = [self._pending[one].socket for one in taken if one in self._pending]
             if sockets:
                 return sockets
         return []
 
-    def next_to_tell(self) -> tuple[SocketRecord, Told] | None:
-        """The socket whose turn it is, and what edges are to be told of it."""
-        while taken := self._to_tell.take(1):
+    def next_try(self) -> float | None:
+        """In how many seconds something that could not be made is tried again."""
+        due = min(self._put_off.values(), default=None)
+        return None if due is None else max(0.0, due - time.monotonic())
+
+    def next_to_tell(self, room: float) -> list[tuple[SocketRecord, Told]]:
+        """Sockets whose turn it is, and what edges are to be told of them: about so many
+        characters, but one socket at least.
+        """
+        found: list[tuple[SocketRecord, Told]] = []
+        while room > 0 and len(found) < _TOLD_AT_ONCE and (taken := self._to_tell.take()):
             pending = self._pending.get(taken[0])
             if pending is not None and pending.made is not None:
                 pending.going = True
-                return pending.socket, pending.made
-        return None
+                found.append((pending.socket, pending.made))
+                room -= pending.made.length(pending.socket)
+        return found
 
     def make_again(self, socket_ids: Sequence[str]) -> None:
         """These could not be made."""
@@ -199,4 +235,4 @@ def is_known(told: Told, socket: SocketRecord, known: Known | None) -> bool:
 
 def _fits(told: Told, socket: SocketRecord) -> bool:
     """Whether rules are for the kind of socket that this is now."""
-    return told.key[:1] == (kind_of(socket),)
+    return told.key.kind == kind_of(socket)

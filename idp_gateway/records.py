@@ -309,22 +309,14 @@ class TunnelReportRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LateRulesRecord:
-    """What a gateway said last of whether its edges have yet to hear of an account's rules."""
-
-    gateway_id: str
-    account_id: str
-    late: bool
-    revision: int
-    """With which edges were told of it."""
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeRecord:
     edge_id: str
     ssh_host_key: str
     acked_revision: int
+    late_sockets: tuple[str, ...]
+    """Those it serves by older address rules than it should."""
+    late_unnamed: bool
+    """Whether they are too many to be named."""
     seen_at: datetime
 
 

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from idp_gateway.composition import Gateway
-from idp_gateway.feed import EDGE_GONE, EDGE_SILENT
 from idp_gateway.policy_replies import one_reply
 from idp_gateway.records import AccountRecord, SocketRecord, TunnelRecord
 from idp_gateway.schemas.accounts import AccountReply
 from idp_gateway.schemas.sockets import SocketReply
 from idp_gateway.schemas.tunnels import TunnelReply
+from idp_gateway.serving import EDGE_GONE, EDGE_SILENT
 from idp_gateway.store.rules import AccountRules
 from policy.types import SocketType
 

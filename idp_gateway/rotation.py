@@ -21,8 +21,8 @@ from ca.specs import MAX_SERVER_LIFE
 from idp_gateway.ca_generations import SSH_HOST, SSH_TUNNEL, X509_ISSUING, Generations
 from idp_gateway.clock import Clock
 from idp_gateway.errors import Conflict, NotFound
-from idp_gateway.feed import EDGE_GONE
 from idp_gateway.records import CaGenerationRecord, CaState
+from idp_gateway.serving import EDGE_GONE
 from idp_gateway.store import Store
 from idp_gateway.store.generations import USER_CA, Move
 

@@ -13,13 +13,15 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from idp_gateway.address_rules import CLOSED, NO_RULES, AddressRules
 from idp_gateway.clock import Clock
+from idp_gateway.making_turns import MAKERS, MakingTurns
 from idp_gateway.pending_rules import PendingRules, is_known
 from idp_gateway.records import SocketRecord
 from idp_gateway.rules import apart
-from idp_gateway.told_rules import Known, Told, is_enforced, key_of
+from idp_gateway.told_rules import NO_KEY, Known, Told, is_enforced, key_of
 
 log = logging.getLogger(__name__)
 
@@ -27,14 +29,22 @@ MakeRules = Callable[[Sequence[SocketRecord]], Mapping[str, AddressRules]]
 """What the policies of some sockets say of addresses, by socket id; none for one that is left out.
 """
 
-MAKERS = 3
-SOCKETS_A_TURN = 20
 PATIENCE_SECONDS = 0.1
 """How long edges wait for rules that are being made: most take milliseconds."""
+PATIENCE_AT_FIRST_SECONDS = 5.0
+"""How long they do where they hear everything anew: they have nothing else to wait for."""
 CHARACTERS_A_SECOND = 500_000
 """Of long rules that edges are told, of all accounts together; they read ten times as many."""
 _PAUSE_SECONDS = 1.0
 _PATIENCE_AT_THE_END = 5.0
+
+
+class _Turn(NamedTuple):
+    """Sockets of one account whose rules are made."""
+
+    sockets: list[SocketRecord]
+    at: datetime
+    number: int
 
 
 class RuleMaking:
@@ -53,34 +63,28 @@ class RuleMaking:
         self._make, self._ready, self._tell, self._clock = make, ready, tell, clock
         self._changed = threading.Condition()
         self._pending = PendingRules(clock)
-        self._making: set[str] = set()
+        self._turns = MakingTurns()
         self._threads: list[threading.Thread] = []
         self._numbers = itertools.count(1)
         self._closed = False
 
-    def make_all(self, sockets: Sequence[SocketRecord]) -> dict[str, Told]:
-        """The rules of all of these, however long it takes; one whose rules cannot be made is
-        closed.
-
-        Raises:
-            DatabaseFailure: the database cannot be asked.
-        """
-        at, number = self._clock(), next(self._numbers)
-        made = apart(self._make, sockets, lambda _socket: CLOSED)
-        return {
-            one.socket_id: Told(key_of(one), made.get(one.socket_id, NO_RULES), at, number)
-            for one in sockets
-        }
-
-    def of(self, sockets: Sequence[SocketRecord], known: Mapping[str, Known]) -> dict[str, Told]:
+    def of(
+        self,
+        sockets: Sequence[SocketRecord],
+        known: Mapping[str, Known],
+        *,
+        at_once: bool = False,
+    ) -> dict[str, Told]:
         """What edges are to be told of the rules of these sockets, of which they know those of
-        ``known``. Those that are left out stay as they know them, and they hear again if others are
-        made.
+        ``known``; of as many as can be, if they hear everything ``at_once``. Those that are left
+        out stay as they know them, and they hear again if others are made.
         """
         at, number = self._clock(), next(self._numbers)
         enforced = [one for one in sockets if is_enforced(one)]
         told = {
-            one.socket_id: Told((), NO_RULES, at, number) for one in sockets if not is_enforced(one)
+            one.socket_id: Told(NO_KEY, NO_RULES, at, number)
+            for one in sockets
+            if not is_enforced(one)
         }
         ready = {
             one.socket_id: Told(key_of(one), rules, at, number)
@@ -94,7 +98,7 @@ class RuleMaking:
                 told[one.socket_id] = found
             else:
                 news.append(one)
-        return told | self._told_of(news, told, ready, known)
+        return told | self._told_of(news, told, ready, known, at_once=at_once)
 
     def _told_of(
         self,
@@ -102,6 +106,8 @@ class RuleMaking:
         told: Collection[str],
         ready: Mapping[str, Told],
         known: Mapping[str, Known],
+        *,
+        at_once: bool,
     ) -> dict[str, Told]:
         """What edges are to be told of those that are new to them, beside what is ``told``."""
         with self._changed:
@@ -111,21 +117,19 @@ class RuleMaking:
             if missing:
                 self._start()
                 self._changed.notify_all()
-                self._changed.wait_for(lambda: self._pending.are_made(missing), PATIENCE_SECONDS)
-            taken = self._pending.take(news)
+                patience = PATIENCE_AT_FIRST_SECONDS if at_once else PATIENCE_SECONDS
+                self._changed.wait_for(
+                    lambda: self._closed or self._pending.are_made(missing), patience
+                )
+            taken = self._pending.take(news, at_once=at_once)
             self._start()
             self._changed.notify_all()
             return taken
 
-    def late(self) -> frozenset[str]:
-        """Accounts of whose rules edges have yet to hear."""
+    def forget_others(self, there: Collection[str]) -> None:
+        """These sockets are all there are."""
         with self._changed:
-            return self._pending.late()
-
-    def forget_all(self) -> None:
-        """Edges are told everything anew."""
-        with self._changed:
-            self.forget(list(self._pending))
+            self.forget([one for one in self._pending if one not in there])
 
     def forget(self, socket_ids: Iterable[str]) -> None:
         """These sockets are gone."""
@@ -153,58 +157,73 @@ class RuleMaking:
                 thread.start()
 
     def _make_on(self) -> None:
-        while (sockets := self._next_to_make()) is not None:
-            account_id = sockets[0].account_id
+        while (turn := self._next_to_make()) is not None:
+            began, account_id = time.monotonic(), turn.sockets[0].account_id
             try:
-                made = self.make_all(sockets)
-                for one in sockets:
-                    made[one.socket_id].rules.members(one)  # written here and now, once
+                made = self._made_in(turn)
                 with self._changed:
                     self._pending.finish(account_id, made)
             except Exception:
                 log.exception("address rules could not be made; trying again")
                 self._pause()
                 with self._changed:
-                    self._pending.make_again([one.socket_id for one in sockets])
+                    self._pending.make_again([one.socket_id for one in turn.sockets])
             finally:
                 with self._changed:
-                    self._making.discard(account_id)
+                    self._turns.end(account_id, len(turn.sockets), time.monotonic() - began)
                     self._changed.notify_all()
 
-    def _next_to_make(self) -> list[SocketRecord] | None:
-        """Sockets of an account whose turn it is; ``None`` at the end."""
+    def _made_in(self, turn: _Turn) -> dict[str, Told]:
+        """The rules of its sockets. One whose rules cannot be made is closed.
+
+        Raises:
+            DatabaseFailure: the database cannot be asked.
+        """
+        made = apart(self._make, turn.sockets, lambda _socket: CLOSED)
+        for one, rules in _by_socket(turn.sockets, made):
+            rules.members(one)  # written here and now, once
+        return {
+            one.socket_id: Told(
+                key_of(one), made.get(one.socket_id, NO_RULES), turn.at, turn.number
+            )
+            for one in turn.sockets
+        }
+
+    def _next_to_make(self) -> _Turn | None:
+        """``None`` at the end."""
         with self._changed:
             while not self._closed:
-                sockets = self._pending.next_to_make(SOCKETS_A_TURN, but=self._making)
+                sockets = self._pending.next_to_make(self._turns)
                 if sockets:
-                    self._making.add(sockets[0].account_id)
-                    return sockets
-                self._changed.wait()
+                    self._turns.begin(sockets[0].account_id)
+                    # With its sockets: what changes from now on has a higher number.
+                    return _Turn(sockets, self._clock(), next(self._numbers))
+                self._changed.wait(self._pending.next_try())
         return None
 
     def _tell_on(self) -> None:
-        while (found := self._next_to_tell()) is not None:
-            socket, told = found
+        while found := self._next_to_tell():
+            socket_ids = [socket.socket_id for socket, _ in found]
             try:
-                self._tell([socket.socket_id], told.at)
+                self._tell(socket_ids, min(told.at for _, told in found))
             except Exception:
                 log.exception("edges cannot be told of address rules; trying again")
                 self._pause()
                 with self._changed:
-                    self._pending.tell_again([socket.socket_id])
+                    self._pending.tell_again(socket_ids)
+            seconds = sum(told.length(socket) for socket, told in found) / CHARACTERS_A_SECOND
             with self._changed:
-                seconds = told.length(socket) / CHARACTERS_A_SECOND
                 self._changed.wait_for(lambda: self._closed, seconds)
 
-    def _next_to_tell(self) -> tuple[SocketRecord, Told] | None:
-        """A socket whose turn it is; ``None`` at the end."""
+    def _next_to_tell(self) -> list[tuple[SocketRecord, Told]]:
+        """Sockets whose turn it is; none at the end."""
         with self._changed:
             while not self._closed:
-                found = self._pending.next_to_tell()
-                if found is not None:
+                found = self._pending.next_to_tell(CHARACTERS_A_SECOND / 10)
+                if found:
                     return found
                 self._changed.wait()
-        return None
+        return []
 
     def _pause(self) -> None:
         with self._changed:

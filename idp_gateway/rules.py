@@ -287,8 +287,12 @@ def _closing(policy_id: str, name: str) -> Policy:
     return Policy(policy_id=policy_id, name=name, denies=(deny,))
 
 
+class ClosedForNow(PolicySet):
+    """In the place of a set that could not be made; the next time it may be."""
+
+
 def _closed_set(socket: SocketRecord) -> PolicySet:
-    return PolicySet.build([_closing(socket.socket_id, socket.name)])
+    return ClosedForNow.build([_closing(socket.socket_id, socket.name)])
 
 
 def policy_set(policies: Sequence[Policy], rules: AccountRules) -> PolicySet:

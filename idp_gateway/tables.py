@@ -321,17 +321,9 @@ class Edge(SQLModel, table=True):
     edge_id: str = Field(primary_key=True)
     ssh_host_key: str = _text()
     acked_revision: int = Field(sa_column=Column(BigInteger, nullable=False))
+    late_sockets: tuple[str, ...] = _words()
+    late_unnamed: bool
     seen_at: datetime = _time()
-
-
-class LateRules(SQLModel, table=True):
-    __tablename__ = "late_rules"
-    gateway_id: str = Field(primary_key=True)
-    # No foreign key: it is said of an account that is gone, too, and goes by itself.
-    account_id: str = Field(primary_key=True)
-    late: bool
-    revision: int = Field(sa_column=Column(BigInteger, nullable=False))
-    at: datetime = _time()
 
 
 class Change(SQLModel, table=True):

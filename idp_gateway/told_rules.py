@@ -3,19 +3,36 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
-from idp_gateway.address_rules import AddressRules
+from idp_gateway.address_rules import CLOSED, AddressRules
 from idp_gateway.ready_rules import key_of as _key_of_policies
 from idp_gateway.records import SocketRecord
 from policy.types import SocketType
 
-Key = tuple[object, ...]
-"""What is another as soon as other rules bear on a socket; first the kind of socket."""
+
+class Key(NamedTuple):
+    """What is another as soon as other rules bear on a socket."""
+
+    kind: object
+    epoch: int
+    rules_version: int
+    emails: tuple[str, ...]
+    domains: tuple[str, ...]
+
+    @property
+    def version(self) -> int:
+        """Of two keys of a socket the later one has the higher, in every gateway."""
+        return self.epoch + self.rules_version
+
+
+NO_KEY = Key(None, 0, 0, (), ())
+"""Of rules that are no socket's."""
 
 
 def key_of(socket: SocketRecord) -> Key:
     """The key of a socket's rules as it is now."""
-    return kind_of(socket), *_key_of_policies(socket)
+    return Key(kind_of(socket), *_key_of_policies(socket))
 
 
 def kind_of(socket: SocketRecord) -> object:
@@ -33,6 +50,11 @@ class Told:
     """When they were begun to be made: what has ended since may be in them."""
     number: int
     """Of two the one that was begun later has the higher."""
+
+    @property
+    def is_stopgap(self) -> bool:
+        """Whether they could not be made, and the socket is closed until they can."""
+        return self.rules is CLOSED
 
     def length(self, socket: SocketRecord) -> int:
         """How many characters edges are told."""

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 import httpx
 
@@ -20,6 +21,14 @@ WEB_LISTENER_REFUSED = re.compile(r"\bhttps?: ")
 program has the port. Such an edge is not ready."""
 
 log = logging.getLogger(__name__)
+
+
+class _Served(NamedTuple):
+    """A revision that is in force, and the sockets whose address rules are of before."""
+
+    revision: int
+    late: tuple[str, ...] | None
+    """``None`` if they are too many to be named."""
 
 
 class Acknowledgements:
@@ -42,13 +51,15 @@ class Acknowledgements:
         self._retry = retry
         self._wake = asyncio.Event()
         self._publication = 0
-        self._revision = 0
-        self._told: int | None = None
+        self._served = _Served(0, ())
+        self._told: _Served | None = None
 
-    def published(self, publication: int, revision: int) -> None:
-        """Envoy is given ``revision`` of the state as its ``publication`` of that number."""
+    def published(self, publication: int, revision: int, late: tuple[str, ...] | None = ()) -> None:
+        """Envoy is given ``revision`` of the state as its ``publication`` of that number, with
+        older address rules of the sockets that are ``late``.
+        """
         self._publication = publication
-        self._revision = revision
+        self._served = _Served(revision, late)
         self._wake.set()
 
     def gateway_changed(self) -> None:
@@ -63,14 +74,14 @@ class Acknowledgements:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            revision = self._revision
+            served = self._served
             if not await self._in_force(self._publication):
                 self._wake.set()
                 continue
             if not ready:
                 self._on_ready()
                 ready = True
-            if revision != self._told and not await self._tell(revision):
+            if served != self._told and not await self._tell(served):
                 await asyncio.sleep(self._retry)
                 self._wake.set()
 
@@ -88,14 +99,15 @@ class Acknowledgements:
             # The rest is in force; one socket's trouble must not hold up everybody's changes.
         return True
 
-    async def _tell(self, revision: int) -> bool:
+    async def _tell(self, served: _Served) -> bool:
         # Noted before the answer: another gateway that connects meanwhile is told once more.
-        self._told = revision
-        body = {"edge_id": self._edge_id, "revision": revision}
+        self._told = served
+        late = None if served.late is None else list(served.late)
+        body = {"edge_id": self._edge_id, "revision": served.revision, "late": late}
         try:
             await post(self._client, ACK_PATH, body)
         except GatewayUnavailable as error:
-            log.info("the gateway is not told of revision %d: %s", revision, error)
+            log.info("the gateway is not told of revision %d: %s", served.revision, error)
             self._told = None
             return False
         return True

@@ -29,6 +29,7 @@ from proxy.envoy.supervisor import EnvoySupervisor
 from proxy.envoy.tls import ServerCertificate
 from proxy.feed_client import FeedFollower, load_snapshot
 from proxy.files import write_private
+from proxy.held_rules import late_sockets
 from proxy.report import TunnelReports
 from proxy.request_log import RequestScreens
 from proxy.server_certificate import CertificateKeeper, KeyAndChain
@@ -196,7 +197,7 @@ class Agent:
         self._built_from = state.sockets
         self._publication += 1
         self._discovery.publish(resources, self._publication)
-        self._acknowledgements.published(self._publication, state.revision)
+        self._acknowledgements.published(self._publication, state.revision, late_sockets(state))
         self._something_to_serve.set()
 
     async def _supervise(self) -> None:

@@ -45,6 +45,7 @@ UserName = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 DnsName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]+$", max_length=253)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Revision = Annotated[int, Field(ge=0)]
+Version = Annotated[int, Field(ge=1)]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Line = Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]{1,16384}$")]
 SourceId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
@@ -102,6 +103,9 @@ class _Socket(_Strict):
     )
     source_sets: dict[SourceId, list[Network]] = Field(default={}, min_length=1)
     source_rules_too_large: Annotated[bool, AfterValidator(_true)] = False
+    rules_version: Version = 0
+    # Never null: one that is not wanted is left out.
+    rules_wanted: Version = 0
 
 
 class _Tunnel(_Strict):
@@ -399,6 +403,8 @@ def _socket(item: _Socket) -> EdgeSocket:
         source_rule=_source_rule(item.source_rule),
         source_sets=_frozen({key: _networks(texts) for key, texts in item.source_sets.items()}),
         source_rules_too_large=item.source_rules_too_large,
+        rules_version=item.rules_version,
+        rules_wanted=item.rules_wanted or None,
     )
 
 
@@ -432,6 +438,10 @@ def _address_rules(item: EdgeSocket) -> dict[str, Any]:
     rule, found = item.source_rule, dict[str, Any]()
     if item.source_rules_too_large:
         found["source_rules_too_large"] = True
+    if item.rules_version:
+        found["rules_version"] = item.rules_version
+    if item.rules_wanted is not None:
+        found["rules_wanted"] = item.rules_wanted
     if rule != ANYWHERE:
         allow = None if rule.allow is None else list(map(str, rule.allow))
         found["source_rule"] = {"allow": allow, "deny": list(map(str, rule.deny))}

@@ -22,6 +22,7 @@ from proxy.feed import (
     parse_message,
     snapshot_line,
 )
+from proxy.held_rules import in_effect
 from proxy.state import EdgeState
 
 FEED_PATH = "/internal/feed"
@@ -59,10 +60,10 @@ class FeedFollower:
         that a gateway answers, which may be one that knows nothing of this edge yet."""
         self._client = client
         self._edge_id = edge_id
-        self._state = state
+        self._state = self._serves = state
         self._on_state = on_state
         self._on_connect = on_connect
-        self._texts = CanonicalTexts()
+        self._texts, self._served_texts = CanonicalTexts(), CanonicalTexts()
         self._snapshot: bytes | None = None
         self._backoff = Backoff()
         # What is on disk may stem from a database that has since been replaced.
@@ -70,7 +71,7 @@ class FeedFollower:
         self._heartbeats_apart = 0
 
     def snapshot(self) -> bytes | None:
-        """What to keep on disk of what the feed brought, readable by its owner alone: it holds the
+        """What to keep on disk of what is served, readable by its owner alone: it holds the
         passwords of protected sockets."""
         return self._snapshot
 
@@ -87,8 +88,13 @@ class FeedFollower:
             await asyncio.sleep(self._backoff.next())
 
     async def _follow(self) -> None:
-        since = 0 if self._state is None or self._needs_snapshot else self._state.revision
-        query = {"since": str(since), "edge": self._edge_id}
+        query = {"since": "0", "edge": self._edge_id}
+        if self._state is not None and not self._needs_snapshot:
+            query |= {
+                "since": str(self._state.revision),
+                # What another gateway told at this revision may be something else.
+                "digest": self._texts.digest(self._state),
+            }
         request = self._client.stream("GET", FEED_PATH, params=query, timeout=SILENCE)
         async with request as response:
             if response.status_code != httpx.codes.OK:
@@ -106,22 +112,30 @@ class FeedFollower:
             self._check_heartbeat(found)
             self._backoff.reset()
             return
-        self._state, self._snapshot = found
+        self._state, self._serves, self._snapshot = found
         self._needs_snapshot = False
         self._heartbeats_apart = 0
         self._backoff.reset()
-        self._on_state(self._state)
+        self._on_state(self._serves)
 
-    def _read(self, line: bytes) -> Heartbeat | tuple[EdgeState, bytes]:
-        """A heartbeat, or the state the message leads to with what to keep of it on disk."""
+    def _read(self, line: bytes) -> Heartbeat | tuple[EdgeState, EdgeState, bytes]:
+        """A heartbeat, or the state the message leads to, what is to be served of it, and what to
+        keep of that on disk.
+        """
         message = parse_message(line)
         if isinstance(message, Heartbeat):
             return message
         state = apply(self._state, message, self._texts)
-        return state, snapshot_line(state, self._texts)
+        serves = in_effect(self._serves, state)
+        texts = self._texts if serves is state else self._served_texts
+        return state, serves, snapshot_line(serves, texts)
 
     def _check_heartbeat(self, heartbeat: Heartbeat) -> None:
-        """One heartbeat may overtake a change that is still on its way; a second one does not."""
+        """One heartbeat may overtake a change that is still on its way; a second one does not.
+        They say nothing while the snapshot that was asked for is being made.
+        """
+        if self._needs_snapshot:
+            return
         known = None if self._state is None else self._state.revision
         self._heartbeats_apart = 0 if heartbeat.revision == known else self._heartbeats_apart + 1
         if self._heartbeats_apart > 1:

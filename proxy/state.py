@@ -57,6 +57,10 @@ class EdgeSocket:
     """Networks by the id a client certificate names them with: it is good from there alone."""
     source_rules_too_large: bool = False
     """Whether there are rules about addresses that nobody could say: nothing may be let in."""
+    rules_version: int = 0
+    """Of which state these three are; the newer has the higher, and 0 is of none."""
+    rules_wanted: int | None = None
+    """Of which they are to be, if they are older."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

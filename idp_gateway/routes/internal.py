@@ -9,7 +9,7 @@ from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ca.subject_keys import parse_ssh_public_key
-from idp_gateway.bounds import MAX_REPORTED_TUNNELS
+from idp_gateway.bounds import MAX_LATE_SOCKETS, MAX_REPORTED_TUNNELS
 from idp_gateway.dependencies import GatewayDep, require_edge
 from idp_gateway.records import TunnelReportRecord
 from idp_gateway.schemas.keys import LOG_PROOF
@@ -20,6 +20,7 @@ router = APIRouter(prefix="/internal", tags=["edges"], dependencies=[Depends(req
 EdgeId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 """What an edge calls itself."""
 
+EdgeSocketId = Annotated[str, Field(max_length=64)]
 TunnelId = Annotated[str, Field(max_length=64)]
 
 _LARGEST_REVISION = 2**53
@@ -30,6 +31,8 @@ class AcknowledgementForm(BaseModel):
 
     edge_id: EdgeId
     revision: int = Field(ge=0, le=_LARGEST_REVISION)
+    late: list[EdgeSocketId] | None = Field(default=[], max_length=MAX_LATE_SOCKETS)
+    """Sockets served by older address rules than they should be; null if too many to be named."""
 
 
 class CsrForm(BaseModel):
@@ -72,9 +75,10 @@ async def follow_feed(
     gateway: GatewayDep,
     since: Annotated[int, Query(ge=0, le=_LARGEST_REVISION)] = 0,
     edge: Annotated[EdgeId | None, Query()] = None,
+    digest: Annotated[str | None, Query(pattern="^[0-9a-f]{64}$")] = None,
 ) -> StreamingResponse:
     """Everything an edge needs, then every change, one JSON object a line, without end."""
-    lines: AsyncIterator[bytes] = gateway.feed.stream(since, edge)
+    lines: AsyncIterator[bytes] = gateway.feed.stream(since, edge, digest)
     return StreamingResponse(
         lines, media_type="application/x-ndjson", headers={"cache-control": "no-store"}
     )
@@ -83,7 +87,8 @@ async def follow_feed(
 @router.post("/feed/ack", status_code=204)
 def acknowledge(form: AcknowledgementForm, gateway: GatewayDep) -> Response:
     """An edge's proxy serves this revision."""
-    gateway.feed.acknowledge(form.edge_id, form.revision)
+    late = None if form.late is None else tuple(form.late)
+    gateway.feed.serving.acknowledge(form.edge_id, form.revision, late)
     return Response(status_code=204)
 
 

@@ -1,6 +1,6 @@
 """What edges are told and what they tell: revisions, the feed's rows, reports."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,6 @@ from idp_gateway.records import (
     ChangeKind,
     ChangeRecord,
     EdgeRecord,
-    LateRulesRecord,
     SocketRecord,
     TunnelRecord,
     TunnelReportRecord,
@@ -28,11 +27,10 @@ from idp_gateway.store.base import (
     values_of,
 )
 from idp_gateway.store.sockets import SOCKETS, TUNNELS
-from idp_gateway.tables import Edge, LateRules, TunnelReport, table_of
+from idp_gateway.tables import Edge, TunnelReport, table_of
 
 EDGES = table_of(Edge)
 REPORTS = table_of(TunnelReport)
-LATE = table_of(LateRules)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,52 +125,6 @@ class EdgeStore(StorePart):
         with self.database.changing() as connection:
             note_change(connection, ChangeKind.SOCKET, sorted(socket_ids), at)
 
-    def note_late_rules(
-        self,
-        gateway_id: str,
-        *,
-        late: Collection[str],
-        over: Collection[str],
-        revision: int,
-        now: datetime,
-    ) -> None:
-        """Note of whose address rules edges have yet to hear from a gateway, and of whose no more,
-        as they are told ``revision``.
-        """
-        with self.database.writing() as connection:
-            for account_id in (*late, *over):
-                where = LATE.c.gateway_id == gateway_id, LATE.c.account_id == account_id
-                connection.execute(delete(LATE).where(*where))
-                row = LateRulesRecord(
-                    gateway_id=gateway_id,
-                    account_id=account_id,
-                    late=account_id in late,
-                    revision=revision,
-                    at=now,
-                )
-                connection.execute(insert(LATE).values(values_of(row)))
-
-    def note_late_sockets(self, now: datetime) -> None:
-        """Give out a revision for the sockets of which edges have yet to hear rules from somebody,
-        who may not be there any more.
-        """
-        late = select(LATE.c.account_id).where(LATE.c.late.is_(True))
-        query = select(SOCKETS.c.socket_id).where(SOCKETS.c.account_id.in_(late))
-        with self.database.reading() as connection:
-            found = connection.execute(query.order_by(SOCKETS.c.socket_id)).scalars().all()
-        if found:
-            self.note_sockets(found, now)
-
-    def late_rules(self, account_id: str | None, *, since: datetime) -> tuple[bool, int]:
-        """Whether edges have yet to hear of rules of this account, or of any, as gateways said
-        ``since``; and the newest revision with which they were told of all.
-        """
-        whose = () if account_id is None else (LATE.c.account_id == account_id,)
-        with self.database.reading() as connection:
-            rows = find_all(connection, LateRulesRecord, LATE, LATE.c.at >= since, *whose)
-        told = (one.revision for one in rows if not one.late)
-        return any(one.late for one in rows), max(told, default=0)
-
     def forget_changes(self, before: datetime) -> None:
         """Remove old changes; the newest stays, revisions count on from it, and so does trust."""
         newest = select(func.max(CHANGES.c.revision)).scalar_subquery()
@@ -184,17 +136,39 @@ class EdgeStore(StorePart):
                     CHANGES.c.revision < newest,
                 )
             )
-            connection.execute(delete(LATE).where(LATE.c.at < before))
 
-    def acknowledge(self, edge_id: str, revision: int, now: datetime) -> None:
-        """Note that an edge serves ``revision``."""
+    def acknowledge(
+        self, edge_id: str, revision: int, now: datetime, late: tuple[str, ...] | None = ()
+    ) -> None:
+        """Note that an edge serves ``revision``, and which sockets by older address rules than it
+        should; ``None`` if they are too many to be named.
+        """
         with self.database.writing() as connection:
-            _note_edge(connection, edge_id, acked_revision=revision, seen_at=now)
+            _note_edge(
+                connection,
+                edge_id,
+                acked_revision=revision,
+                late_sockets=late or (),
+                late_unnamed=late is None,
+                seen_at=now,
+            )
 
     def note_host_key(self, edge_id: str, ssh_host_key: str, now: datetime) -> None:
         """Note what an edge's tunnel server proves itself with (one ``authorized_keys`` line)."""
         with self.database.writing() as connection:
             _note_edge(connection, edge_id, ssh_host_key=ssh_host_key, seen_at=now)
+
+    def are_any_of(self, account_id: str, socket_ids: Iterable[str]) -> bool:
+        """Whether one of these sockets is the account's."""
+        with self.database.reading() as connection:
+            return any(
+                connection.execute(
+                    select(SOCKETS.c.socket_id)
+                    .where(SOCKETS.c.account_id == account_id, SOCKETS.c.socket_id.in_(part))
+                    .limit(1)
+                ).first()
+                for part in in_parts(socket_ids)
+            )
 
     def edges(self) -> tuple[EdgeRecord, ...]:
         """Every edge that was ever heard of."""
@@ -251,7 +225,15 @@ def _insert_reports(connection: Connection, reports: Sequence[TunnelReportRecord
 
 def _note_edge(connection: Connection, edge_id: str, **values: Any) -> None:
     if find_one(connection, EdgeRecord, EDGES, EDGES.c.edge_id == edge_id) is None:
-        new = {"edge_id": edge_id, "ssh_host_key": "", "acked_revision": 0} | values
+        unheard = EdgeRecord(
+            edge_id=edge_id,
+            ssh_host_key="",
+            acked_revision=0,
+            late_sockets=(),
+            late_unnamed=False,
+            seen_at=values["seen_at"],
+        )
+        new = values_of(unheard) | values
         connection.execute(insert(EDGES).values(new))
         return
     connection.execute(update(EDGES).where(EDGES.c.edge_id == edge_id).values(values))

@@ -38,6 +38,8 @@ REVOCATIONS = table_of(Revocation)
 LOCAL_PORTS = range(1024, 65536)
 """What a tunnel's ``local_port`` is drawn from; nothing listens on these numbers."""
 
+_BEARING = ("emails", "domains", "socket_type", "cloud_authentication_enabled")
+"""With others, what edges are told of addresses is another."""
 _FIXED = frozenset({"socket_id", "account_id", "epoch", "rules_version", "port", "created_at"})
 _TRIES = 16
 
@@ -178,6 +180,8 @@ class SocketStore(StorePart):
             before = owned_socket(connection, account_id, socket_id)
             values = values_of(before) | dict(changes)
             values["epoch"] = before.epoch + (1 if bump_epoch else 0)
+            bears = any(values[name] != getattr(before, name) for name in _BEARING)
+            values["rules_version"] = before.rules_version + (1 if bears else 0)
             if not SocketType(values["socket_type"]).has_own_port:
                 values["port"] = None
             elif before.port is None:

@@ -19,7 +19,7 @@ from idp_gateway.records import AccountRecord, SocketRecord
 from idp_gateway.settings import Settings
 from idp_gateway.store.edges import FeedRows
 from idp_gateway.store.policies import Author
-from idp_gateway.told_rules import Told
+from idp_gateway.told_rules import Told, key_of
 from policy.addresses import EmailAddress
 from policy.native import MAX_NETWORKS
 from policy.networks import Networks
@@ -124,7 +124,7 @@ def fed(
     state = FeedState(trust=canonical(trust), http_ports=(443,))
     state.apply(
         FeedRows(revision=1, complete=True, sockets=(socket,)),
-        {"s-1": Told((), rules, rows.NOW, 1)},
+        {"s-1": Told(key_of(socket), rules, rows.NOW, 1)},
     )
     message = parse_message(state.snapshot())
     assert isinstance(message, Snapshot)

@@ -123,12 +123,12 @@ def test_it_waits_for_who_verifies_and_goes_on_when_they_have_said_so(
     run: Run, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with opened(config) as gateway:
-        gateway.feed.acknowledge("edge-1", 1)
+        gateway.feed.serving.acknowledge("edge-1", 1)
         looks = []
 
         def look(_seconds: float) -> None:
             looks.append(gateway.rotation.standing("ssh-tunnel").why)
-            gateway.feed.acknowledge("edge-1", gateway.store.revision())
+            gateway.feed.serving.acknowledge("edge-1", gateway.store.revision())
             if len(looks) > 1:
                 raise KeyboardInterrupt
 

@@ -64,19 +64,19 @@ async def test_writers_that_wait_for_an_edge_keep_no_visitor_waiting(
     headers = {"x-access-token": token_of(gateway)}
     lines = gateway.feed.stream(0, "never-acknowledges")
     await anext(lines)
-    waits = gateway.feed.wait_until_acknowledged
+    waits = gateway.feed.serving.wait_until_acknowledged
 
     async def patiently(revision: int, _timeout: float = 0) -> bool:
         return await waits(revision, 120)
 
-    monkeypatch.setattr(gateway.feed, "wait_until_acknowledged", patiently)
+    monkeypatch.setattr(gateway.feed.serving, "wait_until_acknowledged", patiently)
     async with asked(gateway) as client, asyncio.timeout(120):
         body = {"name": "s"}
         writers = [
             asyncio.create_task(client.post("/socket", json=body, headers=headers))
             for _ in range(WRITERS)
         ]
-        await until(lambda: len(gateway.feed._writers) == WRITERS)
+        await until(lambda: len(gateway.feed.serving._writers) == WRITERS)
         begun = time.monotonic()
         assert await question(client, gateway) == 404
         assert (await client.get("/socket", headers=headers)).status_code == 200

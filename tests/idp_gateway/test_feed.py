@@ -12,6 +12,7 @@ import pytest
 from idp_gateway import feed as feed_module
 from idp_gateway.ca_generations import SSH_TUNNEL
 from idp_gateway.composition import Gateway, build_gateway
+from idp_gateway.feed import Feed
 from idp_gateway.feed_state import FeedState
 from idp_gateway.records import AccountRecord, SocketRecord
 from idp_gateway.rotation import Step
@@ -26,11 +27,23 @@ ID_OF = {"sockets": "socket_id", "tunnels": "tunnel_id", "tunnel_users": "user_n
 class FakeEdge:
     """What an edge does with the lines, written from the contract alone."""
 
-    def __init__(self, gateway: Gateway, name: str | None = "e1", since: int = 0) -> None:
-        self.lines: AsyncIterator[bytes] = gateway.feed.stream(since, name)
+    def __init__(
+        self, gateway: Gateway, name: str | None = "e1", since: int = 0, digest: str = ""
+    ) -> None:
+        self.lines: AsyncIterator[bytes] = gateway.feed.stream(since, name, digest)
         self.state: dict[str, Any] = {}
-        self.revision = since
+        self.revision, self.digest = since, digest
         self.seen: list[str] = []
+
+    def follow(self, feed: Feed, name: str = "e1") -> None:
+        """From now on."""
+        self.lines = feed.stream(self.revision, name, self.digest)
+
+    @property
+    def late(self) -> tuple[str, ...]:
+        """The sockets whose rules are told to be of before."""
+        sockets = self.state["sockets"].items()
+        return tuple(key for key, one in sockets if "rules_wanted" in one)
 
     async def next(self) -> dict[str, Any]:
         line = await asyncio.wait_for(anext(self.lines), 10)
@@ -57,7 +70,7 @@ class FakeEdge:
             self.state["trust"] = message["trust"] or self.state["trust"]
         text = json.dumps(self.state, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         assert hashlib.sha256(text.encode()).hexdigest() == message["digest"]
-        self.revision = message["revision"]
+        self.revision, self.digest = message["revision"], message["digest"]
 
 
 def fill(gateway: Gateway) -> tuple[AccountRecord, SocketRecord]:
@@ -160,7 +173,7 @@ async def test_an_edge_that_returns_gets_what_it_missed(gateway: Gateway) -> Non
     await edge.next()
     await edge.lines.aclose()  # type: ignore[attr-defined]
     gateway.store.add_socket(rows.socket(owner), ports=rows.PORTS)
-    again = FakeEdge(gateway, since=edge.revision)
+    again = FakeEdge(gateway, since=edge.revision, digest=edge.digest)
     again.state = edge.state
     assert (await again.next())["type"] == "delta"
     assert len(again.state["sockets"]) == 2
@@ -178,12 +191,17 @@ async def test_an_edge_from_another_time_gets_a_snapshot(gateway: Gateway, since
 async def test_after_a_restart_the_gateway_answers_with_a_snapshot_or_nothing_new(
     gateway: Gateway, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed_module, "HEARTBEAT_SECONDS", 0.0)
     fill(gateway)
+    edge = FakeEdge(gateway)
+    await edge.next()
     again = build_gateway(gateway.settings, clock=clock)
-    behind = FakeEdge(again, since=gateway.store.revision() - 1)
+    behind = FakeEdge(again, since=edge.revision - 1, digest=edge.digest)
     assert (await behind.next())["type"] == "snapshot"
-    same = FakeEdge(again, since=gateway.store.revision())
+    # At its revision, but with what another gateway told of it.
+    other = FakeEdge(again, since=edge.revision, digest="0" * 64)
+    assert (await other.next())["type"] == "snapshot"
+    monkeypatch.setattr(feed_module, "HEARTBEAT_SECONDS", 0.1)
+    same = FakeEdge(again, since=edge.revision, digest=edge.digest)
     assert (await same.next())["type"] == "heartbeat"
     again.close()
 
@@ -286,13 +304,13 @@ async def test_a_writer_waits_for_the_edges_that_are_connected(gateway: Gateway)
     await edge.next()
     await silent.next()
     revision = edge.revision
-    wait = asyncio.create_task(gateway.feed.wait_until_acknowledged(revision, 30))
-    assert not await gateway.feed.wait_until_acknowledged(revision, 0.01)
-    await asyncio.to_thread(gateway.feed.acknowledge, "e1", revision - 1)
+    wait = asyncio.create_task(gateway.feed.serving.wait_until_acknowledged(revision, 30))
+    assert not await gateway.feed.serving.wait_until_acknowledged(revision, 0.01)
+    await asyncio.to_thread(gateway.feed.serving.acknowledge, "e1", revision - 1)
     assert not wait.done()
-    await asyncio.to_thread(gateway.feed.acknowledge, "e1", revision)
+    await asyncio.to_thread(gateway.feed.serving.acknowledge, "e1", revision)
     assert await asyncio.wait_for(wait, 10)
-    assert await gateway.feed.settled(0.01)
+    assert await gateway.feed.serving.settled(0.01)
     assert [edge.acked_revision for edge in gateway.store.edges()] == [revision]
 
 
@@ -300,25 +318,25 @@ async def test_a_change_is_not_in_force_while_a_silent_edge_may_serve_what_was_b
     gateway: Gateway, clock: FixedClock
 ) -> None:
     owner, _ = fill(gateway)
-    gateway.feed.acknowledge("e1", gateway.store.revision())
-    assert await gateway.feed.settled(30)
+    gateway.feed.serving.acknowledge("e1", gateway.store.revision())
+    assert await gateway.feed.serving.settled(30)
     gateway.store.set_account_ssh_key(owner.account_id, "", rows.NOW)
     # Alive, but connected to another gateway: its acknowledgement comes by the database.
-    wait = asyncio.create_task(gateway.feed.settled(30))
-    assert not await gateway.feed.settled(0.01)
+    wait = asyncio.create_task(gateway.feed.serving.settled(30))
+    assert not await gateway.feed.serving.settled(0.01)
     gateway.store.acknowledge("e1", gateway.store.revision(), clock())
     assert await asyncio.wait_for(wait, 10)
     gateway.store.set_account_ssh_key(owner.account_id, "ssh-ed25519 AAAA", rows.NOW)
     clock.advance(seconds=90)
-    assert not await asyncio.wait_for(gateway.feed.settled(30), 10)
+    assert not await asyncio.wait_for(gateway.feed.serving.settled(30), 10)
     clock.advance(hours=24)
-    assert await gateway.feed.settled(0.01)
+    assert await gateway.feed.serving.settled(0.01)
 
 
 async def test_a_writer_does_not_wait_for_an_edge_that_leaves(gateway: Gateway) -> None:
     edge = FakeEdge(gateway)
     await edge.next()
-    wait = asyncio.create_task(gateway.feed.wait_until_acknowledged(edge.revision, 30))
+    wait = asyncio.create_task(gateway.feed.serving.wait_until_acknowledged(edge.revision, 30))
     await asyncio.sleep(0.05)
     await edge.lines.aclose()  # type: ignore[attr-defined]
     assert await asyncio.wait_for(wait, 10)
@@ -326,13 +344,13 @@ async def test_a_writer_does_not_wait_for_an_edge_that_leaves(gateway: Gateway) 
 
 async def test_with_no_edge_connected_nobody_waits(gateway: Gateway) -> None:
     fill(gateway)
-    assert await asyncio.wait_for(gateway.feed.settled(30), 10)
+    assert await asyncio.wait_for(gateway.feed.serving.settled(30), 10)
 
 
 async def test_closing_ends_streams_and_waits(gateway: Gateway) -> None:
     edge = FakeEdge(gateway)
     await edge.next()
-    wait = asyncio.create_task(gateway.feed.wait_until_acknowledged(10**6, 60))
+    wait = asyncio.create_task(gateway.feed.serving.wait_until_acknowledged(10**6, 60))
     await asyncio.sleep(0.05)
     gateway.feed.close()
     async with asyncio.timeout(10):
@@ -353,9 +371,9 @@ async def test_edges_hear_of_keys_that_another_gateway_publishes(
         await edge.next()
     assert edge.state["trust"]["tunnel_user_ca"] == list(other.authority.tunnel_user_ca)
 
-    gateway.feed.acknowledge("e1", 1)
+    gateway.feed.serving.acknowledge("e1", 1)
     assert [one.name for one in other.rotation.standing(SSH_TUNNEL).awaited] == ["e1"]
-    gateway.feed.acknowledge("e1", edge.revision)
+    gateway.feed.serving.acknowledge("e1", edge.revision)
     other.rotation.take(SSH_TUNNEL, Step.ACTIVATE)
     clock.advance(minutes=15)
     other.rotation.take(SSH_TUNNEL, Step.RETIRE)

@@ -193,10 +193,10 @@ def test_a_finished_rotation_is_not_rolled_back(
 
 @pytest.mark.parametrize("shared", [X509_ISSUING, SSH_TUNNEL])
 def test_edges_are_waited_for_and_named(gateway: Gateway, clock: FixedClock, shared: str) -> None:
-    gateway.feed.acknowledge("e1", gateway.store.revision())
-    gateway.feed.acknowledge("dead", gateway.store.revision())
+    gateway.feed.serving.acknowledge("e1", gateway.store.revision())
+    gateway.feed.serving.acknowledge("dead", gateway.store.revision())
     take(gateway, shared, Step.PREPARE, Step.PUBLISH)
-    gateway.feed.acknowledge("e1", gateway.store.revision())
+    gateway.feed.serving.acknowledge("e1", gateway.store.revision())
 
     standing = gateway.rotation.standing(shared)
     (awaited,) = standing.awaited
@@ -212,7 +212,7 @@ def test_edges_are_waited_for_and_named(gateway: Gateway, clock: FixedClock, sha
 def test_an_edge_that_was_away_for_a_day_is_not_waited_for(
     gateway: Gateway, clock: FixedClock
 ) -> None:
-    gateway.feed.acknowledge("gone", gateway.store.revision())
+    gateway.feed.serving.acknowledge("gone", gateway.store.revision())
     clock.advance(hours=25)
     take(gateway, X509_ISSUING, *UNTIL_ACTIVE)
 

@@ -66,7 +66,7 @@ class Edges:
             address_rules=slow,
         )  # fmt: skip
         self.edge = FakeEdge(gateway)
-        self.edge.lines = self.feed.stream(0, "e1")
+        self.edge.follow(self.feed)
 
     def publish(self, owner: AccountRecord, name: str, **fields: Any) -> SocketRecord:
         made = {"socket_type": SocketType.TLS, "cloud_authentication_enabled": True, **fields}
@@ -79,6 +79,10 @@ class Edges:
             socket.account_id, socket.socket_id, changes,
             bump_epoch=True, ports=range(30_000, 30_100), now=rows.NOW,
         )  # fmt: skip
+
+    def acknowledge(self) -> None:
+        """The edge serves what it knows."""
+        self.feed.serving.acknowledge("e1", self.edge.revision, self.edge.late)
 
     async def told(self, socket: SocketRecord) -> dict[str, Any]:
         """What the edge knows of a socket when it has everything."""
@@ -133,15 +137,15 @@ async def test_ones_rules_keep_no_change_of_others_from_edges(
         # What ends its grants is not late, and its rules are those of before.
         known = await edges.told(heavy)
         assert (known["epoch"], known["source_rule"]["allow"]) == (2, [OFFICE])
-        edges.feed.acknowledge("e1", edges.edge.revision)
-        assert await edges.feed.settled(0.2, account_id=owners[1].account_id)
-        assert not await edges.feed.settled(0.2, account_id=owners[0].account_id)
-        assert not await edges.feed.settled(0.2)
+        edges.acknowledge()
+        assert await edges.feed.serving.settled(0.2, account_id=owners[1].account_id)
+        assert not await edges.feed.serving.settled(0.2, account_id=owners[0].account_id)
+        assert not await edges.feed.serving.settled(0.2)
     async with asyncio.timeout(5):
         while (await edges.told(heavy))["source_rule"]["allow"] != [HOME]:
             await edges.edge.next()
-    edges.feed.acknowledge("e1", edges.edge.revision)
-    assert await edges.feed.settled(5, account_id=owners[0].account_id)
+    edges.acknowledge()
+    assert await edges.feed.serving.settled(5, account_id=owners[0].account_id)
 
 
 async def test_a_new_socket_and_one_of_another_kind_are_closed_until_theirs_are_made(
@@ -208,9 +212,9 @@ async def test_a_socket_that_is_gone_is_forgotten(
         edges.store.delete_socket(heavy.account_id, heavy.socket_id, rows.NOW)
         await edges.told(light)
         assert "heavy" not in edges.edge.state["sockets"]
-        assert not edges.feed._rules.late()
+        assert not edges.feed._rules._pending
     async with asyncio.timeout(5):
-        while edges.feed._rules._making:  # noqa: ASYNC110 - in another thread
+        while edges.feed._rules._turns:  # noqa: ASYNC110 - in another thread
             await asyncio.sleep(0.01)
     assert not edges.feed._rules._pending
     edges.change(light)
@@ -228,15 +232,18 @@ async def test_in_force_means_the_rules_too_however_late_the_edge_says_so(
         slow.allowed = HOME
         edges.change(heavy)
         first = edges.store.revision()
-        waiting = asyncio.create_task(edges.feed.settled(5, account_id=owners[0].account_id))
+        waiting = asyncio.create_task(
+            edges.feed.serving.settled(5, account_id=owners[0].account_id)
+        )
         assert (await edges.told(heavy))["source_rule"]["allow"] == [OFFICE]
+        late = edges.edge.late
     async with asyncio.timeout(5):
         while (await edges.told(heavy))["source_rule"]["allow"] != [HOME]:
             await edges.edge.next()
-    edges.feed.acknowledge("e1", first)
+    edges.feed.serving.acknowledge("e1", first, late)
     await asyncio.sleep(0.3)
     assert not waiting.done()
-    edges.feed.acknowledge("e1", edges.edge.revision)
+    edges.acknowledge()
     assert await waiting
 
 
@@ -250,13 +257,13 @@ async def test_another_gateway_knows_what_this_ones_edges_have_yet_to_hear(
     with making(slow, heavy):
         edges.change(heavy)
         await edges.told(heavy)
-        edges.feed.acknowledge("e1", edges.edge.revision)
-        assert not await other.settled(0.2, account_id=owners[0].account_id)
-        assert await other.settled(0.2, account_id=owners[1].account_id)
+        edges.acknowledge()
+        assert not await other.serving.settled(0.2, account_id=owners[0].account_id)
+        assert await other.serving.settled(0.2, account_id=owners[1].account_id)
     async with asyncio.timeout(5):
-        while not await other.settled(0, account_id=owners[0].account_id):
+        while not await other.serving.settled(0, account_id=owners[0].account_id):
             await edges.edge.next()
-            edges.feed.acknowledge("e1", edges.edge.revision)
+            edges.acknowledge()
     other.close()
 
 
@@ -271,7 +278,7 @@ class Following(Edges):
                 while time.monotonic() < ends:
                     await self.edge.next()
         except TimeoutError:
-            self.edge.lines = self.feed.stream(self.edge.revision, "e1")
+            self.edge.follow(self.feed)
 
 
 async def test_rules_that_change_faster_than_they_are_made_are_told_all_the_same(
@@ -305,7 +312,7 @@ async def test_two_gateways_do_not_make_each_other_make_rules(
         await second.follow(0.1)
     assert 1 <= len(one.made) <= 2
     assert 1 <= len(other.made) <= 2
-    assert not first.feed._rules.late()
+    assert not first.feed._rules._pending
     for each in (first, second):
         each.feed.close()
 
@@ -341,7 +348,7 @@ async def test_long_rules_are_told_one_after_the_other_and_short_ones_between(
     async with asyncio.timeout(10):
         while told() < 3:
             await edges.edge.next()
-    assert not edges.feed._rules.late()
+    assert not edges.feed._rules._pending
 
 
 async def test_many_short_rules_are_not_one_long_line(
@@ -362,4 +369,4 @@ async def test_many_short_rules_are_not_one_long_line(
         for socket in sockets:
             while (await edges.told(socket))["source_rule"]["allow"] != [HOME]:
                 await edges.edge.next()
-    assert not edges.feed._rules.late()
+    assert not edges.feed._rules._pending

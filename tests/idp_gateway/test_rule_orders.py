@@ -177,7 +177,7 @@ async def test_an_edge_of_before_hears_what_a_gateway_that_ended_was_to_tell(
         store=edges.store, trust=edges.gateway.trust, http_ports=(80,),
         clock=edges.gateway.clock, address_rules=Slow(allowed=HOME),
     )  # fmt: skip
-    edges.edge.lines = another.stream(edges.edge.revision, "e1")
+    edges.edge.follow(another)
     async with asyncio.timeout(5):
         while edges.edge.state["sockets"]["heavy"]["source_rule"]["allow"] != [HOME]:
             await edges.edge.next()

@@ -53,7 +53,7 @@ async def test_what_ended_while_rules_were_made_is_told(
     request_id, by = ask(store, ANN, socket).request_id, owner_person(owner)
     store.approve_access_request(request_id, by, minutes=60, note="", now=clock())
     edge = FakeEdge(gateway)
-    edge.lines = feed.stream(0, "e1")
+    edge.follow(feed)
 
     async def told() -> Mapping[str, list[str]] | None:
         async with asyncio.timeout(5):
@@ -77,7 +77,7 @@ async def test_what_ended_while_rules_were_made_is_told(
     clock.advance(seconds=4)
     gate.set()
     async with asyncio.timeout(5):
-        while feed._rules.late():
+        while feed._rules._pending:
             await told()
             await asyncio.sleep(0.01)
     store.renew_after_ends(clock() - timedelta(days=7), clock())

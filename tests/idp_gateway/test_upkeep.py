@@ -110,12 +110,12 @@ async def test_a_gateway_that_runs_for_years_follows_its_issuing_ca_with_a_new_o
 ) -> None:
     lines = gateway.feed.stream(0, "e1")
     revision, trust = await next_trust(lines)
-    gateway.feed.acknowledge("e1", revision)
+    gateway.feed.serving.acknowledge("e1", revision)
     upkeep.tend(gateway)
     old = gateway.authority.client_cas
     assert old == trust["client_ca"]
     clock.advance(days=3 * 365 - RENEW_BEFORE.days)
-    gateway.feed.acknowledge("e1", revision)
+    gateway.feed.serving.acknowledge("e1", revision)
 
     upkeep.tend(gateway)
     revision, trust = await next_trust(lines)
@@ -124,7 +124,7 @@ async def test_a_gateway_that_runs_for_years_follows_its_issuing_ca_with_a_new_o
     assert trust["client_ca"] != old
     assert issuer_of(gateway) in old, "the edge does not trust the new one yet"
 
-    gateway.feed.acknowledge("e1", revision)
+    gateway.feed.serving.acknowledge("e1", revision)
     upkeep.tend(gateway)
     assert issuer_of(gateway) not in old
     assert issuer_of(gateway) in trust["client_ca"]

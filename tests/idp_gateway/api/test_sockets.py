@@ -255,7 +255,7 @@ def test_a_change_is_answered_when_the_edges_serve_it(
         waited_for.append(revision)
         return True
 
-    monkeypatch.setattr(gateway.feed, "wait_until_acknowledged", wait)
+    monkeypatch.setattr(gateway.feed.serving, "wait_until_acknowledged", wait)
     owner.call("PATCH", f"/socket/{socket_id}", json={ADDRESSES: []})
     assert waited_for == [gateway.store.revision()]
 
@@ -325,10 +325,10 @@ def test_a_reply_says_whether_the_edges_serve_the_change(
 
     for word in ("true", "false"):
 
-        async def settled(in_force: bool = word == "true", **_account: str | None) -> bool:
+        async def settled(in_force: bool = word == "true", **_of: object) -> bool:
             return in_force
 
-        monkeypatch.setattr(gateway.feed, "settled", settled)
+        monkeypatch.setattr(gateway.feed.serving, "settled", settled)
         for reply in (
             owner.call("PATCH", path, json={"name": f"n{word}"}),
             owner.call("PUT", path, json={"name": f"m{word}"}),
