@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from ipaddress import IPv4Network
 from typing import NamedTuple, Self
 
 from policy.address_sets import EVERYWHERE, NOWHERE, AddressSet, union, unmapped
@@ -259,19 +258,19 @@ class PrefixTable:
 
     @classmethod
     def of(cls, denies: Iterable[ReadyDeny]) -> Self:
-        tables: dict[tuple[int, int], dict[int | bytes, set[str]]]
-        tables = defaultdict(lambda: defaultdict(set))
+        tables: dict[tuple[int, int], dict[int | bytes, tuple[str, ...]]] = defaultdict(dict)
+        # Most prefixes are one rule's, and a list has two hundred thousand: no set for each.
+        several: dict[tuple[int, int, int | bytes], set[str]] = {}
         for deny in denies:
-            for network in (deny.addresses or AddressSet()).networks():
-                bits = (32 if isinstance(network, IPv4Network) else 128) - network.prefixlen
-                prefix = _prefix(network.version, int(network.network_address) >> bits)
-                tables[network.version, bits][prefix].update(deny.policy_ids)
-        return cls(
-            tuple(
-                (version, bits, {prefix: tuple(sorted(ids)) for prefix, ids in table.items()})
-                for (version, bits), table in tables.items()
-            )
-        )
+            ids = tuple(sorted(deny.policy_ids))
+            for version, first, bits in (deny.addresses or NOWHERE).blocks():
+                prefix = _prefix(version, first >> bits)
+                others = tables[version, bits].setdefault(prefix, ids)
+                if others is not ids:
+                    several.setdefault((version, bits, prefix), set(others)).update(ids)
+        for (version, bits, prefix), found in several.items():
+            tables[version, bits][prefix] = tuple(sorted(found))
+        return cls(tuple((version, bits, table) for (version, bits), table in tables.items()))
 
     def ids_at(self, address: IPAddress) -> set[str]:
         """The policies that have a network with ``address`` in it."""

@@ -1,0 +1,96 @@
+"""Which address rules an edge serves where a gateway has those of before."""
+
+from dataclasses import replace
+from ipaddress import ip_network
+
+import pytest
+
+from policy.types import SocketType
+from proxy.feed import Snapshot, apply, parse_message, snapshot_line
+from proxy.held_rules import MAX_NAMED, in_effect, late_sockets
+from proxy.state import EdgeSocket, EdgeState, SourceRule
+from tests.support.edge_state import Edge, edge_socket
+
+OFFICE = SourceRule(allow=(ip_network("192.0.2.0/24"),))
+HOME = SourceRule(allow=(ip_network("198.51.100.0/24"),))
+CLOSED = SourceRule(allow=(), deny=(ip_network("0.0.0.0/0"), ip_network("::/0")))
+
+
+def db(rule: SourceRule, version: int, wanted: int | None = None, **changes: object) -> EdgeSocket:
+    fields = {"socket_type": SocketType.TLS, "ports": (20000,), "source_rule": rule} | changes
+    return edge_socket("db", rules_version=version, rules_wanted=wanted, **fields)
+
+
+def told(*sockets: EdgeSocket) -> EdgeState:
+    return Edge(sockets=[edge_socket(), *sockets]).state()
+
+
+def served(held: EdgeSocket | None, now: EdgeSocket) -> EdgeSocket:
+    before = None if held is None else told(held)
+    return in_effect(before, told(now)).sockets["db-id"]
+
+
+def test_what_is_not_late_is_served_as_it_is_told() -> None:
+    state = told(db(OFFICE, 3))
+    assert in_effect(told(db(HOME, 7)), state) is state
+    assert late_sockets(state) == ()
+
+
+def test_newer_rules_stay_where_a_gateway_has_those_of_before() -> None:
+    """Its owner was told that they are in force."""
+    found = served(db(HOME, 7), db(OFFICE, 3, wanted=7, epoch=5))
+    assert (found.source_rule, found.rules_version, found.epoch) == (HOME, 7, 5)
+    assert found.rules_wanted is None
+
+
+def test_what_is_newer_than_held_and_older_than_wanted_is_late() -> None:
+    state = in_effect(told(db(OFFICE, 3)), told(db(HOME, 5, wanted=7)))
+    assert state.sockets["db-id"].source_rule == HOME
+    assert late_sockets(state) == ("db-id",)
+    held = in_effect(told(db(HOME, 5)), told(db(OFFICE, 3, wanted=7)))
+    assert held.sockets["db-id"].source_rule == HOME
+    assert late_sockets(held) == ("db-id",)
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        None,
+        db(OFFICE, 3, socket_type=SocketType.TCP),
+        db(OFFICE, 3, identity_required=False),
+        db(OFFICE, 9),
+    ],
+    ids=["nothing", "another type", "another kind of caller", "of another database"],
+)
+def test_an_edge_that_cannot_know_closes_until_it_hears_of_now(held: EdgeSocket | None) -> None:
+    """It may have had newer ones before it forgot them."""
+    late = db(OFFICE, 5, wanted=7, source_rules_too_large=True)
+    before = in_effect(None if held is None else told(held), told(late))
+    assert before.sockets["db-id"].source_rule == CLOSED
+    assert not before.sockets["db-id"].source_rules_too_large
+    for _ in range(2):  # told once more, as another socket changed
+        before = in_effect(before, told(late))
+        assert before.sockets["db-id"].source_rule == CLOSED
+        assert late_sockets(before) == ("db-id",)
+    newer = in_effect(before, told(db(HOME, 8, wanted=9)))
+    assert newer.sockets["db-id"].source_rule == HOME
+    assert in_effect(before, told(db(HOME, 7))).sockets["db-id"].source_rule == HOME
+
+
+def test_a_socket_whose_rules_did_not_change_is_the_same_object() -> None:
+    held = in_effect(told(db(OFFICE, 3)), told(db(HOME, 2, wanted=4)))
+    again = in_effect(held, told(db(HOME, 2, wanted=4)))
+    assert again.sockets["db-id"] is held.sockets["db-id"]
+
+
+def test_what_is_served_is_what_is_kept_on_disk() -> None:
+    state = in_effect(told(db(OFFICE, 5)), told(db(HOME, 3, wanted=7)))
+    message = parse_message(snapshot_line(state))
+    assert isinstance(message, Snapshot)
+    assert apply(None, message).sockets["db-id"] == state.sockets["db-id"]
+
+
+def test_too_many_are_not_named() -> None:
+    many = [replace(db(OFFICE, 1, wanted=2), socket_id=f"s{at}") for at in range(MAX_NAMED + 1)]
+    assert late_sockets(told(*many)) is None
+    assert len(late_sockets(told(*many[1:])) or ()) == MAX_NAMED
