@@ -12,7 +12,7 @@ from idp_gateway.canonical import canonical
 from idp_gateway.records import SocketRecord
 from idp_gateway.rules import ClosedForNow, Rules
 from policy.address_sets import EVERYWHERE
-from policy.native import SourceRule, source_rule, source_sets
+from policy.native import SourceRule, open_rule, source_rule, source_sets
 from policy.policy_set import PolicySet
 from policy.types import IPNetwork, SocketType
 
@@ -22,6 +22,8 @@ class AddressRules:
     """The rules of one socket. What edges are told of them is written once, for all sockets."""
 
     rule: SourceRule = field(default_factory=lambda: SourceRule(allow=None))
+    open_rule: SourceRule | None = None
+    """For a socket that asks nobody who they are; ``None`` if it is ``rule``."""
     sets: Mapping[str, tuple[IPNetwork, ...]] | None = field(
         default_factory=lambda: MappingProxyType({})
     )
@@ -36,8 +38,10 @@ class AddressRules:
         if not policies.policies:
             return cls()
         ends = {one.when.before for one in policies.policies}
+        rule = source_rule(policies)
         return cls(
-            rule=source_rule(policies),
+            rule=rule,
+            open_rule=open_rule(policies, rule),
             sets=source_sets(policies),
             ends=tuple(end for end in ends if end is not None),
         )
@@ -68,8 +72,8 @@ class AddressRules:
 
     @cached_property
     def _told(self) -> Mapping[str, str]:
-        """Policies that name nobody close what asks who is there, and leave open what does not."""
-        return _CLOSED if self.rule.too_large else _rule(self.rule.allow or None, self.rule.deny)
+        rule = self.open_rule or self.rule
+        return _CLOSED if rule.too_large else _rule(rule.allow, rule.deny)
 
 
 def _rule(allow: tuple[IPNetwork, ...] | None, deny: tuple[IPNetwork, ...]) -> dict[str, str]:

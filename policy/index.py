@@ -90,6 +90,8 @@ class PolicyIndex:
     denied_at: "PrefixTable | Unsorted"
     """Which policies have deny rules that say nothing but addresses."""
     reaches: Reaches
+    places_of_nobody: frozenset[AddressSet] = frozenset()
+    """Address conditions of policies that would let somebody in, and name nobody."""
 
     @classmethod
     def build(
@@ -102,11 +104,15 @@ class PolicyIndex:
         allows: dict[WhoKey, list[ReadyPolicy]] = defaultdict(list)
         rules: dict[DenyRule, list[str]] = defaultdict(list)
         windows: dict[When, Window | None] = {}
+        nobodys = set[AddressSet]()
         for policy in policies:
             window = _window(policy.when, windows)
             ready = ReadyPolicy(policy, sets.allowed(policy.where), window)
-            for entry in entries(policy.who):
+            named = tuple(entries(policy.who))
+            for entry in named:
                 allows[entry].append(ready)
+            if policy.actions and not named and ready.addresses is not None:
+                nobodys.add(ready.addresses)
             for rule in policy.denies:
                 rules[DenyRule(who=rule.who, where=rule.where, when=rule.when)].append(
                     policy.policy_id
@@ -131,6 +137,7 @@ class PolicyIndex:
             by_address=tuple(by_address),
             denied_at=Unsorted(by_address) if for_cases else PrefixTable.of(by_address),
             reaches=_NO_REACHES,
+            places_of_nobody=frozenset(nobodys),
         )
         return index if for_cases else replace(index, reaches=index.reaching().prepare())
 

@@ -4,14 +4,14 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from policy.address_sets import EVERYWHERE, AddressSet, source_id
 from policy.policy_set import PolicySet
-from policy.reach import MAX_LISTED, MAX_SETS
+from policy.reach import MAX_LISTED, MAX_SETS, Reaches
 from policy.types import IPAddress, IPNetwork
 
-__all__ = ["MAX_SETS", "SourceRule", "source_id", "source_rule", "source_sets"]
+__all__ = ["MAX_SETS", "SourceRule", "open_rule", "source_id", "source_rule", "source_sets"]
 
 MAX_NETWORKS = MAX_LISTED
 """Networks that the rule and the sets of one socket may name in all, one in several places counted
@@ -39,7 +39,24 @@ class SourceRule:
 
 def source_rule(policies: PolicySet) -> SourceRule:
     """The rule for one socket. Its deny part holds deny rules that say nothing but addresses."""
-    reaches = policies.index.reaches
+    return _rule(policies.index.reaches)
+
+
+def open_rule(policies: PolicySet, rule: SourceRule) -> SourceRule:
+    """The rule for a socket that asks nobody who they are, where ``rule`` is for one that does.
+    Addresses are all it can be held to, so
+    those of every policy count, whomever it names: taking the last person out of one must not open
+    the socket to everybody. Where no policy lets anybody in, it is held to what is denied alone.
+    """
+    index = policies.index
+    conditions = index.reaches.allowed | index.places_of_nobody
+    if not index.places_of_nobody:
+        return rule if conditions else replace(rule, allow=None)
+    denied = (deny.addresses for deny in index.by_address)
+    return _rule(Reaches.of(conditions, denied, ()))
+
+
+def _rule(reaches: Reaches) -> SourceRule:
     anywhere = reaches.reached == EVERYWHERE
     if reaches.rule_size() > MAX_NETWORKS:
         return SourceRule(allow=(), too_large=True)

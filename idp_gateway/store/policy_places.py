@@ -46,10 +46,14 @@ class PolicyPlaces:
     def _read(cls, document: Mapping[str, Any]) -> Self:
         read = _Reading(document.get("prefix_lists") or {})
         condition = document.get("condition") or {}
-        admits = any((condition.get("who") or {}).values()) and document.get("action")
+        # One that names nobody holds a socket that asks nobody to its addresses.
+        place, names = (
+            read.place(condition.get("where")),
+            any((condition.get("who") or {}).values()),
+        )
         denies = document.get("deny") or ()
         return cls(
-            allowed=(read.place(condition.get("where")),) if admits else (),
+            allowed=(place,) if document.get("action") and (names or place) else (),
             denied=read.places(rule["where"] for rule in denies if is_by_address(rule)),
             cuts=read.places(rule["where"] for rule in denies if is_cut(rule)),
         )

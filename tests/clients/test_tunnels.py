@@ -62,15 +62,18 @@ class TunnelServer:
         ready.set()
         await asyncio.to_thread(self.over.wait)
         acceptor.close()
-        for _ in range(10):  # a client that came back just now is accepted in a later turn
-            await asyncio.sleep(0)
-        for connection in self.connections:
-            connection.abort()
-        await acceptor.wait_closed()
-        for connection in self.connections:
-            await connection.wait_closed()
-        for _ in range(10):  # transports close in later turns of the loop
-            await asyncio.sleep(0)
+        # A client that came back just now is accepted in a later turn, and transports close in one.
+        async with asyncio.timeout(10):
+            while self._open() or len(asyncio.all_tasks()) > 1:
+                for transport in self._open():
+                    transport.abort()
+                await asyncio.sleep(0)
+
+    def _open(self) -> list[asyncio.WriteTransport]:
+        """What has still a socket, be it of a login or of a forwarded connection."""
+        assert self.loop is not None
+        known = list(self.loop._transports.values())  # type: ignore[attr-defined]
+        return [one for one in known if one.get_extra_info("socket").fileno() >= 0]
 
     def run(self, ready: threading.Event) -> None:
         asyncio.run(self.serve(ready))

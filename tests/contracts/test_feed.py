@@ -158,11 +158,20 @@ def test_without_rules_about_addresses_a_socket_says_nothing_of_them() -> None:
         assert (socket.source_rule, dict(socket.source_sets)) == (SourceRule(), {})
 
 
-def test_policies_that_name_nobody_close_only_what_asks_who_is_there() -> None:
+def test_policies_that_name_nobody_hold_what_asks_nobody_to_their_addresses() -> None:
+    """Taking the last person out of a policy must not open a port to everybody."""
     nobody = rules_of(IN_OFFICE, denies=(NOT_HERE,), somebody=False)
     assert fed(nobody, SocketType.TLS, identity=True).source_rule.allow == ()
     rule = fed(nobody, SocketType.TLS, identity=False).source_rule
+    assert (rule.allow, rule.deny) == ((OFFICE,), (ip_network("192.0.2.128/25"),))
+    unbounded = rules_of(Where(), denies=(NOT_HERE,), somebody=False)
+    rule = fed(unbounded, SocketType.TCP, identity=False).source_rule
     assert (rule.allow, rule.deny) == (None, (ip_network("192.0.2.128/25"),))
+
+
+def test_a_list_that_is_gone_opens_no_port() -> None:
+    where = Where(prefix_lists=frozenset({"gone"}))
+    assert fed(rules_of(where), SocketType.TCP, identity=False).source_rule.allow == ()
 
 
 async def test_what_cannot_be_read_is_closed_at_the_edge_and_nothing_else_is(

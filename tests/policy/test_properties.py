@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from policy.addresses import EmailAddress
 from policy.evaluate import evaluate
-from policy.native import source_rule, source_sets
+from policy.native import open_rule, source_rule, source_sets
 from policy.policy_set import PolicySet
 from policy.types import (
     AccessRequest,
@@ -255,6 +255,28 @@ def test_the_rule_of_the_edge_refuses_nobody_whom_the_evaluator_allows(
     ready = PolicySet.build(policies, lists)
     if not source_rule(ready).admits(address):
         assert not evaluate(ready, dataclasses.replace(asked, source_ip=address)).allowed
+
+
+@RELAXED
+@given(friendly_cases(), st.lists(ADDRESSES, min_size=1, max_size=6), st.data())
+def test_taking_people_out_opens_no_socket_that_asks_nobody(
+    case: Case, addresses: list[IPAddress], data: st.DataObject
+) -> None:
+    """Nor does it take the places away that stay written there."""
+    policies, _, lists = case
+    emptied = data.draw(st.sets(st.sampled_from([one.policy_id for one in policies] or [""])))
+    less = [dataclasses.replace(one, who=Who()) if one.policy_id in emptied else one
+            for one in policies]  # fmt: skip
+    before, after = (
+        open_rule(ready, source_rule(ready))
+        for ready in (PolicySet.build(some, lists) for some in (policies, less))
+    )
+    bounded = any(one.where.prefixes or one.where.prefix_lists for one in less if one.actions)
+    for address in addresses:
+        if after.admits(address):
+            assert before.admits(address)
+    if bounded and after.allow is None:
+        assert any(not (one.where.prefixes or one.where.prefix_lists) for one in less)
 
 
 @RELAXED
