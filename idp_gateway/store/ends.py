@@ -5,7 +5,7 @@ addresses. Its end has no transaction of its own.
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, select, union_all
 
@@ -16,6 +16,9 @@ from idp_gateway.store.base import CHANGES, StorePart, in_parts
 from idp_gateway.store.guests import GUESTS
 from idp_gateway.store.rules import OWN_PORT, SOCKETS, renew
 
+CLOCKS_APART = timedelta(seconds=30)
+"""How far clocks of gateways may differ; ``docs/operations.md`` asks for it."""
+
 
 class EndsStore(StorePart):
     """Looks at tables ``access_requests`` and ``guests`` for what has ended."""
@@ -23,15 +26,23 @@ class EndsStore(StorePart):
     def renew_after_ends(self, since: datetime, now: datetime) -> tuple[str, ...]:
         """Tell edges of the sockets on which something has ended after ``since`` and of which they
         have been told nothing from then on; the ids of these sockets. No grant ends.
+
+        They are told twice: clocks of gateways differ, and what one has noted at the end another
+        may have told before it.
         """
         with self.database.reading() as connection:
             ends = _ends(connection, since, now)
             told = _told(connection, ends)
-        due = tuple(sorted(one for one, end in ends.items() if one not in told or told[one] < end))
+        due = tuple(sorted(one for one, end in ends.items() if _is_due(end, told.get(one), now)))
         if due:
             with self.database.changing() as connection:
                 renew(connection, due, now)
         return due
+
+
+def _is_due(end: datetime, told: datetime | None, now: datetime) -> bool:
+    everywhere = end + CLOCKS_APART
+    return told is None or told < end or (told < everywhere <= now)
 
 
 def _ends(connection: Connection, since: datetime, now: datetime) -> Mapping[str, datetime]:

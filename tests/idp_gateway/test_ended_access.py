@@ -1,6 +1,7 @@
 """The addresses an edge lets in, while somebody is let in for a while and when that is over."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
@@ -9,6 +10,7 @@ from idp_gateway import server, upkeep
 from idp_gateway.composition import Gateway
 from idp_gateway.policy_records import PolicyRecord
 from idp_gateway.records import SocketRecord
+from idp_gateway.store.ends import CLOCKS_APART
 from idp_gateway.store.policies import Author
 from policy.types import Action, SocketType
 from tests.idp_gateway.conftest import FixedClock
@@ -67,6 +69,28 @@ async def test_addresses_are_closed_again_when_it_is_over(
     await edge.next()
     assert rule_of(edge, socket) == RULE
     told = gateway.store.revision()
+    upkeep.follow_time(gateway)
+    assert gateway.store.revision() == told
+
+
+async def test_they_are_closed_though_a_gateways_clock_is_ahead(
+    gateway: Gateway, clock: FixedClock, socket: SocketRecord
+) -> None:
+    """It notes the end while this one, which tells the edge, still lets somebody in."""
+    edge = FakeEdge(gateway)
+    await edge.next()
+    clock.advance(minutes=59, seconds=40)
+    ahead = clock() + CLOCKS_APART
+    assert gateway.store.renew_after_ends(ahead - timedelta(days=1), ahead) == (socket.socket_id,)
+    await edge.next()
+    assert rule_of(edge, socket) is None
+    for seconds in (20, 30):
+        clock.advance(seconds=seconds)
+        upkeep.follow_time(gateway)
+    await edge.next()
+    assert rule_of(edge, socket) == RULE
+    told = gateway.store.revision()
+    clock.advance(minutes=5)
     upkeep.follow_time(gateway)
     assert gateway.store.revision() == told
 

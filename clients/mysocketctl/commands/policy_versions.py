@@ -46,4 +46,8 @@ def rollback(
         body = {"version": version, "newest": found.get("version")} | said({"why": why})
         changed = api.post(f"/policy/{segment(str(found.get('id')))}/rollback", body)
         say_if_not_in_force(api)
+    if changed.get("version") == found.get("version"):
+        click.echo(
+            "nothing changed: it says the same as that version, and no reason is kept", err=True
+        )
     show_json(changed) if as_json else show_policy(changed)
