@@ -12,7 +12,7 @@ from idp_gateway import pending_rules, rule_making
 from idp_gateway.address_rules import RememberedRules
 from idp_gateway.composition import Gateway
 from idp_gateway.feed import Feed
-from idp_gateway.making_turns import MAKERS, SOCKETS_A_TURN, MakingTurns
+from idp_gateway.making_turns import MAKERS, SLOW_FOR_SECONDS, SOCKETS_A_TURN, MakingTurns
 from idp_gateway.records import AccountRecord, SocketRecord
 from idp_gateway.told_rules import key_of
 from policy.policy_set import PolicySet
@@ -206,19 +206,25 @@ def test_turns_grow_where_rules_take_nothing_and_are_single_where_they_take_long
     assert turns.size("a") == 1
 
 
-def test_what_takes_long_leaves_a_maker_to_what_does_not() -> None:
-    turns = MakingTurns()
-    for name in "abc":
-        turns.begin(name)
-        turns.end(name, 1, 5.0)
-    may = []
-    for name in "abcd":
-        may.append(turns.may_begin(name))
-        if may[-1]:
+def test_one_maker_is_for_those_that_are_known_to_be_quick() -> None:
+    """Slow is for an hour: what was made before takes nothing, and says nothing."""
+    now = 0.0
+    turns = MakingTurns(lambda: now)
+    for name, *took in (("slow", 5.0, 0.01), ("quick", 0.01)):
+        for seconds in took:
             turns.begin(name)
-    assert may == [True, True, False, True]
-    assert may.count(True) == MAKERS
-    assert not turns.may_begin("a")  # it is having one
+            turns.end(name, 1, seconds)
+    turns.begin("new")
+    turns.begin("newer")
+    assert not turns.may_begin("newest")
+    assert not turns.may_begin("slow")
+    assert turns.may_begin("quick")
+    turns.begin("quick")
+    assert not turns.may_begin("quick")  # it is having one
+    now = SLOW_FOR_SECONDS
+    turns.end("slow", 1, 0.01)
+    assert turns.may_begin("slow")
+    assert MAKERS == 3
 
 
 async def test_an_edge_keeps_what_another_gateway_told_it(
