@@ -9,7 +9,8 @@ MAKERS = 3
 SOCKETS_A_TURN = 20
 """At most, where each takes little."""
 SLOW_SECONDS = 0.5
-"""A socket whose rules take longer makes its account a slow one, for a while."""
+"""A socket whose rules take longer makes its account a slow one, for a while. All seconds are of
+the processor: who is quick is so among slow ones too."""
 SLOW_FOR_SECONDS = 3600.0
 """It may be quick in between: not because its rules are, but because they were made before."""
 _QUICK_SECONDS = 0.1

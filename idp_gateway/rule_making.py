@@ -158,7 +158,7 @@ class RuleMaking:
 
     def _make_on(self) -> None:
         while (turn := self._next_to_make()) is not None:
-            began, account_id = time.monotonic(), turn.sockets[0].account_id
+            began, account_id = time.thread_time(), turn.sockets[0].account_id
             try:
                 made = self._made_in(turn)
                 with self._changed:
@@ -170,7 +170,7 @@ class RuleMaking:
                     self._pending.make_again([one.socket_id for one in turn.sockets])
             finally:
                 with self._changed:
-                    self._turns.end(account_id, len(turn.sockets), time.monotonic() - began)
+                    self._turns.end(account_id, len(turn.sockets), time.thread_time() - began)
                     self._changed.notify_all()
 
     def _made_in(self, turn: _Turn) -> dict[str, Told]:
