@@ -86,6 +86,21 @@ async def test_the_gateway_hears_of_a_revision_after_envoy_has_it(folder: Path) 
         assert ready == ["ready"]
 
 
+async def test_the_gateway_hears_whose_rules_are_late_and_when_none_are(folder: Path) -> None:
+    """At one revision too: another gateway may have told the newer ones."""
+    gateway, envoy = GatewayStandIn(Edge().state()), EnvoyStandIn(in_force=9)
+    async with (
+        gateway.serving(folder / "gateway.sock"),
+        acknowledging(folder, envoy, []) as acknowledgements,
+    ):
+        for publication, late in enumerate([("db", "wiki"), None, ()], 1):
+            acknowledgements.published(publication, 41, late)
+            known = publication
+            await gateway.until(lambda known=known: len(gateway.acks) == known, seconds=5)
+    assert gateway.acks == [41] * 3
+    assert gateway.late == [["db", "wiki"], None, []]
+
+
 async def test_no_envoy_means_no_acknowledgement(folder: Path) -> None:
     discovery = DiscoveryServer(folder / "xds.sock")
     envoy = EnvoyStandIn()

@@ -71,6 +71,7 @@ class GatewayStandIn:
     names: list[str] = field(default_factory=lambda: ["gateway.localhost", "*.edge.localhost"])
     authority: SmallAuthority = field(default_factory=SmallAuthority)
     acks: list[int] = field(default_factory=list)
+    late: list[list[str] | None] = field(default_factory=list)
     reports: list[dict[str, Any]] = field(default_factory=list)
     """As they came."""
     connected: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -162,7 +163,9 @@ class GatewayStandIn:
 
         @app.post("/internal/feed/ack")
         async def ack(request: Request) -> Response:
-            self.acks.append((await request.json())["revision"])
+            body = await request.json()
+            self.acks.append(body["revision"])
+            self.late.append(body["late"])
             await self.notify()
             return Response(status_code=204)
 
