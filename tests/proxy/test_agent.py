@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
-from clients.mysocketctl.log_files import read_sshd_file
+from clients.mysocketctl.log_files import Place, read_sshd_file
 from clients.mysocketctl.sightings import Sighting
 from tests.proxy.conftest import EdgeProcess
 from tests.support.edge_state import ALICE, certify, edge_socket, new_key
@@ -70,6 +70,7 @@ async def test_a_login_to_the_tunnel_server_is_found_in_the_log(edge_process: Ed
         await edge_process.stop()
     ((found, place),) = read_sshd_file(log)
     assert isinstance(found, Sighting)
+    assert isinstance(place, Place)
     assert (found.serial, place.login, place.address) == ("77", ALICE, "127.0.0.1")
     assert place.seen_at is not None
     age = datetime.now(UTC) - datetime.fromisoformat(place.seen_at)
