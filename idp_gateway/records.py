@@ -405,6 +405,10 @@ class RevocationRecord:
     """E-mail of the account."""
     created_at: datetime
     lifted_at: datetime | None = None
+    ended_epoch: int | None = None
+    """The socket's epoch that ended with it. Lifted, it names what was given out up to then, by
+    whichever clock; none until it is lifted, if it ended no epoch when it was made.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

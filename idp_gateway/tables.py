@@ -397,6 +397,7 @@ class Revocation(SQLModel, table=True):
     created_by: str
     created_at: datetime = _time()
     lifted_at: datetime | None = _time_or_none()
+    ended_epoch: int | None = Field(default=None)
 
 
 class LogLeaf(SQLModel, table=True):
