@@ -326,6 +326,8 @@ class EdgeRecord:
     ssh_host_key: str
     acked_revision: int
     seen_at: datetime
+    server_ca: str = ""
+    """Key id of the issuing CA of the certificate it shows; empty if it does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -409,6 +411,18 @@ class RevocationRecord:
     """The socket's epoch that ended with it. Lifted, it names what was given out up to then, by
     whichever clock; none until it is lifted, if it ended no epoch when it was made.
     """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootListRecord:
+    """The newest revocation list of a root."""
+
+    root: str
+    """Its serial number, hex."""
+    number: int
+    made_at: datetime
+    content: bytes
+    """DER."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -322,6 +322,7 @@ class Edge(SQLModel, table=True):
     ssh_host_key: str = _text()
     acked_revision: int = Field(sa_column=Column(BigInteger, nullable=False))
     seen_at: datetime = _time()
+    server_ca: str = Field(default="")
 
 
 class LateRules(SQLModel, table=True):

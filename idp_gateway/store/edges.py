@@ -196,6 +196,11 @@ class EdgeStore(StorePart):
         with self.database.writing() as connection:
             _note_edge(connection, edge_id, ssh_host_key=ssh_host_key, seen_at=now)
 
+    def note_server_ca(self, edge_id: str, key_id: str, now: datetime) -> None:
+        """Note which issuing CA the certificate is of that an edge shows."""
+        with self.database.writing() as connection:
+            _note_edge(connection, edge_id, server_ca=key_id, seen_at=now)
+
     def edges(self) -> tuple[EdgeRecord, ...]:
         """Every edge that was ever heard of."""
         with self.database.reading() as connection:
@@ -251,7 +256,12 @@ def _insert_reports(connection: Connection, reports: Sequence[TunnelReportRecord
 
 def _note_edge(connection: Connection, edge_id: str, **values: Any) -> None:
     if find_one(connection, EdgeRecord, EDGES, EDGES.c.edge_id == edge_id) is None:
-        new = {"edge_id": edge_id, "ssh_host_key": "", "acked_revision": 0} | values
+        new = {
+            "edge_id": edge_id,
+            "ssh_host_key": "",
+            "acked_revision": 0,
+            "server_ca": "",
+        } | values
         connection.execute(insert(EDGES).values(new))
         return
     connection.execute(update(EDGES).where(EDGES.c.edge_id == edge_id).values(values))

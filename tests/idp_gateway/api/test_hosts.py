@@ -379,34 +379,6 @@ def test_a_removed_host_is_told_so_and_its_certificates_are_revoked(
     )
 
 
-@both_databases
-def test_a_removed_host_that_is_enrolled_again_is_good_and_its_old_certificate_is_not(
-    owner: Person, server: Server, gateway: Gateway
-) -> None:
-    """Also within one moment of the clock."""
-    server.enrol(owner)
-    old = parse_certificate_line(server.certificate)
-    path = f"/socket/{server.socket['socket_id']}"
-    owner.call("DELETE", f"{path}/host/{server.host_id}")
-    (revocation,) = owner.call("GET", f"{path}/revocation").json()
-    owner.call("DELETE", f"{path}/revocation/{revocation['revocation_id']}")
-
-    assert server.enrol(owner).status_code == 200
-
-    krl = parse_krl(server.bundle().krl)
-    new = parse_certificate_line(server.certificate)
-    revoked = [
-        krl.revokes_certificate(
-            ca=one.signature_key,
-            serial=one.serial,
-            key_id=one.key_id,
-            subject=one.key_blob.blob,
-        )
-        for one in (old, new)
-    ]
-    assert revoked == [True, False]
-
-
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
