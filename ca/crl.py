@@ -1,4 +1,4 @@
-"""Certificate revocation lists (RFC 5280 §5) of the issuing CA.
+"""Certificate revocation lists (RFC 5280 §5) of the issuing CA, and of the root.
 
 Version 2, with the two extensions every such list has: authority key identifier and a number that
 grows. No reason is written: none would say more than "revoked", and RFC 5280 §5.3.1 wants
@@ -77,10 +77,12 @@ def make_crl(
     revoked: Sequence[RevokedX509],
     this_update: datetime,
     next_update: datetime,
+    longest: timedelta = MAX_CRL_LIFE,
 ) -> bytes:
     """A signed list as DER; entries are ordered by serial, so equal input gives equal content.
 
-    ``number`` must grow with every list of the same CA; that is the caller's to keep.
+    ``number`` must grow with every list of the same CA; that is the caller's to keep. ``longest``
+    is how long it may be good for.
 
     Raises:
         SerialError: a serial or the number is out of range, named twice, or there are too many.
@@ -90,8 +92,8 @@ def make_crl(
     """
     entries = _settled_entries(revoked)
     start, end = _settled(this_update), _settled(next_update)
-    if not start < end <= start + MAX_CRL_LIFE:
-        raise errors.ValidityError(f"a list ends after it starts, within {MAX_CRL_LIFE}")
+    if not start < end <= start + longest:
+        raise errors.ValidityError(f"a list ends after it starts, within {longest}")
     if isinstance(number, bool) or not 0 <= number <= MAX_X509_SERIAL:
         raise errors.SerialError("a list's number has up to 20 octets")
     _check_may_sign(issuer.certificate)

@@ -57,6 +57,7 @@ from idp_gateway.records import (
     CertificateRecord,
     SocketRecord,
 )
+from idp_gateway.root_list import RootList
 from idp_gateway.settings import Settings
 from idp_gateway.signing import Signing
 from idp_gateway.store import Store
@@ -127,6 +128,7 @@ class Authority:
         names = (*settings.gateway_names, settings.edge_domain)
         root = RootFiles(settings.state_dir / "ca", box, names)
         self.generations = Generations(store=store, signing=signing, root=root, clock=clock)
+        self.root_list = RootList(store=store, root=root, clock=clock)
         take_over(store=store, box=box, signing=signing, generations=self.generations, root=root)
         for ca_id in (X509_ISSUING, SSH_TUNNEL, SSH_HOST):
             self.generations.first(ca_id)
@@ -143,13 +145,14 @@ class Authority:
 
     @property
     def client_cas(self) -> str:
-        """PEM of every issuing CA whose client certificates count.
+        """PEM of every issuing CA whose client certificates count, the one that signs first.
 
         Without the root: below it, an issuing CA that was retired would go on counting.
         """
-        return "".join(
-            _first_certificate(record.public) for record in self.generations.trusted(X509_ISSUING)
-        )
+        trusted = self.generations.trusted(X509_ISSUING)
+        # An edge renews its own certificate as soon as that is of another than the first.
+        ordered = sorted(trusted, key=lambda record: record.state is not CaState.ACTIVE)
+        return "".join(_first_certificate(record.public) for record in ordered)
 
     @property
     def issuing_ca_key_ids(self) -> tuple[str, ...]:
@@ -415,6 +418,8 @@ class Authority:
             ca.errors.CsrError: the request is malformed or its key is refused.
         """
         key = parse_csr(csr)
+        # An edge that was just told of another CA asks at once: not the one remembered for it.
+        self.generations.forget()
         issuing = self.generations.active(X509_ISSUING).record
         issuer = self.generations.issuer(issuing)
         now = self._clock()

@@ -89,6 +89,11 @@ def status_command(config: Path | None, ca: str | None) -> None:
     is_flag=True,
     help="The old key may be in other hands: end all it signed as soon as the new one signs.",
 )
+@click.option(
+    "--new-root",
+    is_flag=True,
+    help="The root was moved away on purpose: make another, and x509-issuing below that.",
+)
 def rotate_command(
     config: Path | None, ca: str, *, step: bool, no_wait: bool, timeout: int, **given: Any
 ) -> None:
@@ -102,6 +107,7 @@ def rotate_command(
         edges=frozenset(given["edges"]),
         by_hand=given["by_hand"],
         compromised=given["compromised"],
+        new_root=given["new_root"],
     )
     with closing(build_gateway(Settings.load(config))) as gateway:
         ca_id = _ca_id(gateway, ca)
@@ -122,6 +128,19 @@ def rollback_command(config: Path | None, ca: str) -> None:
     """Undo the rotation of a CA that is under way; `rotate` then ends what is left of it."""
     with closing(build_gateway(Settings.load(config))) as gateway:
         _print(_described(gateway.rotation.rollback(_ca_id(gateway, ca))))
+
+
+@ca_group.command("root-list")
+@_config
+def root_list_command(config: Path | None) -> None:
+    """Make the root's list of withdrawn issuing CAs anew; to be run where root.key is."""
+    with closing(build_gateway(Settings.load(config))) as gateway:
+        if not gateway.authority.root_list.follow(anew=True):
+            raise Conflict(
+                "the list was not made: the root's key is not here, or does not sign",
+                reason="root-out-of-reach",
+            )
+        click.echo("made: the root's list", err=True)
 
 
 def _finish(gateway: Gateway, standing: Standing, given_up: GivenUp, ends: float) -> Standing:

@@ -76,6 +76,19 @@ class RootFiles:
                 _write_whole(chain_path, made.trust_pem)
             return x509.load_issuer(chain_path.read_bytes(), signer)
 
+    def root_above(self, chain_pem: str) -> x509.Issuer | None:
+        """The root above an issuing CA; none if its key is not in this directory. Makes nothing.
+
+        Raises:
+            ca.errors.KeyStoreError: a file is broken, open to others, or sealed with another key.
+        """
+        key_path, chain_path = self._directory / "root.key", self._directory / "root.pem"
+        if not (key_path.exists() and chain_path.exists()):
+            return None
+        signer = FileSigner.load(key_path, self._box, name="root")
+        root = x509.load_issuer(chain_path.read_bytes(), signer)
+        return root if root.pem.decode("ascii") in chain_pem else None
+
     def old_issuing_ca(self) -> OldIssuingCa | None:
         """The issuing CA that an earlier version kept beside the root, if its files are whole.
 

@@ -138,8 +138,9 @@ class Generations:
             self.give_back(made)
         return kept
 
-    def next(self, ca_id: str) -> CaGenerationRecord:
-        """A key to follow the newest generation, kept as prepared.
+    def next(self, ca_id: str, *, new_root: bool = False) -> CaGenerationRecord:
+        """A key to follow the newest generation, kept as prepared. With ``new_root`` an issuing CA
+        may be below another root than those before.
 
         Raises:
             NotFound: there is no such CA.
@@ -149,6 +150,10 @@ class Generations:
         known = self._store.generations(ca_id)
         if not any(record.state is CaState.ACTIVE for record in known):
             raise NotFound(f"there is no CA {ca_id}", reason="ca-unknown")
+        if ca_id == X509_ISSUING and not new_root:
+            for record in known:
+                if record.state in TRUSTED:
+                    self._root.check_below(record.public, self._clock())
         made = self.new(ca_id, generation=known[-1].generation + 1, state=CaState.PREPARED)
         try:
             self._store.add_next_generation(made)
@@ -163,9 +168,6 @@ class Generations:
         Raises:
             ca.errors.IssuanceError: the place of the key is out of reach, or has none to give.
         """
-        if ca_id == X509_ISSUING and generation > 1:
-            for record in self.trusted(ca_id):
-                self._root.check_below(record.public, self._clock())
         taken = self._store.key_references()
         return self.described(
             ca_id, self._signing.make(ca_id, taken=taken), generation=generation, state=state

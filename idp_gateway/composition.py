@@ -94,6 +94,7 @@ def build_gateway(settings: Settings, *, clock: Clock = system_clock) -> Gateway
     rotation = Rotation(
         store=store,
         generations=authority.generations,
+        root_list=authority.root_list,
         clock=clock,
         life=timedelta(minutes=settings.grant_minutes),
         drift=timedelta(minutes=settings.clock_drift_minutes),

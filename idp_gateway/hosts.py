@@ -37,6 +37,7 @@ from idp_gateway.records import (
     HostRecord,
     SocketRecord,
 )
+from idp_gateway.store.database import DatabaseFailure
 from policy.conditions import offers
 from policy.types import Action
 
@@ -143,14 +144,10 @@ def recognise(gateway: Gateway, statement: SyncStatement, signature: str) -> Hos
 def answer(gateway: Gateway, question: HostQuestion, krl: bytes) -> SignedBundle:
     """The news for a host with its socket's revocation list, asked for after the question came;
     what the host says it has is kept.
+
+    A database that takes no write keeps no revocation from a server. It is only given no new
+    certificate then, and a rotation goes on waiting for it.
     """
-    host, statement = question.host, question.statement
-    gateway.store.note_sync(
-        host.host_id,
-        number=max(host.synced_number, statement.number),
-        trusted_cas=statement.trusted_cas,
-        now=gateway.clock(),
-    )
     bundle = _bundle(gateway, question, krl)
     text = bundle.encode()
     signer = gateway.authority.bundle_signer
@@ -202,9 +199,7 @@ def _keep(
 def _bundle(gateway: Gateway, question: HostQuestion, krl: bytes) -> Bundle:
     host, socket, statement = question.host, question.socket, question.statement
     shown = _on_record(gateway, host, statement.certificate)
-    if shown is not None and shown.serial != host.serial:
-        # Only now is it known to have arrived; a CA that drains goes by this.
-        gateway.store.note_shown(host.host_id, serial=shown.serial, not_after=shown.not_after)
+    noted = _note(gateway, question, shown)
     renewable = None if shown is None else _renewable(gateway, host, shown)
     return Bundle(
         host_id=host.host_id,
@@ -215,9 +210,29 @@ def _bundle(gateway: Gateway, question: HostQuestion, krl: bytes) -> Bundle:
         krl=krl,
         user_cas=gateway.authority.trusted_user_cas(socket.socket_id),
         host_cas=gateway.authority.host_ca_lines,
-        host_certificate=_renewed(gateway, host) if renewable else "",
+        host_certificate=_renewed(gateway, host) if renewable and noted else "",
         enrol_again=renewable is None,
     )
+
+
+def _note(gateway: Gateway, question: HostQuestion, shown: CertificateRecord | None) -> bool:
+    """Keep what a host says it has; whether that could be written."""
+    host, statement = question.host, question.statement
+    try:
+        gateway.store.note_sync(
+            host.host_id,
+            number=max(host.synced_number, statement.number),
+            trusted_cas=statement.trusted_cas,
+            now=gateway.clock(),
+        )
+        if shown is not None and shown.serial != host.serial:
+            # Only now is it known to have arrived; a CA that drains goes by this.
+            gateway.store.note_shown(host.host_id, serial=shown.serial, not_after=shown.not_after)
+    except DatabaseFailure as error:
+        # Another write would be waited for as long, and in vain.
+        log.warning("what host %s has cannot be kept: %s", host.host_id, error)
+        return False
+    return True
 
 
 def _renewable(gateway: Gateway, host: HostRecord, shown: CertificateRecord) -> bool | None:
@@ -263,7 +278,7 @@ def _renewed(gateway: Gateway, host: HostRecord) -> str:
     """A new certificate; none while there can be none: the other news do not wait for it."""
     try:
         return _certified(gateway, host)
-    except (TooManyCertificates, IssuanceError, KeyStoreError) as error:
+    except (TooManyCertificates, IssuanceError, KeyStoreError, DatabaseFailure) as error:
         log.warning("host %s gets no new certificate: %s", host.host_id, error)
         return ""
 

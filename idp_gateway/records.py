@@ -318,6 +318,8 @@ class EdgeRecord:
     late_unnamed: bool
     """Whether they are too many to be named."""
     seen_at: datetime
+    server_ca: str = ""
+    """Key id of the issuing CA of the certificate it shows; empty if it does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -397,6 +399,22 @@ class RevocationRecord:
     """E-mail of the account."""
     created_at: datetime
     lifted_at: datetime | None = None
+    ended_epoch: int | None = None
+    """The socket's epoch that ended with it. Lifted, it names what was given out up to then, by
+    whichever clock; none until it is lifted, if it ended no epoch when it was made.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootListRecord:
+    """The newest revocation list of a root."""
+
+    root: str
+    """Its serial number, hex."""
+    number: int
+    made_at: datetime
+    content: bytes
+    """DER."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

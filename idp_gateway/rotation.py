@@ -12,6 +12,7 @@ rotation that was cut short is taken up by whoever comes next, and two who try a
 succeed. ``docs/rotation.md`` is the operator's view.
 """
 
+import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,9 +23,12 @@ from idp_gateway.ca_generations import SSH_HOST, SSH_TUNNEL, X509_ISSUING, Gener
 from idp_gateway.clock import Clock
 from idp_gateway.errors import Conflict, NotFound
 from idp_gateway.records import CaGenerationRecord, CaState
+from idp_gateway.root_list import RootList
 from idp_gateway.serving import EDGE_GONE
 from idp_gateway.store import Store
 from idp_gateway.store.generations import USER_CA, Move
+
+log = logging.getLogger(__name__)
 
 IN_FLIGHT = timedelta(seconds=15)
 """A certificate that was being signed when its key stopped signing is on record by then."""
@@ -76,6 +80,8 @@ class GivenUp:
     compromised: bool = False
     """Whether the old key may be in other hands: then nothing it signed counts any longer than it
     must, standing tunnels included."""
+    new_root: bool = False
+    """Whether the root was replaced on purpose: the new issuing CA is below another than before."""
 
 
 NOBODY = GivenUp()
@@ -121,6 +127,7 @@ class Rotation:
         *,
         store: Store,
         generations: Generations,
+        root_list: RootList,
         clock: Clock,
         life: timedelta,
         drift: timedelta,
@@ -128,6 +135,7 @@ class Rotation:
         """``life`` and ``drift``: how far ahead grants are good, and how wrong clocks may be."""
         self._store = store
         self._generations = generations
+        self._root_list = root_list
         self._clock = clock
         self._life = life
         self._drift = drift
@@ -172,7 +180,7 @@ class Rotation:
             raise Conflict(f"too early to {step} {ca_id}: {standing.why}", reason="rotation-waits")
         by_state = {record.state: record for record in standing.generations}
         if step is Step.PREPARE:
-            self._generations.next(ca_id)
+            self._generations.next(ca_id, new_root=given_up.new_root)
         elif step is Step.PUBLISH:
             self._move(ca_id, by_state[CaState.PREPARED], CaState.PUBLISHED)
         elif step is Step.ACTIVATE:
@@ -268,6 +276,11 @@ class Rotation:
     def _end(self, ca_id: str, record: CaGenerationRecord, becomes: CaState) -> None:
         self._move(ca_id, record, becomes)
         self._generations.end_keys([record])
+        if ca_id == X509_ISSUING and becomes is CaState.WITHDRAWN and not self._root_list.follow():
+            log.warning(
+                "the root's list lacks issuing CA %s: run `ca root-list` where root.key is",
+                record.key_id,
+            )
 
     def _check_fit(self, record: CaGenerationRecord) -> None:
         """The key is there and signs, and its certificate outlives everything it may sign."""
@@ -317,14 +330,31 @@ class Rotation:
             and edge.edge_id not in given_up
         ]
 
+    def _edges_showing(
+        self, record: CaGenerationRecord, given_up: Collection[str]
+    ) -> list[Awaited]:
+        """Edges whose own certificate is still of an issuing CA: they renew as soon as they hear
+        that another one signs. Of older ones that do not say nothing is known.
+        """
+        gone = self._clock() - EDGE_GONE
+        return [
+            Awaited(kind=Verifier.EDGE, name=edge.edge_id, seen_at=edge.seen_at)
+            for edge in self._store.edges()
+            if edge.server_ca == record.key_id
+            and edge.seen_at > gone
+            and edge.edge_id not in given_up
+        ]
+
     def _in_use(
         self, record: CaGenerationRecord, given_up: GivenUp
     ) -> tuple[list[Awaited], datetime | None]:
         """What keeps a draining key from being retired."""
         now = self._clock()
         until = record.draining_until
-        if until is None or now >= until or given_up.compromised:
+        if given_up.compromised:
             return [], None
+        if until is None or now >= until:
+            return self._edges_showing(record, given_up.edges), None
         if record.ca_id != SSH_HOST:
             return [], until
         # Host certificates live for weeks, but hosts renew as soon as their CA's key drains.

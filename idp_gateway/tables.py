@@ -324,6 +324,7 @@ class Edge(SQLModel, table=True):
     late_sockets: tuple[str, ...] = _words()
     late_unnamed: bool
     seen_at: datetime = _time()
+    server_ca: str = Field(default="")
 
 
 class Change(SQLModel, table=True):
@@ -389,6 +390,7 @@ class Revocation(SQLModel, table=True):
     created_by: str
     created_at: datetime = _time()
     lifted_at: datetime | None = _time_or_none()
+    ended_epoch: int | None = Field(default=None)
 
 
 class LogLeaf(SQLModel, table=True):

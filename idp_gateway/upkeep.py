@@ -26,6 +26,7 @@ def tend(gateway: Gateway) -> None:
         _forget_checkpoints,
         _forget_revocations,
         follow_issuing_ca,
+        _follow_root_list,
     )
     _take(gateway, steps)
 
@@ -64,6 +65,11 @@ def follow_names(gateway: Gateway) -> None:
             gateway.rotation.replace_at_once(X509_ISSUING)
     except Conflict:
         log.info("another gateway makes an issuing CA for the new names")
+
+
+def _follow_root_list(gateway: Gateway) -> None:
+    """Where the root's key is; elsewhere it is done by hand."""
+    gateway.authority.root_list.follow()
 
 
 def _follow_ends(gateway: Gateway) -> None:

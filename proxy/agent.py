@@ -81,6 +81,10 @@ class Agent:
         self._keeper = CertificateKeeper(
             client, settings.state_dir, names, clock, self._on_certificate
         )
+        if self._state is not None:
+            self._keeper.follow(self._state.trust.client_ca)
+        if self._keeper.pair is not None:
+            self._reports.certified_by(self._keeper.pair.issuer)
         self._discovery = DiscoveryServer(envoy.discovery_socket)
         self._request_log = RequestFile(
             settings.request_log,
@@ -152,6 +156,7 @@ class Agent:
     def _on_state(self, state: EdgeState) -> None:
         self._state = state
         self._by_name = _ids_by_name(state)
+        self._keeper.follow(state.trust.client_ca)
         for backend in self._backends:
             backend.apply(state)
         self._unsaved.set()
@@ -166,7 +171,8 @@ class Agent:
         self._reports.changed(changed.tunnel_id)
         self._wake.set()
 
-    def _on_certificate(self, pair: KeyAndChain) -> None:  # noqa: ARG002 - the keeper has it
+    def _on_certificate(self, pair: KeyAndChain) -> None:
+        self._reports.certified_by(pair.issuer)
         self._wake.set()
 
     async def _loop(self) -> None:

@@ -47,6 +47,13 @@ class TunnelReports:
         self._whole_due = True
         self._takes_changes = True
         self.ssh_host_key = ""
+        self._server_ca = ""
+
+    def certified_by(self, server_ca: str) -> None:
+        """Which issuing CA the certificate is of that this edge shows."""
+        self._server_ca = server_ca
+        self._whole_due = True
+        self._wake.set()
 
     def changed(self, tunnel_id: str) -> None:
         """The tunnel was attached or detached."""
@@ -100,7 +107,8 @@ class TunnelReports:
         tunnels = list(self._table.connected().values())
         first, *others = list(_lists(tunnels)) or [[]]
         listed = await asyncio.to_thread(_entries, first)
-        await self._post(ssh_host_key=self.ssh_host_key, tunnels=listed)
+        about = {"ssh_host_key": self.ssh_host_key, "server_ca": self._server_ca}
+        await self._post(**about, tunnels=listed)
         for part in others:
             await self._post(changed=await asyncio.to_thread(_entries, part))
 

@@ -7,6 +7,7 @@ renewal takes a new key. A gateway that is away costs nothing: the last pair goe
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -46,6 +47,8 @@ class KeyAndChain:
     chain_pem: str
     names: frozenset[str]
     """DNS names of the leaf."""
+    issuer: str
+    """Serial number of the issuing CA, hex; empty if the chain has none."""
     renew_at: datetime
     """Two thirds through the leaf's life."""
 
@@ -57,7 +60,7 @@ class KeyAndChain:
             ValueError: unreadable PEM, no certificate, or one for another key.
         """
         key = load_pem_private_key(key_pem.encode("ascii"), password=None)
-        leaf = x509.load_pem_x509_certificates(chain_pem.encode("ascii"))[0]
+        leaf, *above = x509.load_pem_x509_certificates(chain_pem.encode("ascii"))
         if leaf.public_key() != key.public_key():
             raise ValueError("the certificate is for another key")
         life = leaf.not_valid_after_utc - leaf.not_valid_before_utc
@@ -65,6 +68,7 @@ class KeyAndChain:
             key_pem=key_pem,
             chain_pem=chain_pem,
             names=_dns_names(leaf),
+            issuer=format(above[0].serial_number, "x") if above else "",
             renew_at=leaf.not_valid_before_utc + life * 2 / 3,
         )
 
@@ -75,6 +79,14 @@ def _dns_names(leaf: x509.Certificate) -> frozenset[str]:
     except x509.ExtensionNotFound as error:
         raise ValueError("the certificate names no host") from error
     return frozenset(extension.value.get_values_for_type(x509.DNSName))
+
+
+def _first_serial(pem: str) -> str:
+    """The serial number of the first certificate, hex; empty if there is none to be read."""
+    try:
+        return format(x509.load_pem_x509_certificate(pem.encode("ascii")).serial_number, "x")
+    except ValueError:
+        return ""
 
 
 def load_pair(state_dir: Path) -> KeyAndChain | None:
@@ -119,15 +131,28 @@ class CertificateKeeper:
         self._clock = clock
         self._on_renewal = on_renewal
         self._backoff = Backoff(last=60.0)
+        self._wake = asyncio.Event()
+        self._client_ca = ""
+        self._signs = self._asked_for = ""
         self.pair = load_pair(state_dir)
         """The pair in use: the last good one."""
 
+    def follow(self, client_ca: str) -> None:
+        """The issuing CAs that are trusted, PEM: the first is the one that signs. If this edge's
+        certificate is of another one, that may be withdrawn any moment.
+        """
+        if client_ca == self._client_ca:
+            return
+        self._client_ca, self._signs = client_ca, _first_serial(client_ca)
+        self._wake.set()
+
     async def run(self) -> None:
-        """Renew when two thirds of the life are over, until cancelled."""
+        """Renew when two thirds of the life are over, or another CA signs, until cancelled."""
         while True:
+            self._wake.clear()
             wait = self._seconds_left()
             if wait > 0:
-                await asyncio.sleep(min(wait, LONGEST_SLEEP))
+                await self._sleep(min(wait, LONGEST_SLEEP))
                 continue
             try:
                 await self.renew()
@@ -139,7 +164,15 @@ class CertificateKeeper:
     def _seconds_left(self) -> float:
         if self.pair is None or not self.pair.names.issuperset(self._names):
             return 0.0
+        # Once for each CA: a gateway of an earlier version names another one first.
+        if self._signs not in {"", self.pair.issuer, self._asked_for} and self.pair.issuer:
+            return 0.0
         return (self.pair.renew_at - self._clock()).total_seconds()
+
+    async def _sleep(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
 
     async def renew(self) -> None:
         """Ask for a certificate for a new key, keep both, and tell.
@@ -148,6 +181,7 @@ class CertificateKeeper:
             GatewayUnavailable: no certificate, or one that is not for this key.
             OSError: it cannot be kept.
         """
+        signs = self._signs
         key_pem, request = await asyncio.to_thread(new_request, self._names)
         answer = await post(self._client, CERTIFICATE_PATH, {"csr": request})
         pair = _read_answer(key_pem, answer)
@@ -155,7 +189,7 @@ class CertificateKeeper:
             raise GatewayUnavailable("malformed", "the server certificate lacks a name")
         content = (pair.key_pem + pair.chain_pem).encode("ascii")
         await asyncio.to_thread(write_private, self._state_dir / FILE_NAME, content)
-        self.pair = pair
+        self.pair, self._asked_for = pair, signs
         self._on_renewal(pair)
 
 

@@ -239,11 +239,12 @@ def ca_check(state: Layout) -> None:
 )
 @click.option("--by-hand", is_flag=True, help="Vouch for whoever was set up by hand.")
 @click.option("--compromised", is_flag=True, help="End at once what the old key signed.")
+@click.option("--new-root", is_flag=True, help="The root was moved away on purpose: make another.")
 def ca_rotate(state: Layout, ca: str, **options: Any) -> None:
     """Replace the key of x509-issuing, ssh-tunnel, ssh-host, or of a socket, given by its name."""
     words = [
         f"--{name.replace('_', '-')}"
-        for name in ("step", "no_wait", "by_hand", "compromised")
+        for name in ("step", "no_wait", "by_hand", "compromised", "new_root")
         if options[name]
     ]
     if options["timeout"] is not None:
@@ -259,6 +260,13 @@ def ca_rotate(state: Layout, ca: str, **options: Any) -> None:
 def ca_rollback(state: Layout, ca: str) -> None:
     """Undo the rotation of a CA that is under way."""
     _ca(state, "rollback", "--", ca)
+
+
+@ca.command("root-list")
+@_state_option
+def ca_root_list(state: Layout) -> None:
+    """Make the root's list of withdrawn issuing CAs anew; to be run where root.key is."""
+    _ca(state, "root-list")
 
 
 def _ca(state: Layout, action: str, *arguments: str) -> NoReturn:

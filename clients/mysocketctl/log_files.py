@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import math
 import re
 import sys
 import zlib
@@ -10,10 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import BinaryIO, Literal, NamedTuple, cast
 
 from clients.mysocketctl.api import Json
-from clients.mysocketctl.errors import InvalidInput
 from clients.mysocketctl.names import printable
 from clients.mysocketctl.sightings import (
     Sighting,
@@ -22,7 +20,7 @@ from clients.mysocketctl.sightings import (
     read_edge_log,
     read_sshd_log,
 )
-from clients.mysocketctl.sshd_lines import LET_IN
+from clients.mysocketctl.sshd_lines import LET_IN, is_of_syslog
 
 STANDARD_INPUT = "-"
 
@@ -55,54 +53,126 @@ class Place(NamedTuple):
         return " ".join([*(word for word in words if word), f"({self.file}:{self.line})"])
 
 
+class Remark(NamedTuple):
+    """What is to be said of a whole file."""
+
+    file: str
+    state: Literal["empty", "quiet", "wrong", "unread"]
+    words: str
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether the file was not read, or surely not the one that was meant.
+
+        A log that was turned over just now is empty, and one of a day without logins is quiet.
+        """
+        return self.state in {"wrong", "unread"}
+
+
+Seen = tuple[Sighting | Unreadable, Place]
+
+
 class _Kind(NamedTuple):
     whose: str
     read: Callable[[Iterable[bytes]], Iterator[Sighting | Unreadable]]
     knows: Callable[[bytes], bool]
     """Whether a line is of such a log, whatever it says."""
+    may_be: Callable[[bytes], bool]
+    """Whether a line is of a file that may hold such lines on another day."""
     who: Callable[[bytes], tuple[str | None, str | None]]
     """Login and address."""
-    first: float = math.inf
-    """One of so many lines at the beginning is of such a log."""
+    takes_all: bool
+    """Whether every line is one of its own to the reader, also those of some other file. Then one
+    of the first lines has to be of such a log.
+    """
 
 
-def read_sshd_file(name: str) -> Iterator[tuple[Sighting | Unreadable, Place]]:
-    """The certificates in the log of an sshd; ``-`` is standard input. Raises InvalidInput."""
-    knows = _OF_SSHD.match
-    return _read(name, _Kind("sshd's", read_sshd_log, lambda line: bool(knows(line)), _sshd_who))
-
-
-def read_edge_file(name: str) -> Iterator[tuple[Sighting | Unreadable, Place]]:
-    """The certificates in the request log of an edge. Raises InvalidInput."""
-    kind = _Kind("an edge's", read_edge_log, _is_entry, _edge_who, first=_FIRST_LINES)
+def read_sshd_file(name: str) -> Iterator[Seen | Remark]:
+    """The certificates in the log of an sshd, then what is to be said of the file; ``-`` is
+    standard input.
+    """
+    kind = _Kind("sshd's", read_sshd_log, _is_of_sshd, is_of_syslog, _sshd_who, takes_all=False)
     return _read(name, kind)
 
 
-def _read(name: str, kind: _Kind) -> Iterator[tuple[Sighting | Unreadable, Place]]:
-    number, line, known = 0, b"", False
+def read_edge_file(name: str) -> Iterator[Seen | Remark]:
+    """The certificates in the request log of an edge, then what is to be said of the file."""
+    kind = _Kind("an edge's", read_edge_log, _is_entry, _is_of_none, _edge_who, takes_all=True)
+    return _read(name, kind)
 
-    def numbered(file: BinaryIO) -> Iterator[bytes]:
-        nonlocal number, line, known
-        for number, line in enumerate(lines_of(file), 1):
-            known = known or kind.knows(line[:_HEAD_BYTES] if kind.whose == "sshd's" else line)
-            if not known and number >= kind.first:
-                raise wrong
-            yield line
 
-    shown = printable(name)
-    wrong = InvalidInput(f"no line of {shown} is {kind.whose}: is it the right file?")
+def _read(name: str, kind: _Kind) -> Iterator[Seen | Remark]:
+    reading = _Reading(printable(name), kind)
     with ExitStack() as stack:
         try:
-            # Each finding comes before the next line is read, so the line is the one it is from.
-            for found in kind.read(numbered(_opened(name, stack))):
-                at = found.seen_at if isinstance(found, Sighting) else None
-                known = known or isinstance(found, Sighting)
-                yield found, Place(shown, number, at, *kind.who(line))
+            yield from reading.seen(lines_of(_opened(name, stack)))
+            remark = reading.remark()
         except (OSError, EOFError, zlib.error) as error:
             why = getattr(error, "strerror", None) or "it is damaged"
-            raise InvalidInput(f"cannot read {shown}: {why}") from error
-    if not known:
-        raise wrong
+            remark = reading.said("unread", f"cannot read {reading.file}: {why}")
+    yield from reading.held()
+    if remark is not None:
+        yield remark
+
+
+class _Reading:
+    """One file on its way through a reader, and whether it is such a log at all."""
+
+    def __init__(self, file: str, kind: _Kind) -> None:
+        self.file = file
+        self._kind = kind
+        self._number = 0
+        self._line = b""
+        self._known = self._may_be = False
+        self._held: list[Seen] = []
+
+    def seen(self, lines: Iterable[bytes]) -> Iterator[Seen]:
+        # Each finding comes before the next line is read, so the line is the one it is from.
+        for found in self._kind.read(self._counted(lines)):
+            at = found.seen_at if isinstance(found, Sighting) else None
+            self._known = self._known or isinstance(found, Sighting) or not self._kind.takes_all
+            place = Place(self.file, self._number, at, *self._kind.who(self._line))
+            self._held.append((found if isinstance(found, Sighting) else _UNREADABLE, place))
+            yield from self.held()
+
+    def held(self) -> Iterator[Seen]:
+        """What was found, once it is known that the file is such a log."""
+        if self._known:
+            yield from self._held
+            self._held.clear()
+
+    def remark(self) -> Remark | None:
+        if self._known:
+            return None
+        if not self._number:
+            return self.said("empty", f"{self.file} is empty")
+        said = f"no line of {self.file} is {self._kind.whose}"
+        if self._may_be:
+            return self.said("quiet", f"{said}: it is a log without logins, or of other programs")
+        return self.said("wrong", f"{said}: is it the right file?")
+
+    def said(self, state: Literal["empty", "quiet", "wrong", "unread"], words: str) -> Remark:
+        return Remark(self.file, state, words)
+
+    def _counted(self, lines: Iterable[bytes]) -> Iterator[bytes]:
+        for self._number, self._line in enumerate(lines, 1):
+            self._known = self._known or self._kind.knows(self._line)
+            self._may_be = self._may_be or (not self._known and self._kind.may_be(self._line))
+            if self._kind.takes_all and not self._known and self._number >= _FIRST_LINES:
+                return
+            yield self._line
+
+
+_UNREADABLE = Unreadable(b"")
+"""Of what cannot be read the place is kept: a line may be a mebibyte."""
+
+
+def _is_of_sshd(line: bytes) -> bool:
+    return bool(_OF_SSHD.match(line[:_HEAD_BYTES]))
+
+
+def _is_of_none(_line: bytes) -> bool:
+    return False
 
 
 def _opened(name: str, stack: ExitStack) -> BinaryIO:

@@ -53,6 +53,13 @@ _REPEATED = re.compile(rb"message repeated [0-9]+ times: \[ ?")
 _MOST_REPEATED = 799
 """Bytes of a message that rsyslog repeats at most, with the blank before."""
 
+_OF_SYSLOG = re.compile(
+    _PRIORITY + _TIME + rb"\S+ +\S+: "
+    # What journalctl says beside lines, or in place of them.
+    rb"|-- (?:Boot |Journal begins |Logs begin |No entries )"
+)
+_HEAD_BYTES = 512
+
 _speaks_of_login = re.compile(LET_IN).match
 
 
@@ -109,3 +116,9 @@ def _bare(message: bytes) -> bytes:
     """Without the marks in front."""
     marks = _MARKS.match(message)
     return message[marks.end() if marks else 0 :]
+
+
+def is_of_syslog(line: bytes) -> bool:
+    """Whether a line is one of a syslog or a journal, whichever program's."""
+    head = line[:_HEAD_BYTES]
+    return bool(_OF_SYSLOG.match(head) or _RFC_5424.match(head))

@@ -4,6 +4,7 @@ from alembic import context
 from sqlmodel import SQLModel
 
 import idp_gateway.tables
+import idp_gateway.tables_of_cas
 import idp_gateway.tables_of_lists
 import idp_gateway.tables_of_requests  # noqa: F401 - registers the models that "autogenerate" compares with
 

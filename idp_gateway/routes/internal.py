@@ -58,6 +58,8 @@ class ReportForm(BaseModel):
 
     edge_id: EdgeId
     ssh_host_key: str = Field(default="", max_length=4096)
+    server_ca: str = Field(default="", pattern=r"^[0-9a-f]{0,40}$")
+    """Serial number of the issuing CA of the certificate it shows, hex."""
     tunnels: list[TunnelReportForm] | None = Field(default=None, max_length=MAX_REPORTED_TUNNELS)
     changed: list[TunnelReportForm] | None = Field(default=None, max_length=MAX_REPORTED_TUNNELS)
     gone: list[TunnelId] | None = Field(default=None, max_length=MAX_REPORTED_TUNNELS)
@@ -110,6 +112,8 @@ def report(form: ReportForm, gateway: GatewayDep) -> Response:
     if form.ssh_host_key:
         host_key = parse_ssh_public_key(form.ssh_host_key).line
         gateway.store.note_host_key(form.edge_id, host_key, now)
+    if form.server_ca:
+        gateway.store.note_server_ca(form.edge_id, form.server_ca, now)
     if form.tunnels is not None:
         gateway.store.report_tunnels(form.edge_id, _reports(form.edge_id, form.tunnels, now))
     else:

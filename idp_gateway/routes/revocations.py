@@ -105,6 +105,17 @@ def show_known_hosts(gateway: GatewayDep) -> PlainTextResponse:
 
 
 @lists.get(
+    "/ca/root.crl",
+    response_class=Response,
+    responses={200: {"content": {"application/pkix-crl": {}}}, **problems(404)},
+)
+def show_root_crl(gateway: GatewayDep) -> Response:
+    """Issuing CAs that were withdrawn, as the root's own list (DER)."""
+    content = gateway.authority.root_list.current()
+    return Response(content, media_type="application/pkix-crl", headers=_FRESH)
+
+
+@lists.get(
     "/ca/crl",
     response_class=Response,
     responses={200: {"content": {"application/pkix-crl": {}}}, **problems(400, 403, 404, 503)},

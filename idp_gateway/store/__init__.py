@@ -19,6 +19,7 @@ from idp_gateway.store.policies import PolicyStore
 from idp_gateway.store.prefix_lists import PrefixListStore
 from idp_gateway.store.replays import ReplayStore
 from idp_gateway.store.revocations import RevocationStore
+from idp_gateway.store.root_lists import RootListStore
 from idp_gateway.store.rules import RulesStore
 from idp_gateway.store.sockets import SocketStore
 
@@ -33,6 +34,7 @@ class Store(
     LogStore,
     EdgeStore,
     GenerationStore,
+    RootListStore,
     RevocationStore,
     BlockedStore,
     ListPositionStore,

@@ -170,6 +170,11 @@ class EdgeStore(StorePart):
                 for part in in_parts(socket_ids)
             )
 
+    def note_server_ca(self, edge_id: str, key_id: str, now: datetime) -> None:
+        """Note which issuing CA the certificate is of that an edge shows."""
+        with self.database.writing() as connection:
+            _note_edge(connection, edge_id, server_ca=key_id, seen_at=now)
+
     def edges(self) -> tuple[EdgeRecord, ...]:
         """Every edge that was ever heard of."""
         with self.database.reading() as connection:
@@ -229,6 +234,7 @@ def _note_edge(connection: Connection, edge_id: str, **values: Any) -> None:
             edge_id=edge_id,
             ssh_host_key="",
             acked_revision=0,
+            server_ca="",
             late_sockets=(),
             late_unnamed=False,
             seen_at=values["seen_at"],

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Connection,
     ScalarSelect,
     Select,
+    and_,
     case,
     cast,
     func,
@@ -33,13 +34,23 @@ REVOCATIONS = table_of(Revocation)
 _IS_SOCKET = REVOCATIONS.c.scope == RevocationScope.SOCKET
 # Only the values of this scope are numbers: nothing else may be read as one.
 _ENDED_EPOCH = case((_IS_SOCKET, cast(REVOCATIONS.c.value, BigInteger)))
-_IN_TIME = or_(
-    REVOCATIONS.c.lifted_at.is_(None), CERTIFICATES.c.issued_at <= REVOCATIONS.c.lifted_at
+# Clocks of gateways differ, and are set; epochs only grow, and whoever signs reads the epoch first.
+_BEFORE_IT_WAS_LIFTED = or_(
+    REVOCATIONS.c.lifted_at.is_(None),
+    CERTIFICATES.c.epoch <= REVOCATIONS.c.ended_epoch,
+    # Of one that an earlier version lifted nothing else is known.
+    and_(REVOCATIONS.c.ended_epoch.is_(None), CERTIFICATES.c.issued_at <= REVOCATIONS.c.lifted_at),
 )
 _WAYS: dict[RevocationScope, tuple[ColumnElement[bool], ...]] = {
-    RevocationScope.PERSON: (REVOCATIONS.c.value == CERTIFICATES.c.subject, _IN_TIME),
-    RevocationScope.KEY: (REVOCATIONS.c.value == CERTIFICATES.c.public_key_fingerprint, _IN_TIME),
-    RevocationScope.SERIAL: (REVOCATIONS.c.value == CERTIFICATES.c.serial, _IN_TIME),
+    RevocationScope.PERSON: (
+        REVOCATIONS.c.value == CERTIFICATES.c.subject,
+        _BEFORE_IT_WAS_LIFTED,
+    ),
+    RevocationScope.KEY: (
+        REVOCATIONS.c.value == CERTIFICATES.c.public_key_fingerprint,
+        _BEFORE_IT_WAS_LIFTED,
+    ),
+    RevocationScope.SERIAL: (REVOCATIONS.c.value == CERTIFICATES.c.serial,),
     RevocationScope.SOCKET: (CERTIFICATES.c.epoch <= _ENDED_EPOCH,),
 }
 

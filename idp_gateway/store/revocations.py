@@ -64,12 +64,7 @@ class RevocationStore(StorePart):
             if standing is not None:
                 return standing
             record = _kept(connection, socket, wanted)
-            connection.execute(
-                update(SOCKETS)
-                .where(SOCKETS.c.socket_id == socket.socket_id)
-                .values(epoch=socket.epoch + 1)
-            )
-            note_change(connection, ChangeKind.SOCKET, [socket.socket_id], wanted.created_at)
+            _end_epoch(connection, socket, wanted.created_at)
         return record
 
     def lift_revocation(
@@ -77,12 +72,15 @@ class RevocationStore(StorePart):
     ) -> RevocationRecord:
         """Readmit a person or a key; certificates revoked before stay revoked.
 
+        If no epoch ended when it was made, this one does: what is given out from now on differs
+        from what was before by that alone.
+
         Raises:
             NotFound: no such socket of the account, or no such revocation of it.
             Conflict: it names certificates only, which nothing brings back.
         """
         with self.database.changing() as connection:
-            owned_socket(connection, account_id, socket_id)
+            socket = owned_socket(connection, account_id, socket_id)
             found = _get_revocation(connection, socket_id, revocation_id)
             if found.scope not in BLOCKING:
                 raise Conflict(
@@ -90,10 +88,14 @@ class RevocationStore(StorePart):
                 )
             if found.lifted_at is not None:
                 return found
+            values: dict[str, Any] = {"lifted_at": now}
+            if found.ended_epoch is None:
+                values["ended_epoch"] = socket.epoch
+                _end_epoch(connection, socket, now)
             connection.execute(
                 update(REVOCATIONS)
                 .where(REVOCATIONS.c.revocation_id == revocation_id)
-                .values(lifted_at=now)
+                .values(values)
             )
             return _get_revocation(connection, socket_id, revocation_id)
 
@@ -188,6 +190,15 @@ class RevocationStore(StorePart):
             return connection.execute(query).scalar_one_or_none()
 
 
+def _end_epoch(connection: Connection, socket: SocketRecord, now: datetime) -> None:
+    connection.execute(
+        update(SOCKETS)
+        .where(SOCKETS.c.socket_id == socket.socket_id)
+        .values(epoch=socket.epoch + 1)
+    )
+    note_change(connection, ChangeKind.SOCKET, [socket.socket_id], now)
+
+
 def _get_revocation(connection: Connection, socket_id: str, revocation_id: str) -> RevocationRecord:
     found = find_one(
         connection,
@@ -230,7 +241,7 @@ def _kept(
     connection: Connection, socket: SocketRecord, wanted: RevocationRecord
 ) -> RevocationRecord:
     _check_room(connection, wanted)
-    values = values_of(wanted)
+    values = values_of(wanted) | {"ended_epoch": socket.epoch}
     if wanted.scope is RevocationScope.SOCKET:
         values["value"] = str(socket.epoch)
     connection.execute(insert(REVOCATIONS).values(values))
@@ -269,7 +280,8 @@ def _check_room(connection: Connection, wanted: RevocationRecord) -> None:
 def block_key(connection: Connection, wanted: RevocationRecord) -> None:
     """Revoke a key of a socket, however many stand, unless it is already; ends no epoch.
 
-    For keys of hosts that are removed: of those there are no more than were enrolled.
+    For keys of hosts that are removed: of those there are no more than were enrolled. Nobody else
+    has to come back for it, until it is lifted.
     """
     if _standing(connection, wanted) is not None:
         return

@@ -67,6 +67,17 @@ def test_every_kind_of_ca_key_signs(make_key: Callable[[], Any]) -> None:
     assert len(read.extensions) == 2
 
 
+def test_only_who_says_so_gets_a_list_that_lives_longer() -> None:
+    """The root's key may be in a safe."""
+    life = crl.MAX_CRL_LIFE + HOUR
+    with pytest.raises(errors.ValidityError):
+        crl_of(next_update=NOW + life)
+    read = cryptography_x509.load_der_x509_crl(crl_of(next_update=NOW + life, longest=life))
+    assert read.next_update_utc == NOW + life
+    with pytest.raises(errors.ValidityError):
+        crl_of(next_update=NOW + life + HOUR, longest=life)
+
+
 def test_an_empty_list_is_a_list() -> None:
     assert list(cryptography_x509.load_der_x509_crl(crl_of())) == []
 

@@ -112,15 +112,17 @@ def test_who_was_let_in_where_and_when_is_said_of_each_bad_certificate(
     assert f"{log}:3)" in shown
 
 
-@pytest.mark.parametrize("file", ["/dev/null", "/etc/passwd", "/bin/true"])
+@pytest.mark.parametrize("file", ["/etc/passwd", "/bin/true", "/nothing/here", "/etc"])
 @pytest.mark.parametrize("option", ["--sshd-log", "--edge-log"])
 def test_a_file_that_is_no_such_log_is_not_found_to_be_fine(
     owner: Ctl, option: str, file: str
 ) -> None:
     done = owner.run("ca", "reconcile", option, file)
     assert done.returncode == 2
-    assert b"is it the right file?" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+    assert b"is it the right file?" in done.stderr or b"cannot read" in done.stderr
+    assert b"0 certificates seen" in done.stdout
+    assert b"cannot be read" not in done.stdout
 
 
 def test_a_wrong_file_is_not_read_to_its_end(owner: Ctl, tmp_path: Path) -> None:
@@ -138,6 +140,101 @@ def test_a_damaged_archive_is_one_line(owner: Ctl, tmp_path: Path) -> None:
     log.write_bytes(gzip.compress(b"Nov 23 12:00:00 host sshd[7]: x\n" * 99)[:-9])
     done = owner.run("ca", "reconcile", "--sshd-log", str(log))
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+
+
+CRON = "Nov 23 22:50:01 srv CRON[1]: pam_unix(cron:session): session opened for user root\n"
+QUIET = [
+    "",
+    CRON,
+    CRON.replace("Nov 23 22:50:01", "<78>Nov 23 22:50:01"),
+    CRON.replace("Nov 23 22:50:01", "2025-11-23T22:50:01.123456+01:00"),
+    "<78>1 2025-11-23T22:50:01Z srv CRON 1 - - session opened\n",
+    "2025-11-23T22:50:01+0000 INFO httpx: HTTP Request: POST\n",
+    "-- No entries --\n",
+]
+
+
+@pytest.mark.parametrize("said", QUIET)
+@pytest.mark.parametrize("archived", [False, True])
+def test_a_log_without_a_login_is_no_wrong_file(
+    owner: Ctl, tmp_path: Path, said: str, *, archived: bool
+) -> None:
+    """It was turned over a moment ago, or nobody came that day."""
+    log = tmp_path / "auth.log"
+    log.write_bytes(gzip.compress(said.encode()) if archived else said.encode())
+    done = owner.run("ca", "reconcile", "--sshd-log", str(log), "--json")
+    assert (done.returncode, len(done.stderr.splitlines())) == (0, 1), done.stderr
+    assert done.stderr.startswith(b"mysocketctl: warning: ")
+    (remark,) = json.loads(done.stdout)["files"]
+    assert (remark["file"], remark["state"]) == (str(log), "quiet" if said else "empty")
+
+
+def other_files(folder: Path) -> dict[str, list[str]]:
+    """Options that name what has no certificate in it, by what it is."""
+    contents = {
+        "empty": b"",
+        "quiet": CRON.encode(),
+        "damaged.gz": gzip.compress(CRON.encode() * 99)[:-9],
+        "wrong": b"root:x:0:0:root:/root:/bin/bash\n",
+    }
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    names = [*contents, "missing"]
+    return {name: ["--sshd-log", str(folder / name)] for name in names} | {
+        f"edge, {name}": ["--edge-log", str(folder / name)] for name in names
+    }
+
+
+FAULTY = {"damaged.gz", "wrong", "missing", "edge, quiet", "edge, wrong", "edge, damaged.gz"}
+
+
+@pytest.mark.parametrize("archived", [False, True])
+def test_no_other_file_hides_a_forged_certificate(
+    owner: Ctl, issue: Issue, tmp_path: Path, *, archived: bool
+) -> None:
+    _, certificate = issue()
+    forged = tmp_path / "forged.log"
+    line = accepted(certificate, serial="777").encode()
+    forged.write_bytes(gzip.compress(line) if archived else line)
+    named = ["--sshd-log", str(forged)]
+    others = other_files(tmp_path)
+    for arguments in [
+        *([*named, *other] for other in others.values()),
+        *([*other, *named] for other in others.values()),
+        [*named, *(word for other in others.values() for word in other)],
+    ]:
+        done = owner.run("ca", "reconcile", *arguments)
+        assert done.returncode == 1, (arguments, done.stderr)
+        assert b"never issued" in done.stdout, arguments
+        assert f"({forged}:1)".encode() in done.stdout
+        assert len(done.stderr.splitlines()) == (len(arguments) - 2) // 2
+
+
+def test_where_nothing_is_bad_what_could_not_be_read_is_the_exit_code(
+    owner: Ctl, issue: Issue, tmp_path: Path
+) -> None:
+    _, certificate = issue()
+    log = tmp_path / "auth.log"
+    log.write_text(accepted(certificate))
+    for name, other in other_files(tmp_path).items():
+        done = owner.run("ca", "reconcile", *other, "--sshd-log", str(log))
+        faulty = name in FAULTY or name == "edge, missing"
+        assert done.returncode == (2 if faulty else 0), name
+        assert b"1 certificates seen: 1 issued" in done.stdout
+        assert (b"warning: " in done.stderr) is not faulty
+
+
+def test_what_stands_before_the_damage_of_an_archive_is_asked_about(
+    owner: Ctl, issue: Issue, tmp_path: Path
+) -> None:
+    _, certificate = issue()
+    log = tmp_path / "auth.log.gz"
+    lines = accepted(certificate, serial="777") + CRON * 99
+    log.write_bytes(gzip.compress(lines.encode())[:-9])
+    done = owner.run("ca", "reconcile", "--sshd-log", str(log))
+    assert done.returncode == 1
+    assert f"({log}:1)".encode() in done.stdout
+    assert f"cannot read {log}: it is damaged".encode() in done.stderr
 
 
 SERIAL, DIGEST = "1f" * 16, "ab" * 32

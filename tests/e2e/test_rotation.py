@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import pytest
+from cryptography import x509
 
 from ca.formats.ssh_certificate import parse_certificate_line
 from tests.e2e.test_hosts import Server
@@ -202,6 +203,20 @@ def test_no_login_fails_while_every_key_is_replaced(product: Product, life: Life
     after = status(product)
     assert all(after[ca][-1]["key_id"] != before[ca][-1]["key_id"] for ca in before)
     assert_signs_with(life, standings[2]["generations"][1])
+    # The old one was kept until the edge had renewed.
+    assert edges_issuer(product) == standings[0]["generations"][1]["key_id"]
+
+
+def edges_issuer(product: Product) -> str:
+    """The issuing CA of the certificate the edge shows, as certificates name it."""
+    shown = subprocess.run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{product.https_port}", "-showcerts"],
+        input=b"",
+        capture_output=True,
+        check=True,
+    )
+    issuing = x509.load_pem_x509_certificates(shown.stdout)[1]
+    return format(issuing.serial_number, "x")
 
 
 def assert_signs_with(life: Life, generation: dict[str, Any]) -> None:

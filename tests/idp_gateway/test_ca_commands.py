@@ -119,6 +119,23 @@ def test_a_compromised_key_is_gone_at_once(run: Run, config: Path) -> None:
         assert old.private_sealed is None
 
 
+def test_the_roots_list_is_made_by_hand_where_its_key_is(run: Run, config: Path) -> None:
+    run("ca", "rotate", "x509-issuing", "--config", config, "--compromised")
+    with opened(config) as gateway:
+        before = gateway.authority.root_list.current()
+        key = gateway.settings.state_dir / "ca" / "root.key"
+    done = run("ca", "root-list", "--config", config)
+    assert (done.returncode, done.stderr) == (0, "made: the root's list\n")
+    with opened(config) as gateway:
+        assert gateway.authority.root_list.current() != before
+
+    key.rename(key.with_suffix(".safe"))
+    done = run("ca", "root-list", "--config", config)
+    assert done.returncode == 1
+    assert "root-out-of-reach" in done.stderr or "the root's key is not here" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_it_waits_for_who_verifies_and_goes_on_when_they_have_said_so(
     run: Run, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.x509 import load_pem_x509_certificate
 
 from ca.errors import KeyStoreError, SubjectNameError
 from idp_gateway import upkeep
@@ -215,6 +216,71 @@ def test_an_edge_that_was_away_for_a_day_is_not_waited_for(
     gateway.feed.serving.acknowledge("gone", gateway.store.revision())
     clock.advance(hours=25)
     take(gateway, X509_ISSUING, *UNTIL_ACTIVE)
+
+
+def test_an_issuing_ca_is_not_retired_while_an_edge_shows_its_certificate(
+    gateway: Gateway, clock: FixedClock
+) -> None:
+    old, store = active(gateway, X509_ISSUING), gateway.store
+    for edge in ("e1", "e2", "gone", "older"):
+        store.note_server_ca(edge, old.key_id if edge != "older" else "", clock())
+    take(gateway, X509_ISSUING, Step.PREPARE, Step.PUBLISH)
+    for edge in ("e1", "e2", "gone", "older"):
+        gateway.feed.serving.acknowledge(edge, store.revision())
+    take(gateway, X509_ISSUING, Step.ACTIVATE)
+    clock.advance(days=1, minutes=1)
+    for edge in ("e1", "e2", "older"):
+        gateway.feed.serving.acknowledge(edge, store.revision())
+
+    standing = gateway.rotation.standing(X509_ISSUING)
+    assert [(one.kind, one.name) for one in standing.awaited] == [
+        (Verifier.EDGE, "e1"),
+        (Verifier.EDGE, "e2"),
+    ]
+    with pytest.raises(Conflict, match="waiting for edge e1"):
+        take(gateway, X509_ISSUING, Step.RETIRE)
+
+    store.note_server_ca("e1", active(gateway, X509_ISSUING).key_id, clock())
+    (waited_for,) = gateway.rotation.standing(X509_ISSUING).awaited
+    assert waited_for.name == "e2"
+    take(gateway, X509_ISSUING, Step.RETIRE, given_up=GivenUp(edges=frozenset({"e2"})))
+    assert states(gateway, X509_ISSUING) == [CaState.RETIRED, CaState.ACTIVE]
+
+
+def test_a_compromised_issuing_ca_is_not_kept_for_edges(
+    gateway: Gateway, clock: FixedClock
+) -> None:
+    gateway.store.note_server_ca("e1", active(gateway, X509_ISSUING).key_id, clock())
+    take(gateway, X509_ISSUING, Step.PREPARE, Step.PUBLISH)
+    gateway.feed.serving.acknowledge("e1", gateway.store.revision())
+    stolen = GivenUp(compromised=True)
+    take(gateway, X509_ISSUING, Step.ACTIVATE, Step.RETIRE, given_up=stolen)
+    assert states(gateway, X509_ISSUING) == [CaState.WITHDRAWN, CaState.ACTIVE]
+
+
+def test_edges_are_told_which_issuing_ca_signs(gateway: Gateway, clock: FixedClock) -> None:
+    """It is the first; and a gateway that remembers another signs an edge's with this one."""
+    remembers = build_gateway(gateway.settings, clock=clock)
+    old = format(issuer_of(remembers), "x")
+    take(gateway, X509_ISSUING, Step.PREPARE, Step.PUBLISH)
+    assert [first_ca(one) for one in (gateway, remembers)] == [old, old]
+    assert gateway.authority.client_cas.count("BEGIN") == 2
+    take(gateway, X509_ISSUING, Step.ACTIVATE)
+    new = active(gateway, X509_ISSUING).key_id
+    assert [first_ca(one) for one in (gateway, remembers)] == [new, new]
+    assert gateway.authority.client_cas.count("BEGIN") == 2
+    assert format(issuer_of(remembers), "x") == new != old
+    remembers.close()
+
+
+def issuer_of(gateway: Gateway) -> int:
+    """Of a server certificate issued now."""
+    return gateway.authority.issue_server_certificate(csr()).certificate.issuer.serial_number
+
+
+def first_ca(gateway: Gateway) -> str:
+    pem = gateway.authority.client_cas.encode()
+    return format(load_pem_x509_certificate(pem).serial_number, "x")
 
 
 def test_hosts_are_waited_for_and_named(gateway: Gateway) -> None:

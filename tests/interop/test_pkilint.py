@@ -18,6 +18,7 @@ from ca.crl import RevokedX509, make_crl
 from ca.serials import x509_serial
 from ca.signers import MemorySigner
 from ca.specs import ISSUING_LIFE, CaCertSpec
+from idp_gateway.root_list import ROOT_LIST_LIFE
 from tests.support.subjects import DNS_NAMES, DRIFT, client_spec, ec_key, server_spec
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -166,6 +167,18 @@ def test_a_revocation_list_has_no_findings(chain: Chain, length: int) -> None:
         revoked=revoked,
         this_update=NOW,
         next_update=NOW + timedelta(hours=1),
+    )
+    assert lint_crl(der) == []
+
+
+def test_the_roots_list_has_no_findings(chain: Chain) -> None:
+    der = make_crl(
+        chain.root,
+        number=7,
+        revoked=[RevokedX509(serial=chain.issuing.certificate.serial_number, at=NOW)],
+        this_update=NOW,
+        next_update=NOW + ROOT_LIST_LIFE,
+        longest=ROOT_LIST_LIFE,
     )
     assert lint_crl(der) == []
 

@@ -7,9 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
-from clients.mysocketctl.log_files import read_sshd_file
+from cryptography import x509
+
+from clients.mysocketctl.log_files import Place, read_sshd_file
 from clients.mysocketctl.sightings import Sighting
 from tests.proxy.conftest import EdgeProcess
+from tests.support.edge_gateway import SmallAuthority
 from tests.support.edge_state import ALICE, certify, edge_socket, new_key
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\norigin"
@@ -70,10 +73,31 @@ async def test_a_login_to_the_tunnel_server_is_found_in_the_log(edge_process: Ed
         await edge_process.stop()
     ((found, place),) = read_sshd_file(log)
     assert isinstance(found, Sighting)
+    assert isinstance(place, Place)
     assert (found.serial, place.login, place.address) == ("77", ALICE, "127.0.0.1")
     assert place.seen_at is not None
     age = datetime.now(UTC) - datetime.fromisoformat(place.seen_at)
     assert timedelta(0) <= age < timedelta(minutes=1)
+
+
+async def test_the_edge_shows_a_certificate_of_the_ca_that_signs(
+    edge_process: EdgeProcess,
+) -> None:
+    """The one before may be in other hands."""
+    gateway, edge = edge_process.gateway, edge_process.edge
+    async with gateway.serving(edge_process.folder / "gateway.sock"):
+        for _ in range(2):
+            before, gateway.authority = gateway.authority, SmallAuthority()
+            edge.client_ca = gateway.authority.root_pem + before.root_pem
+            await gateway.publish(edge.state())
+            if edge_process.process is None:
+                await edge_process.start()
+            # Verified with the new one alone.
+            await edge_process.answers(503)
+            root = x509.load_pem_x509_certificate(gateway.authority.root_pem.encode())
+            said = format(root.serial_number, "x")
+            await gateway.until(lambda: gateway.reports[-1].get("server_ca") == said)  # noqa: B023
+        assert gateway.certificates == 2
 
 
 async def test_a_change_is_in_force_when_it_is_acknowledged(edge_process: EdgeProcess) -> None:

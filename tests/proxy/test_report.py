@@ -90,7 +90,7 @@ async def test_everything_is_reported_again_in_time(folder: Path) -> None:
         assert set(edge.gateway.connected) == {"t-1"}
 
 
-WHOLE = {"edge_id", "ssh_host_key", "tunnels"}
+WHOLE = {"edge_id", "ssh_host_key", "server_ca", "tunnels"}
 
 
 async def test_a_lost_report_is_made_up_for(folder: Path) -> None:
@@ -120,6 +120,14 @@ async def test_a_gateway_that_comes_back_is_told_everything(folder: Path) -> Non
         edge.gateway.connected.clear()
         edge.reports.gateway_changed()
         await edge.until(lambda: set(edge.gateway.connected) == {"t-1"})
+
+
+async def test_whose_certificate_the_edge_shows_is_told_at_once(folder: Path) -> None:
+    async with reporting(folder) as edge, edge.gateway.serving(folder / "gateway.sock"):
+        await edge.until(lambda: len(edge.gateway.reports) == 1)
+        edge.reports.certified_by("1f")
+        await edge.until(lambda: edge.gateway.reports[-1].get("server_ca") == "1f")
+        assert set(edge.gateway.reports[-1]) == WHOLE
 
 
 async def test_no_list_is_longer_than_the_gateway_takes(

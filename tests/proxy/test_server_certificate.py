@@ -8,10 +8,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from cryptography import x509
 
 from proxy.errors import GatewayUnavailable
 from proxy.server_certificate import CertificateKeeper, KeyAndChain, load_pair, new_request
-from tests.support.edge_gateway import EDGE_KEY, GatewayStandIn
+from tests.support.edge_gateway import EDGE_KEY, GatewayStandIn, SmallAuthority
 from tests.support.edge_state import Edge
 
 NAMES = ("gateway.localhost", "*.edge.localhost")
@@ -35,6 +36,16 @@ async def keeper(
 @pytest.fixture
 def gateway() -> GatewayStandIn:
     return GatewayStandIn(Edge().state())
+
+
+async def told(gateway: GatewayStandIn, renewed: list[KeyAndChain], times: int) -> None:
+    """Until a keeper has told so many new pairs."""
+    await gateway.until(lambda: gateway.certificates >= times)
+    for _ in range(200):
+        if len(renewed) == times:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"{len(renewed)} instead of {times}")
 
 
 async def test_a_certificate_is_kept_with_its_key(gateway: GatewayStandIn, tmp_path: Path) -> None:
@@ -76,6 +87,60 @@ async def test_renewal_comes_after_two_thirds(
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
     assert gateway.certificates == asked
+
+
+async def test_another_ca_that_signs_is_a_reason_to_renew(
+    gateway: GatewayStandIn, tmp_path: Path
+) -> None:
+    renewed: list[KeyAndChain] = []
+    before, after = gateway.authority, SmallAuthority()
+    async with keeper(gateway, tmp_path, renewed) as it:
+        it.follow(before.root_pem)
+        running = asyncio.create_task(it.run())
+        await told(gateway, renewed, 1)
+        # Published, and not in use yet; then it signs.
+        it.follow(before.root_pem + after.root_pem)
+        await asyncio.sleep(0.05)
+        assert gateway.certificates == 1
+        gateway.authority = after
+        it.follow(after.root_pem + before.root_pem)
+        await told(gateway, renewed, 2)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    serial = x509.load_pem_x509_certificate(after.root_pem.encode()).serial_number
+    assert int(renewed[-1].issuer, 16) == serial
+
+
+async def test_a_gateway_that_names_another_ca_first_is_asked_once(
+    gateway: GatewayStandIn, tmp_path: Path
+) -> None:
+    """One of an earlier version does, while a key drains."""
+    renewed: list[KeyAndChain] = []
+    async with keeper(gateway, tmp_path, renewed) as it:
+        running = asyncio.create_task(it.run())
+        await told(gateway, renewed, 1)
+        for pem in (SmallAuthority().root_pem, "", "nonsense", "\u00fc"):
+            it.follow(pem + gateway.authority.root_pem)
+            await asyncio.sleep(0.1)
+        assert gateway.certificates == 2
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_gateway_that_is_away_when_another_ca_signs_is_asked_again(
+    gateway: GatewayStandIn, tmp_path: Path
+) -> None:
+    renewed: list[KeyAndChain] = []
+    async with keeper(gateway, tmp_path, renewed) as it:
+        await it.renew()
+        names, gateway.names = gateway.names, ["elsewhere.localhost"]
+        it.follow(SmallAuthority().root_pem)
+        running = asyncio.create_task(it.run())
+        await gateway.until(lambda: gateway.certificates == 2)
+        gateway.names = names
+        await told(gateway, renewed, 2)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_other_names_are_a_reason_to_renew(gateway: GatewayStandIn, tmp_path: Path) -> None:

@@ -111,6 +111,41 @@ def test_whoever_is_readmitted_gets_new_certificates_and_not_the_old_ones_back(
 
 
 @both_databases
+def test_a_lift_brings_nothing_back_whatever_clocks_do(
+    owner: Person, room: Room, clock: FixedClock
+) -> None:
+    """The gateway that issued it was 30 seconds ahead of the one that lifts."""
+    clock.advance(seconds=30)
+    old = room.ssh(ALICE)
+    tls = room.ask(ALICE, "csr", csr=csr(ec_key()).decode())
+    assert tls.status_code == 200, tls.text
+    clock.advance(seconds=-30)
+    made = owner.call("POST", room.path, json={"scope": "person", "value": ALICE}).json()
+    clock.advance(seconds=5)
+    assert owner.call("DELETE", f"{room.path}/{made['revocation_id']}").status_code == 200
+    clock.advance(minutes=1)
+
+    # Whatever makes the lists anew: another revocation, a restart, another gateway.
+    room.ask(BOB, "csr", csr=csr(ec_key()).decode())
+    owner.call("POST", room.path, json={"scope": "person", "value": BOB})
+
+    assert room.names(old)
+    assert len(list(x509.load_der_x509_crl(room.api.get("/ca/crl").content))) == 2
+
+
+@both_databases
+def test_whoever_is_readmitted_by_a_clock_that_is_ahead_is_readmitted_now(
+    owner: Person, room: Room, clock: FixedClock
+) -> None:
+    made = owner.call("POST", room.path, json={"scope": "person", "value": ALICE}).json()
+    clock.advance(minutes=30)
+    assert owner.call("DELETE", f"{room.path}/{made['revocation_id']}").status_code == 200
+    clock.advance(minutes=-29)
+
+    assert not room.names(room.ssh(ALICE))
+
+
+@both_databases
 def test_a_revoked_key_is_refused_whoever_shows_it(owner: Person, room: Room) -> None:
     line = public_line(ec_key())
     hers = room.ssh(ALICE, line)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from datetime import timedelta
 from typing import Any
 
 from alembic import command
@@ -15,7 +16,7 @@ from idp_gateway.records import RevocationScope
 from idp_gateway.store import Database, Store
 from idp_gateway.store.migrate import alembic_config, upgrade
 from idp_gateway.store.rules import list_heads
-from tests.idp_gateway.store.test_revocations import revocation
+from tests.idp_gateway.store.test_revocations import fresh, issued, named, revocation
 from tests.support.rows import NOW, certificate, owner_with_socket, race
 
 
@@ -132,6 +133,30 @@ def test_who_is_blocked_is_carried_over_and_back(store: Store) -> None:
     standing = store.revocations_of(owner.account_id, socket.socket_id)
     assert len(standing) == 4
     assert {one.revocation_id for one in standing} >= {one.revocation_id for one in (ann, key, bob)}
+
+
+def test_what_was_revoked_before_epochs_were_kept_stays_so(store: Store) -> None:
+    """One that stands ends the epoch it is lifted in; of one that was lifted the time is known."""
+    owner, socket = owner_with_socket(store)
+    account, socket_id = owner.account_id, socket.socket_id
+    people = ("ann@corp.test", "bob@corp.test")
+    old = [issued(store, socket, subject=email) for email in people]
+    ann, bob = (store.add_revocation(account, revocation(socket, value=one)) for one in people)
+    store.lift_revocation(account, socket_id, bob.revocation_id, NOW)
+    with store.database.writing() as connection:
+        command.downgrade(alembic_config(connection), "0010")
+        upgrade(connection)
+    assert [one.ended_epoch for one in store.revocations_of(account, socket_id)] == [None, None]
+    assert named(store, socket) == {one.serial for one in old}
+    before = fresh(store, socket)
+    issued(store, before, subject="bob@corp.test", issued_at=NOW + timedelta(seconds=1))
+
+    store.lift_revocation(account, socket_id, ann.revocation_id, NOW)
+
+    after = fresh(store, socket)
+    assert after.epoch == before.epoch + 1
+    issued(store, after, subject="ann@corp.test", issued_at=NOW - timedelta(minutes=1))
+    assert named(store, socket) == {one.serial for one in old}
 
 
 def _read(words: Any) -> Any:

@@ -167,13 +167,52 @@ def test_a_certificate_on_its_way_while_its_person_is_revoked_is_named(store: St
     slipped = issued(store, socket, subject="ann@corp.test", issued_at=LATER)
     assert named(store, socket) == {slipped.serial}
 
-    store.lift_revocation(
-        owner.account_id, socket.socket_id, made.revocation_id, LATER + timedelta(seconds=1)
-    )
-    after = issued(store, socket, subject="ann@corp.test", issued_at=LATER + timedelta(seconds=2))
+    store.lift_revocation(owner.account_id, socket.socket_id, made.revocation_id, NOW)
+    # Decided before it was revoked, and signed after it was lifted: a token may be slow.
+    late = issued(store, socket, subject="ann@corp.test", issued_at=LATER + timedelta(seconds=2))
+    after = issued(store, fresh(store, socket), subject="ann@corp.test", issued_at=LATER)
 
-    assert named(store, socket) == {slipped.serial}
+    assert named(store, socket) == {slipped.serial, late.serial}
     assert after.serial not in named(store, socket)
+
+
+@pytest.mark.parametrize("off", [timedelta(hours=-1), timedelta(0), timedelta(hours=1)])
+@pytest.mark.parametrize("scope", [RevocationScope.PERSON, RevocationScope.KEY])
+def test_what_a_lift_leaves_revoked_goes_by_no_clock(
+    scope: RevocationScope, off: timedelta, store: Store
+) -> None:
+    owner, socket = owner_with_socket(store)
+    value = "ann@corp.test" if scope is RevocationScope.PERSON else "SHA256:k"
+    theirs = {"subject": "ann@corp.test", "public_key_fingerprint": "SHA256:k"}
+    old = issued(store, socket, **theirs, issued_at=NOW - off)
+    made = store.add_revocation(owner.account_id, revocation(socket, scope=scope, value=value))
+    store.lift_revocation(owner.account_id, socket.socket_id, made.revocation_id, NOW + off)
+
+    new = issued(store, fresh(store, socket), **theirs, issued_at=NOW)
+
+    assert named(store, socket) == {old.serial}
+    assert new.serial not in named(store, socket)
+
+
+def test_the_key_of_a_removed_host_ends_an_epoch_when_it_is_lifted(store: Store) -> None:
+    owner, socket = owner_with_socket(store)
+    hosts = {"kind": CertificateKind.SSH_HOST, "public_key_fingerprint": "SHA256:k"}
+    old = issued(store, socket, **hosts, issued_at=LATER)
+    removed = revocation(socket, scope=RevocationScope.KEY, value="SHA256:k")
+    with store.database.changing() as connection:
+        revocations.block_key(connection, removed)
+    assert fresh(store, socket) == socket
+    revision = store.revision()
+
+    lifted = store.lift_revocation(owner.account_id, socket.socket_id, removed.revocation_id, NOW)
+
+    after = fresh(store, socket)
+    assert (lifted.ended_epoch, after.epoch) == (socket.epoch, socket.epoch + 1)
+    (change,) = store.changes_since(revision)
+    assert change.entity_id == socket.socket_id
+    new = issued(store, after, **hosts, issued_at=NOW)
+    assert named(store, socket, kinds=(CertificateKind.SSH_HOST,)) == {old.serial}
+    assert new.serial not in named(store, socket, kinds=(CertificateKind.SSH_HOST,))
 
 
 def test_everything_up_to_now_is_told_by_the_epoch(store: Store) -> None:
