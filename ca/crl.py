@@ -22,6 +22,8 @@ MAX_REVOKED = 1_000_000
 """Entries of one list, about 40 MB; more than that is a reason for a new CA, not for a list."""
 MAX_KEPT = 16
 """CAs whose lists are kept; more than are ever trusted at a time."""
+_TIME_BITS = 44
+"""Of a list's number: milliseconds since 1970, for five hundred years."""
 MAX_CRL_LIFE = timedelta(days=31)
 """A list that lives longer hides that its source has gone."""
 
@@ -35,12 +37,22 @@ class RevokedX509:
     """When it was revoked; aware, kept in whole seconds."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kept:
+    made_at: datetime
+    revoked: tuple[RevokedX509, ...]
+    number: int
+    der: bytes
+
+
 class KeptCrls:
     """The latest list of each CA, so that asking for it again costs no signature.
 
     Anybody may ask for a list, and a key in a token signs slowly. A list is made anew when what is
-    revoked has changed, or when it is ``refresh`` old. Its number is its time in milliseconds,
-    which grows whichever of several gateways makes it. For several threads at once.
+    revoked has changed, or when it is ``refresh`` old. For several threads at once.
+
+    Its number is first how far everything had come, which grows with each revocation, whatever
+    clocks do and whichever gateway makes the list; then, of lists that say the same, the time.
     """
 
     def __init__(self, life: timedelta, refresh: timedelta = timedelta(hours=1)) -> None:
@@ -48,25 +60,33 @@ class KeptCrls:
         self._life = life
         self._refresh = refresh
         self._lock = Lock()
-        self._kept: dict[int, tuple[datetime, tuple[RevokedX509, ...], bytes]] = {}
+        self._kept: dict[int, _Kept] = {}
 
-    def current(self, issuer: Issuer, revoked: Sequence[RevokedX509], now: datetime) -> bytes:
-        """The list that holds now; it raises as ``make_crl``."""
+    def current(
+        self, issuer: Issuer, revoked: Sequence[RevokedX509], now: datetime, *, position: int
+    ) -> bytes:
+        """The list that holds now; ``position`` is how far everything had come before it was looked
+        up what is revoked. It raises as ``make_crl``.
+        """
         serial, wanted = issuer.certificate.serial_number, tuple(revoked)
         with self._lock:
-            made, listed, der = self._kept.get(serial, (now, (), b""))
-            if der and listed == wanted and timedelta(0) <= now - made < self._refresh:
-                return der
+            kept = self._kept.get(serial)
+            is_same = kept is not None and kept.revoked == wanted
+            if kept is not None and is_same and timedelta(0) <= now - kept.made_at < self._refresh:
+                return kept.der
+            number = position << _TIME_BITS | int(now.timestamp() * 1000)
+            if kept is not None:
+                number = max(number, kept.number + 1)
             der = make_crl(
                 issuer,
-                number=int(now.timestamp() * 1000),
+                number=number,
                 revoked=wanted,
                 this_update=now,
                 next_update=now + self._life,
             )
             if len(self._kept) >= MAX_KEPT:
                 self._kept.clear()
-            self._kept[serial] = (now, wanted, der)
+            self._kept[serial] = _Kept(made_at=now, revoked=wanted, number=number, der=der)
             return der
 
 

@@ -61,6 +61,7 @@ from idp_gateway.root_list import RootList
 from idp_gateway.settings import Settings
 from idp_gateway.signing import Signing
 from idp_gateway.store import Store
+from idp_gateway.store.list_position import Position
 from policy.types import Grant, Reason
 
 SSH_PRINCIPAL = "mysocket_ssh_signed"
@@ -206,15 +207,18 @@ class Authority:
                 return record
         raise NotFound("no such issuing CA", reason="ca-unknown")
 
-    def crl(self, issuing: CaGenerationRecord, revoked: Sequence[RevokedX509]) -> bytes:
+    def crl(
+        self, issuing: CaGenerationRecord, revoked: Sequence[RevokedX509], position: Position
+    ) -> bytes:
         """A revocation list (DER) of an issuing CA: this one's certificates, this one's signature.
 
-        Its number is the time, so that it grows whichever gateway makes it.
+        Its number grows with ``position``, read before what is revoked was.
 
         Raises:
             ca.errors.SpecError: an entry is out of range.
         """
-        return self._crls.current(self.generations.issuer(issuing), revoked, self._clock())
+        issuer, come = self.generations.issuer(issuing), position.revision + position.log_size
+        return self._crls.current(issuer, revoked, self._clock(), position=come)
 
     def issue_client_certificate(self, grant: Grant, csr: str) -> Issued[x509.IssuedCertificate]:
         """As ``prepare_client_certificate``, put on record."""

@@ -37,7 +37,7 @@ from idp_gateway.records import (
     HostRecord,
     SocketRecord,
 )
-from idp_gateway.store.database import DatabaseFailure
+from idp_gateway.store.database import DatabaseFailure, words_of
 from policy.conditions import offers
 from policy.types import Action
 
@@ -230,7 +230,7 @@ def _note(gateway: Gateway, question: HostQuestion, shown: CertificateRecord | N
             gateway.store.note_shown(host.host_id, serial=shown.serial, not_after=shown.not_after)
     except DatabaseFailure as error:
         # Another write would be waited for as long, and in vain.
-        log.warning("what host %s has cannot be kept: %s", host.host_id, error)
+        log.warning("what host %s has cannot be kept: %s", host.host_id, words_of(error))
         return False
     return True
 
@@ -278,9 +278,11 @@ def _renewed(gateway: Gateway, host: HostRecord) -> str:
     """A new certificate; none while there can be none: the other news do not wait for it."""
     try:
         return _certified(gateway, host)
-    except (TooManyCertificates, IssuanceError, KeyStoreError, DatabaseFailure) as error:
+    except (TooManyCertificates, IssuanceError, KeyStoreError) as error:
         log.warning("host %s gets no new certificate: %s", host.host_id, error)
-        return ""
+    except DatabaseFailure as error:
+        log.warning("host %s gets no new certificate: %s", host.host_id, words_of(error))
+    return ""
 
 
 def _certified(gateway: Gateway, host: HostRecord) -> str:

@@ -21,6 +21,7 @@ from ca.errors import (
     SubjectKeyError,
 )
 from idp_gateway import errors
+from idp_gateway.store.database import DatabaseUnavailable, words_of
 from policy.errors import PolicyError
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 
 _MAX_FIELD_LENGTH = 200
+_STORE_RETRY_SECONDS = 5
 
 _STATUS: Mapping[type[Exception], int] = {
     errors.BodyTooLarge: 413,
@@ -113,6 +115,8 @@ def install_problems(app: FastAPI) -> None:
     """Answer every error of ``app`` with a problem document, never with a traceback."""
     for kind in (errors.GatewayError, PolicyError, CaError):
         app.add_exception_handler(kind, _ours)
+    for failure in DatabaseUnavailable:
+        app.add_exception_handler(failure, _store_unavailable)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(ClientDisconnect, _gone)
@@ -155,6 +159,14 @@ def _http(_request: Request, error: Exception) -> JSONResponse:
 def _gone(_request: Request, _error: Exception) -> JSONResponse:
     """For nobody, and no fault of ours: whoever asked hung up in the middle of the body."""
     return problem(400, "body-incomplete", "the body ended before its end")
+
+
+def _store_unavailable(_request: Request, error: Exception) -> JSONResponse:
+    # In a line: whoever asks again makes another, and a full disk is often the log's as well.
+    log.error("the database does not do what it is asked: %s", words_of(error))
+    detail = "the gateway's database is out of reach or takes no write; try again later"
+    headers = {"retry-after": str(_STORE_RETRY_SECONDS)}
+    return problem(503, "store-unavailable", detail, headers=headers)
 
 
 def _unexpected(_request: Request, error: Exception) -> JSONResponse:

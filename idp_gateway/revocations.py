@@ -212,7 +212,7 @@ def _crl_question(issuing: CaGenerationRecord) -> ListQuestion:
 
 def _new_crl(gateway: Gateway, issuing: CaGenerationRecord) -> MadeList:
     """The list; nothing, which is kept as well, if it would be too long."""
-    now = gateway.clock()
+    now, position = gateway.clock(), gateway.store.position()
     found = gateway.store.live_revoked(
         now - SLOWEST_CLOCK, kinds=(CertificateKind.X509_CLIENT,), ca_key_id=issuing.key_id
     )
@@ -220,7 +220,7 @@ def _new_crl(gateway: Gateway, issuing: CaGenerationRecord) -> MadeList:
     if len(found) > MAX_REVOKED:
         return MadeList(content=b"", until=until)
     revoked = [RevokedX509(serial=int(one.serial, 16), at=one.at) for one in found]
-    content = gateway.authority.crl(issuing, revoked)
+    content = gateway.authority.crl(issuing, revoked, position)
     return MadeList(content=content, until=until, named=Named(one.serial for one in found))
 
 

@@ -38,8 +38,9 @@ from clients.mysocketctl.log_memory import (
 )
 from clients.mysocketctl.settings import Settings
 
-_PASSING = frozenset({429, 502, 503, 504})
-"""What an overloaded gateway answers, or who stands before one that is away."""
+_PASSING = frozenset({429, 500, 502, 503, 504})
+"""What an overloaded gateway answers, one in trouble (its database does not answer), or who stands
+before one that is away. Borne with for a day only: whoever means harm may answer that as well."""
 _UNCHECKED_SECONDS = 86_400
 _MOST_DIGITS = 12
 

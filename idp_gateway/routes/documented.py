@@ -27,7 +27,8 @@ _WHEN = {
     409: "It contradicts what is there.",
     413: "The body is too large.",
     429: "Too many attempts; `Retry-After` says when to come back.",
-    503: "Every port is given away.",
+    503: "Every port is given away, or the database is out of reach; `Retry-After` says when to ask"
+    " again.",
 }
 
 

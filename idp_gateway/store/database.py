@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import (
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from idp_gateway.account_turns import MOST_AT_ONCE, AccountTurns
@@ -22,10 +29,27 @@ _WRITE_OPTION = "mysocket_write"
 _CHANGE_LOCK = 0x6D79736F636B  # any fixed number of ours: "mysock"
 _BUSY_MILLISECONDS = 10_000
 _WAL_PAUSE_SECONDS = 0.01
+_LONGEST_WORDS = 500
 
 
-DatabaseFailure = SQLAlchemyError
-"""What asking the database raises when it is the database that fails."""
+DatabaseFailure = (SQLAlchemyError, sqlite3.Error)
+"""What asking the database raises when it is the database that fails; some statements go to
+SQLite's driver at once."""
+DatabaseUnavailable = (
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    PoolTimeout,
+    sqlite3.OperationalError,
+)
+"""Of these what may be over soon: it is away, locked, full, or takes no write. Whatever else it
+says is our mistake."""
+
+
+def words_of(failure: Exception) -> str:
+    """What the database said, in one line, and without the statement: that holds secrets."""
+    said = failure.orig if isinstance(failure, DBAPIError) else failure
+    return f"{type(said).__name__}: {' '.join(str(said).split())}"[:_LONGEST_WORDS]
 
 
 class Database:

@@ -213,9 +213,9 @@ def test_asking_again_costs_no_signature() -> None:
     signer.used = 0
     kept = crl.KeptCrls(timedelta(days=7))
     entry = RevokedX509(serial=5, at=NOW)
-    first = kept.current(counted, [entry], NOW)
-    kept.current(other, [entry], NOW)
-    assert kept.current(counted, [entry], NOW + HOUR - timedelta(seconds=1)) == first
+    first = kept.current(counted, [entry], NOW, position=1)
+    kept.current(other, [entry], NOW, position=1)
+    assert kept.current(counted, [entry], NOW + HOUR - timedelta(seconds=1), position=1) == first
     assert signer.used == 1
 
 
@@ -233,19 +233,45 @@ def test_a_list_is_made_anew_when_it_should_be(
     revoked: list[RevokedX509], later: timedelta
 ) -> None:
     kept = crl.KeptCrls(timedelta(days=7))
-    first = kept.current(ISSUER, [RevokedX509(serial=5, at=NOW)], NOW)
-    second = kept.current(ISSUER, revoked, NOW + later)
+    first = kept.current(ISSUER, [RevokedX509(serial=5, at=NOW)], NOW, position=1)
+    second = kept.current(ISSUER, revoked, NOW + later, position=1)
     read = cryptography_x509.load_der_x509_crl(second)
     assert second != first
     assert [one.serial_number for one in read] == [one.serial for one in revoked]
     assert read.next_update_utc == NOW + later + timedelta(days=7)
-    number = read.extensions.get_extension_for_class(cryptography_x509.CRLNumber).value.crl_number
-    assert number == int((NOW + later).timestamp() * 1000)
+    assert number_of(second) > number_of(first)
+
+
+def number_of(der: bytes) -> int:
+    read = cryptography_x509.load_der_x509_crl(der)
+    return read.extensions.get_extension_for_class(cryptography_x509.CRLNumber).value.crl_number
+
+
+def test_the_number_grows_with_what_is_revoked_and_no_clock_takes_it_back() -> None:
+    """Also between gateways; and beyond the numbers of before, which were the time alone."""
+    entries = [RevokedX509(serial=serial, at=NOW) for serial in range(1, 5)]
+    numbers = []
+    for position, hours in enumerate((0, 5, -5, 0), start=1):
+        at = NOW + hours * HOUR
+        another = crl.KeptCrls(timedelta(days=7))
+        numbers.append(
+            number_of(another.current(ISSUER, entries[:position], at, position=position))
+        )
+    assert numbers == sorted(set(numbers))
+    assert int((NOW + timedelta(days=10_000)).timestamp() * 1000) < numbers[0]
+
+
+def test_lists_that_say_the_same_have_different_numbers() -> None:
+    kept = crl.KeptCrls(timedelta(days=7))
+    times = [NOW, NOW - HOUR, NOW - HOUR + timedelta(milliseconds=1), NOW + 2 * HOUR]
+    numbers = [number_of(kept.current(ISSUER, [], at, position=7)) for at in times]
+    assert numbers[0] < numbers[1] <= numbers[2] < numbers[3]
+    assert number_of(kept.current(ISSUER, [], NOW, position=8)) > numbers[3]
 
 
 def test_lists_of_few_cas_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crl, "MAX_KEPT", 2)
     kept = crl.KeptCrls(timedelta(days=7))
     for _ in range(5):
-        kept.current(issuer(ec_key()), [], NOW)
+        kept.current(issuer(ec_key()), [], NOW, position=1)
     assert len(kept._kept) <= 2

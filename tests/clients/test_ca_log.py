@@ -197,7 +197,7 @@ REFUSED = [
     GatewayRefused("the log has no such sizes", status=404, reason="log-size-unknown"),
     GatewayRefused("Not Found", status=404),
     GatewayRefused("no", status=403),
-    GatewayRefused("oops", status=500),
+    GatewayRefused("no such thing here", status=501),
 ]
 
 
@@ -260,6 +260,8 @@ def test_a_gateway_that_is_overloaded_is_borne_with_for_a_day(
     for away in (
         GatewayUnreachable("no answer"),
         GatewayRefused("later", status=429),
+        GatewayRefused("something went wrong here", status=500, reason="internal-error"),
+        GatewayRefused("the database is full", status=503, reason="store-unavailable"),
         GatewayRefused("later", status=503),
     ):
         changing.answers["/ca/log/consistency"] = away

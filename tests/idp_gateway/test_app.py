@@ -1,10 +1,13 @@
 """The application around the routes: problem documents, limits, headers, documentation."""
 
 import json
+import sqlite3
 import uuid
 
 import httpx
 import pytest
+from sqlalchemy.exc import IntegrityError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from idp_gateway import errors
 from idp_gateway.app import create_app
@@ -68,6 +71,52 @@ def test_what_goes_wrong_inside_stays_inside(gateway: Gateway) -> None:
         late = client.get("/slow")
         assert_problem(late, 429, "too-many-attempts")
         assert late.headers["retry-after"] == "30"
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        OperationalError("INSERT hunter2", {"x": "hunter2"}, Exception("disk\nis full")),
+        InternalError("INSERT", {}, Exception("disk is full")),
+        InterfaceError("INSERT", {}, Exception("disk is full")),
+        PoolTimeout("disk is full"),
+        sqlite3.OperationalError("database or disk is full"),
+    ],
+)
+def test_a_database_that_fails_is_one_line_and_may_be_asked_again(
+    failure: Exception, gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = create_app(gateway)
+
+    @app.get("/full")
+    def full() -> None:
+        raise failure
+
+    with client_of(app, gateway.settings.base_url) as client:
+        answer = client.get("/full")
+    assert_problem(answer, 503, "store-unavailable")
+    assert answer.headers["retry-after"] == "5"
+    (said,) = (one for one in caplog.records if one.name == "idp_gateway.problems")
+    assert said.exc_info is None
+    assert said.getMessage().endswith("disk is full")
+    assert "\n" not in said.getMessage()
+    assert "hunter2" not in caplog.text + answer.text
+
+
+def test_what_the_database_says_of_our_mistakes_is_no_trouble_that_passes(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = create_app(gateway)
+
+    @app.get("/wrong")
+    def wrong() -> None:
+        raise IntegrityError("INSERT", {}, Exception("a key twice"))
+
+    with client_of(app, gateway.settings.base_url) as client:
+        transport = client._transport
+        transport._inner.raise_app_exceptions = False  # type: ignore[attr-defined]
+        assert_problem(client.get("/wrong"), 500, "internal-error")
+    assert any(one.exc_info for one in caplog.records)
 
 
 def test_every_error_of_ours_has_a_status() -> None:

@@ -227,6 +227,27 @@ def test_a_revoked_tls_client_is_on_the_crl_and_its_grant_is_over(
     assert api.get("/ca/crl?ca=ff").json()["reason"] == "ca-unknown"
 
 
+@both_databases
+def test_the_number_of_the_crl_does_not_go_back_with_the_clock(
+    owner: Person, room: Room, api: httpx.Client, clock: FixedClock
+) -> None:
+    """A verifier that keeps the largest would drop the list with the revocation."""
+    clock.advance(minutes=5)
+    before = crl_number(api)
+    room.ask(ALICE, "csr", csr=csr(ec_key()).decode())
+    clock.advance(minutes=-5)
+
+    owner.call("POST", room.path, json={"scope": "person", "value": ALICE})
+
+    assert len(list(x509.load_der_x509_crl(api.get("/ca/crl").content))) == 1
+    assert crl_number(api) > before
+
+
+def crl_number(api: httpx.Client) -> int:
+    read = x509.load_der_x509_crl(api.get("/ca/crl").content)
+    return read.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+
+
 def test_a_revoked_certificate_stays_on_the_crl_when_its_socket_is_deleted(
     owner: Person, room: Room, api: httpx.Client
 ) -> None:

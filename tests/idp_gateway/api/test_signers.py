@@ -156,7 +156,7 @@ def test_a_gateway_starts_while_the_place_is_out_of_reach(
         assert again.trust() == gateway.trust()
         come_back()
         issuing = again.authority.issuing_ca(None)
-        assert again.authority.crl(issuing, [])
+        assert again.authority.crl(issuing, [], again.store.position())
     finally:
         again.close()
 
