@@ -119,6 +119,17 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path, name: str, why: 
     assert done.stderr.count("\n") == 1
 
 
+def test_a_file_of_another_kind_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "noise"
+    path.write_bytes(b"\x00\x1b[2J\xff no certificate\n" * 3000)
+    done = ssh_lint(path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert "none of its 3000 lines is one" in done.stderr
+    path.write_bytes(b"nothing\n" * 3000 + GOOD)
+    assert ssh_lint(path).stdout.count("not readable") == 3000
+
+
 def test_a_certificate_does_not_drive_the_terminal() -> None:
     line = ssh_wire.certificate(CA, key_id=b"\x1b[2Jalice\nroot", principals=(b"\x1b[31m",))
     for arguments in (["-"], ["--json", "-"]):

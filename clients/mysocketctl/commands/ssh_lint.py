@@ -16,6 +16,9 @@ from clients.mysocketctl.names import printable
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
 """Tens of thousands of certificates."""
+_TYPED_AT_MOST = 5
+"""Lines without a certificate that somebody may want to hear of one by one; of more, it is another
+kind of file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +63,7 @@ def _lint_file(name: str, profile: Profile) -> Iterator[_Linted]:
     """What is in the file, line by line.
 
     Raises:
-        InvalidInput: the file cannot be read, is too large, or holds nothing.
+        InvalidInput: the file cannot be read, is too large, or holds nothing, or nothing of the kind.
     """
     lines = [
         (number, line)
@@ -69,8 +72,12 @@ def _lint_file(name: str, profile: Profile) -> Iterator[_Linted]:
     ]
     if not lines:
         raise InvalidInput(f"{shown_name(name)} holds no certificate")
-    for number, line in lines:
-        yield _lint_line(shown_name(name), number, line, profile)
+    linted = [_lint_line(shown_name(name), number, line, profile) for number, line in lines]
+    if len(linted) > _TYPED_AT_MOST and not any(one.certificate for one in linted):
+        raise InvalidInput(
+            f"{shown_name(name)} holds no certificate: none of its {len(linted)} lines is one"
+        )
+    yield from linted
 
 
 def _lint_line(file: str, number: int, line: bytes, profile: Profile) -> _Linted:
