@@ -63,7 +63,7 @@ def _lint_file(name: str, profile: Profile) -> Iterator[_Linted]:
     """What is in the file, line by line.
 
     Raises:
-        InvalidInput: the file cannot be read, is too large, or holds nothing, or nothing of the kind.
+        InvalidInput: the file cannot be read, is too large, or holds no certificate at all.
     """
     lines = [
         (number, line)

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from ca.formats.host_messages import (
     BUNDLE_NAMESPACE,
