@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -102,8 +102,11 @@ class Acknowledgements:
     async def _tell(self, served: _Served) -> bool:
         # Noted before the answer: another gateway that connects meanwhile is told once more.
         self._told = served
-        late = None if served.late is None else list(served.late)
-        body = {"edge_id": self._edge_id, "revision": served.revision, "late": late}
+        body: dict[str, Any] = {"edge_id": self._edge_id, "revision": served.revision}
+        if (
+            served.late != ()
+        ):  # a gateway of before has none that are late, and takes no such member
+            body["late"] = None if served.late is None else list(served.late)
         try:
             await post(self._client, ACK_PATH, body)
         except GatewayUnavailable as error:

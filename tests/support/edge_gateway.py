@@ -165,7 +165,7 @@ class GatewayStandIn:
         async def ack(request: Request) -> Response:
             body = await request.json()
             self.acks.append(body["revision"])
-            self.late.append(body["late"])
+            self.late.append(body.get("late", []))
             await self.notify()
             return Response(status_code=204)
 
