@@ -4,6 +4,8 @@ from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from policy.types import SocketType
 from proxy.feed import Snapshot, apply, parse_message, snapshot_line
@@ -75,6 +77,50 @@ def test_an_edge_that_cannot_know_closes_until_it_hears_of_now(held: EdgeSocket 
     newer = in_effect(before, told(db(HOME, 8, wanted=9)))
     assert newer.sockets["db-id"].source_rule == HOME
     assert in_effect(before, told(db(HOME, 7))).sockets["db-id"].source_rule == HOME
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("change"), st.just(0)),
+        st.tuples(st.sampled_from(["make", "start", "hear"]), st.sampled_from([0, 1])),
+        st.tuples(st.just("forget"), st.just(0)),
+    ),
+    max_size=40,
+)
+
+
+@given(STEPS)
+def test_whatever_two_gateways_tell_no_edge_goes_back(steps: list[tuple[str, int]]) -> None:
+    """Of a change, of which version ``told`` has the rules; an edge may lose what it has."""
+    wanted, told, acknowledged = 1, [1, 1], 0
+    held: EdgeState | None = None
+    for step, gateway in steps:
+        if step == "change":
+            wanted += 1
+        elif step == "make":
+            told[gateway] = wanted
+        elif step == "start":
+            told[gateway] = 0
+        elif step == "forget":
+            held = None
+        else:
+            held = in_effect(held, of_version(told[gateway], wanted))
+            served = held.sockets["db-id"]
+            is_closed = served.source_rule == CLOSED
+            assert is_closed or served.source_rule == rule_of(served.rules_version)
+            assert is_closed or served.rules_version >= acknowledged
+            if not late_sockets(held):
+                assert (served.rules_version, is_closed) == (wanted, False)
+                acknowledged = wanted
+
+
+def rule_of(version: int) -> SourceRule:
+    return SourceRule(allow=(ip_network((version, 32)),))
+
+
+def of_version(version: int, wanted: int) -> EdgeState:
+    rule = rule_of(version) if version else CLOSED
+    return told(db(rule, version, None if version == wanted else wanted))
 
 
 def test_a_socket_whose_rules_did_not_change_is_the_same_object() -> None:
