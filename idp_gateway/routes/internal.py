@@ -20,7 +20,7 @@ router = APIRouter(prefix="/internal", tags=["edges"], dependencies=[Depends(req
 EdgeId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 """What an edge calls itself."""
 
-EdgeSocketId = Annotated[str, Field(max_length=64)]
+EdgeSocketId = Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z_-]{0,63}$")]
 TunnelId = Annotated[str, Field(max_length=64)]
 
 _LARGEST_REVISION = 2**53
