@@ -200,7 +200,7 @@ def _bundle(gateway: Gateway, question: HostQuestion, krl: bytes) -> Bundle:
     host, socket, statement = question.host, question.socket, question.statement
     shown = _on_record(gateway, host, statement.certificate)
     noted = _note(gateway, question, shown)
-    renewable = None if shown is None else _renewable(gateway, host, shown)
+    good = _good(gateway, host, shown)
     return Bundle(
         host_id=host.host_id,
         dns_name=socket.dns_name,
@@ -210,8 +210,8 @@ def _bundle(gateway: Gateway, question: HostQuestion, krl: bytes) -> Bundle:
         krl=krl,
         user_cas=gateway.authority.trusted_user_cas(socket.socket_id),
         host_cas=gateway.authority.host_ca_lines,
-        host_certificate=_renewed(gateway, host) if renewable and noted else "",
-        enrol_again=renewable is None,
+        host_certificate=_given(gateway, host, good, has_it=good is shown, may_renew=noted),
+        enrol_again=good is None,
     )
 
 
@@ -235,11 +235,35 @@ def _note(gateway: Gateway, question: HostQuestion, shown: CertificateRecord | N
     return True
 
 
-def _renewable(gateway: Gateway, host: HostRecord, shown: CertificateRecord) -> bool | None:
-    """Whether the certificate a host shows is due for renewal; None if it is not good for that."""
-    if shown.not_after <= gateway.clock() or _is_revoked(gateway, host, shown.serial):
-        return None
-    return _is_due(gateway, shown)
+def _good(
+    gateway: Gateway, host: HostRecord, shown: CertificateRecord | None
+) -> CertificateRecord | None:
+    """A host's certificate that has not ended: what it shows, or else, since that file may be
+    damaged, the newest it was given. Whoever proves the host key could have kept it.
+    """
+    if shown is not None and _has_not_ended(gateway, host, shown):
+        return shown
+    newest = gateway.store.newest_host_certificate(host.socket_id, host.fingerprint)
+    return newest if newest is not None and _has_not_ended(gateway, host, newest) else None
+
+
+def _has_not_ended(gateway: Gateway, host: HostRecord, one: CertificateRecord) -> bool:
+    return one.not_after > gateway.clock() and not _is_revoked(gateway, host, one.serial)
+
+
+def _given(
+    gateway: Gateway,
+    host: HostRecord,
+    good: CertificateRecord | None,
+    *,
+    has_it: bool,
+    may_renew: bool,
+) -> str:
+    """The certificate to send; none if the host has what there is."""
+    if good is None:
+        return ""
+    new = _renewed(gateway, host) if may_renew and _is_due(gateway, good) else ""
+    return new or ("" if has_it else good.body)
 
 
 def _is_due(gateway: Gateway, certificate: CertificateRecord) -> bool:

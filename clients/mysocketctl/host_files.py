@@ -135,7 +135,7 @@ class HostDirectory:
 
     def present_certificate(self) -> str:
         """The host certificate sshd shows, one line; empty if there is none, or none that can be
-        read: whoever has another gets a new one.
+        read: the gateway then sends the one on record again.
         """
         try:
             return parse_certificate_line((read_small(self.certificate) or "").strip()).line

@@ -127,3 +127,13 @@ def test_which_certificate_is_shown_may_fail_to_be_kept(
     found = gateway.store.find_host(server.host_id)
     assert found is not None
     assert found.serial != str(parse_certificate_line(server.certificate).serial)
+
+
+def test_a_certificate_on_record_needs_no_write(
+    owner: Person, server: Server, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.enrol(owner)
+    given, server.certificate = server.certificate, ""
+    monkeypatch.setattr(gateway.store.database, "writing", full)
+
+    assert server.bundle().host_certificate == given
