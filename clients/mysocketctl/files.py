@@ -98,6 +98,8 @@ def read_named(name: str, most: int) -> bytes:
     Raises:
         InvalidInput: the file cannot be read, or is too large.
     """
+    if not name:
+        raise InvalidInput("the name of a file is empty")
     try:
         if name == "-":
             content = sys.stdin.buffer.read(most + 1)

@@ -205,7 +205,9 @@ def _sync_once(
     state = _install_lists(directory, state, bundle, lines)
     if bundle.host_certificate:
         _check_renewal(bundle, key, answer, trust)
-        renewed = install(directory.certificate, f"{bundle.host_certificate}\n") or renewed
+        if install(directory.certificate, f"{bundle.host_certificate}\n"):
+            # Also of one it was told of before: it may have been reloaded without since.
+            renewed, state = True, directory.write_state(state, told_serial="")
     # Only now: until everything went well ``host status`` goes on to say that it did not.
     state = directory.write_state(state, synced_at=int(time.time()))
     synced = Synced(state=state, bundle=bundle, renewed=renewed)

@@ -48,3 +48,25 @@ def test_sshd_is_told_although_a_later_round_failed(server: Server, tmp_path: Pa
 
     assert told.exists()
     assert server.status().returncode == 0
+
+
+def test_sshd_is_told_of_one_that_was_lost_and_came_again(server: Server, tmp_path: Path) -> None:
+    """It may have been reloaded while the file was damaged."""
+    server.enrol()
+    told = tmp_path / "told"
+    server.sync("--on-renewal", f"touch {told}")
+    assert not told.exists()
+    certificate = server.files / "ssh_host_key-cert.pub"
+    given = certificate.read_text()
+    certificate.write_bytes(b"\0damaged")
+    server.gateway.change = lambda bundle: replace(bundle, host_certificate=given.strip())
+
+    assert server.sync("--on-renewal", f"touch {told}").returncode == 0
+
+    assert certificate.read_text() == given
+    assert told.exists()
+    assert server.status().returncode == 0
+    told.unlink()
+    # Sent once more, and nothing is new.
+    server.sync("--on-renewal", f"touch {told}")
+    assert not told.exists()

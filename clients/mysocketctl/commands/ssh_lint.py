@@ -16,9 +16,8 @@ from clients.mysocketctl.names import printable
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
 """Tens of thousands of certificates."""
-_TYPED_AT_MOST = 5
-"""Lines without a certificate that somebody may want to hear of one by one; of more, it is another
-kind of file."""
+_MARK = b"-cert-v01@openssh.com"
+"""Is in the type of every certificate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +54,7 @@ def ssh_lint(files: Sequence[str], profile: str, *, as_json: bool) -> int:
             _show(one)
     unreadable = sum(one.certificate is None for one in linted)
     if unreadable:
-        raise InvalidInput(f"{unreadable} of {len(linted)} lines are no readable certificates")
+        raise InvalidInput(f"{unreadable} of {len(linted)} are no readable certificates")
     return int(any(one.findings for one in linted))
 
 
@@ -63,21 +62,28 @@ def _lint_file(name: str, profile: Profile) -> Iterator[_Linted]:
     """What is in the file, line by line.
 
     Raises:
-        InvalidInput: the file cannot be read, is too large, or holds no certificate at all.
+        InvalidInput: the file cannot be read, is too large, or holds nothing.
     """
+    content = read_named(name, MAX_FILE_BYTES)
     lines = [
         (number, line)
-        for number, line in enumerate(read_named(name, MAX_FILE_BYTES).split(b"\n"), start=1)
+        for number, line in enumerate(content.split(b"\n"), start=1)
         if line.strip() and not line.lstrip().startswith(b"#")
     ]
     if not lines:
         raise InvalidInput(f"{shown_name(name)} holds no certificate")
-    linted = [_lint_line(shown_name(name), number, line, profile) for number, line in lines]
-    if len(linted) > _TYPED_AT_MOST and not any(one.certificate for one in linted):
-        raise InvalidInput(
-            f"{shown_name(name)} holds no certificate: none of its {len(linted)} lines is one"
-        )
-    yield from linted
+    if b"\0" in content or (len(lines) > 1 and _MARK not in content):
+        # Said once of the file: it may have thousands of lines.
+        yield _of_no_certificates(shown_name(name), is_binary=b"\0" in content)
+        return
+    for number, line in lines:
+        yield _lint_line(shown_name(name), number, line, profile)
+
+
+def _of_no_certificates(file: str, *, is_binary: bool) -> _Linted:
+    message = "it is a binary file" if is_binary else "no line of it is a certificate"
+    finding = Finding(rule="not-a-certificate", message=message)
+    return _Linted(file=file, line=1, certificate=None, findings=(finding,))
 
 
 def _lint_line(file: str, number: int, line: bytes, profile: Profile) -> _Linted:
