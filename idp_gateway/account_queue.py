@@ -24,12 +24,7 @@ class AccountQueue:
         if not waiting:
             self._waiting.pop(account_id, None)
 
-    def take(
-        self,
-        most: Callable[[str], int] = lambda _: 1,
-        *,
-        may: Callable[[str], bool] = lambda _: True,
-    ) -> list[str]:
+    def take(self, most: int = 1, *, may: Callable[[str], bool] = lambda _: True) -> list[str]:
         """The first so many of the account whose turn it is, of those that ``may`` have one; none
         if there is none. The account comes last then.
         """
@@ -37,7 +32,7 @@ class AccountQueue:
         if account_id is None:
             return []
         waiting = self._waiting.pop(account_id)
-        taken = list(waiting)[: most(account_id)]
+        taken = list(waiting)[:most]
         for one in taken:
             del waiting[one]
         if waiting:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from idp_gateway.account_queue import AccountQueue
 from idp_gateway.clock import Clock
-from idp_gateway.making_turns import MakingTurns
+from idp_gateway.making_turns import SOCKETS_A_TURN, MakingTurns
 from idp_gateway.records import SocketRecord
 from idp_gateway.told_rules import Known, Told, key_of, kind_of
 
@@ -185,7 +185,7 @@ class PendingRules:
         for socket_id in [one for one, due in self._put_off.items() if due <= now]:
             del self._put_off[socket_id]
             self.make_again([socket_id])
-        while taken := self._to_make.take(turns.size, may=turns.may_begin):
+        while taken := self._to_make.take(SOCKETS_A_TURN, may=turns.may_begin):
             sockets = [self._pending[one].socket for one in taken if one in self._pending]
             if sockets:
                 return sockets

@@ -47,6 +47,12 @@ class RootList:
             raise NotFound("the root has no list yet", reason="root-list-missing")
         return kept.content
 
+    def may_name(self, record: CaGenerationRecord) -> bool:
+        """Whether an issuing CA is below the root whose list this is: one that is below a root that
+        was replaced is named by no list.
+        """
+        return _root(record) == _root(_in_use(self._store.generations(X509_ISSUING)))
+
     def follow(self, *, anew: bool = False) -> bool:
         """Make the list anew if it is due, or asked for; whether it then says what it has to.
 

@@ -276,7 +276,16 @@ class Rotation:
     def _end(self, ca_id: str, record: CaGenerationRecord, becomes: CaState) -> None:
         self._move(ca_id, record, becomes)
         self._generations.end_keys([record])
-        if ca_id == X509_ISSUING and becomes is CaState.WITHDRAWN and not self._root_list.follow():
+        if ca_id != X509_ISSUING or becomes is not CaState.WITHDRAWN:
+            return
+        is_whole = self._root_list.follow()
+        if not self._root_list.may_name(record):
+            log.warning(
+                "issuing CA %s is below a root that was replaced: no list names it, that root is to"
+                " be distrusted",
+                record.key_id,
+            )
+        elif not is_whole:
             log.warning(
                 "the root's list lacks issuing CA %s: run `ca root-list` where root.key is",
                 record.key_id,

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from idp_gateway.address_rules import CLOSED, NO_RULES, AddressRules
 from idp_gateway.clock import Clock
-from idp_gateway.making_turns import MAKERS, MakingTurns
+from idp_gateway.making_turns import MAKERS, TURN_SECONDS, MakingTurns
 from idp_gateway.pending_rules import PendingRules, is_known
 from idp_gateway.records import SocketRecord
 from idp_gateway.rules import apart
@@ -158,11 +158,9 @@ class RuleMaking:
 
     def _make_on(self) -> None:
         while (turn := self._next_to_make()) is not None:
-            began, account_id = time.thread_time(), turn.sockets[0].account_id
+            longest = 0.0
             try:
-                made = self._made_in(turn)
-                with self._changed:
-                    self._pending.finish(account_id, made)
+                longest = self._make_in(turn)
             except Exception:
                 log.exception("address rules could not be made; trying again")
                 self._pause()
@@ -170,24 +168,37 @@ class RuleMaking:
                     self._pending.make_again([one.socket_id for one in turn.sockets])
             finally:
                 with self._changed:
-                    self._turns.end(account_id, len(turn.sockets), time.thread_time() - began)
+                    self._turns.end(turn.sockets[0].account_id, longest)
                     self._changed.notify_all()
 
-    def _made_in(self, turn: _Turn) -> dict[str, Told]:
-        """The rules of its sockets. One whose rules cannot be made is closed.
+    def _make_in(self, turn: _Turn) -> float:
+        """Make the rules of its sockets one after the other, for as long as a turn lasts. How long
+        the longest took; those that there was no time for have another turn.
+        """
+        began, longest = time.thread_time(), 0.0
+        for at, socket in enumerate(turn.sockets):
+            before = time.thread_time()
+            if at and before - began > TURN_SECONDS:
+                with self._changed:
+                    self._pending.make_again([one.socket_id for one in turn.sockets[at:]])
+                break
+            told = self._made_in(turn, socket)
+            longest = max(longest, time.thread_time() - before)
+            with self._changed:
+                self._pending.finish(socket.account_id, {socket.socket_id: told})
+                self._changed.notify_all()
+        return longest
+
+    def _made_in(self, turn: _Turn, socket: SocketRecord) -> Told:
+        """The rules of a socket; it is closed if they cannot be made.
 
         Raises:
             DatabaseFailure: the database cannot be asked.
         """
-        made = apart(self._make, turn.sockets, lambda _socket: CLOSED)
-        for one, rules in _by_socket(turn.sockets, made):
-            rules.members(one)  # written here and now, once
-        return {
-            one.socket_id: Told(
-                key_of(one), made.get(one.socket_id, NO_RULES), turn.at, turn.number
-            )
-            for one in turn.sockets
-        }
+        made = apart(self._make, [socket], lambda _socket: CLOSED)
+        rules = made.get(socket.socket_id, NO_RULES)
+        rules.members(socket)  # written here and now, once
+        return Told(key_of(socket), rules, turn.at, turn.number)
 
     def _next_to_make(self) -> _Turn | None:
         """``None`` at the end."""

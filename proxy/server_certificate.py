@@ -81,12 +81,13 @@ def _dns_names(leaf: x509.Certificate) -> frozenset[str]:
     return frozenset(extension.value.get_values_for_type(x509.DNSName))
 
 
-def _first_serial(pem: str) -> str:
-    """The serial number of the first certificate, hex; empty if there is none to be read."""
+def _serials(pem: str) -> list[str]:
+    """The serial numbers of certificates, hex; none if there are none to be read."""
     try:
-        return format(x509.load_pem_x509_certificate(pem.encode("ascii")).serial_number, "x")
+        found = x509.load_pem_x509_certificates(pem.encode("ascii"))
     except ValueError:
-        return ""
+        return []
+    return [format(one.serial_number, "x") for one in found]
 
 
 def load_pair(state_dir: Path) -> KeyAndChain | None:
@@ -143,7 +144,10 @@ class CertificateKeeper:
         """
         if client_ca == self._client_ca:
             return
-        self._client_ca, self._signs = client_ca, _first_serial(client_ca)
+        trusted = _serials(client_ca)
+        self._client_ca, self._signs = client_ca, next(iter(trusted), "")
+        if self.pair is not None and self.pair.issuer not in trusted:
+            self._asked_for = ""  # whatever signed it then, it is trusted no more
         self._wake.set()
 
     async def run(self) -> None:

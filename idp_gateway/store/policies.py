@@ -134,7 +134,7 @@ class PolicyStore(StorePart):
             affected = borne_on ^ borne_on_now if means_the_same else borne_on | borne_on_now
             touch(connection, affected, author.at)
             if (before.name, before.document) != (after.name, after.document):
-                rename(connection, borne_on_now - affected)
+                rename(connection, borne_on_now - affected, author.at)
         return after
 
     def delete_policy(self, account_id: str, policy_id: str, author: Author) -> None:

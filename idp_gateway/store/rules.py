@@ -191,13 +191,16 @@ def renew(connection: Connection, socket_ids: Iterable[str], now: datetime) -> N
         note_change(connection, ChangeKind.SOCKET, part, now)
 
 
-def rename(connection: Connection, socket_ids: Iterable[str]) -> None:
-    """As ``touch``, where nothing but names changed: every grant stands and edges hear nothing, but
-    what is remembered of the rules has the old names. Only inside ``Database.changing``.
+def rename(connection: Connection, socket_ids: Iterable[str], now: datetime) -> None:
+    """As ``touch``, where nothing but names changed: every grant stands, but what is remembered of
+    the rules has the old names. Edges of which one gateway tells the version must hear of it from
+    all of them. Only inside ``Database.changing``.
     """
     for part in in_parts(socket_ids):
+        among = SOCKETS.c.socket_id.in_(part)
         connection.execute(
-            update(SOCKETS)
-            .where(SOCKETS.c.socket_id.in_(part))
-            .values(rules_version=SOCKETS.c.rules_version + 1)
+            update(SOCKETS).where(among).values(rules_version=SOCKETS.c.rules_version + 1)
         )
+        query = select(SOCKETS.c.socket_id).where(among, SOCKETS.c.socket_type.in_(OWN_PORT))
+        told = connection.execute(query.order_by(SOCKETS.c.socket_id)).scalars()
+        note_change(connection, ChangeKind.SOCKET, told, now)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,7 @@ from idp_gateway import pending_rules, rule_making
 from idp_gateway.address_rules import RememberedRules
 from idp_gateway.composition import Gateway
 from idp_gateway.feed import Feed
-from idp_gateway.making_turns import MAKERS, SLOW_FOR_SECONDS, SOCKETS_A_TURN, MakingTurns
+from idp_gateway.making_turns import MAKERS, SLOW_FOR_SECONDS, MakingTurns
 from idp_gateway.records import AccountRecord, SocketRecord
 from idp_gateway.told_rules import key_of
 from policy.policy_set import PolicySet
@@ -145,11 +146,9 @@ def test_a_set_that_cannot_be_made_now_is_told_as_a_stopgap(
 
     monkeypatch.setattr(gateway.store, "rules_of", fail)
     made = rule_making.RuleMaking(remembered, remembered.ready, lambda *_: None, gateway.clock)
-    found = made._made_in(rule_making._Turn([socket], gateway.clock(), 1))
-    assert found[socket.socket_id].is_stopgap
+    assert made._made_in(rule_making._Turn([socket], gateway.clock(), 1), socket).is_stopgap
     monkeypatch.setattr(gateway.store, "rules_of", real)
-    found = made._made_in(rule_making._Turn([socket], gateway.clock(), 2))
-    assert not found[socket.socket_id].is_stopgap
+    assert not made._made_in(rule_making._Turn([socket], gateway.clock(), 2), socket).is_stopgap
 
 
 def test_what_ends_while_another_is_waited_for_is_made_again(
@@ -186,24 +185,11 @@ def test_a_making_is_as_old_as_the_row_it_is_made_of(
     told = bench.ask(after(socket, 2), before)
     assert told is not None
     bench.gate.set()
-    made = bench.making._made_in(turn)["x"]
+    made = bench.making._made_in(turn, turn.sockets[0])
     assert made.number < told.number
     assert bench.ask(after(socket, 3), known(after(socket, 2), told.rules, told.number)) is None
     bench.making._pending.finish(socket.account_id, {"x": made})
     assert bench.making._pending.next_to_tell(1.0) == []
-
-
-def test_turns_grow_where_rules_take_nothing_and_are_single_where_they_take_long() -> None:
-    turns = MakingTurns()
-    sizes = []
-    for _ in range(7):
-        sizes.append(turns.size("a"))
-        turns.begin("a")
-        turns.end("a", sizes[-1], 0.01)
-    assert sizes == [1, 2, 4, 8, 16, SOCKETS_A_TURN, SOCKETS_A_TURN]
-    turns.begin("a")
-    turns.end("a", SOCKETS_A_TURN, 1.0)
-    assert turns.size("a") == 1
 
 
 def test_one_maker_is_for_those_that_are_known_to_be_quick() -> None:
@@ -213,7 +199,7 @@ def test_one_maker_is_for_those_that_are_known_to_be_quick() -> None:
     for name, *took in (("slow", 5.0, 0.01), ("quick", 0.01)):
         for seconds in took:
             turns.begin(name)
-            turns.end(name, 1, seconds)
+            turns.end(name, seconds)
     turns.begin("new")
     turns.begin("newer")
     assert not turns.may_begin("newest")
@@ -222,9 +208,27 @@ def test_one_maker_is_for_those_that_are_known_to_be_quick() -> None:
     turns.begin("quick")
     assert not turns.may_begin("quick")  # it is having one
     now = SLOW_FOR_SECONDS
-    turns.end("slow", 1, 0.01)
+    turns.end("slow", 0.01)
     assert turns.may_begin("slow")
     assert MAKERS == 3
+
+
+def test_whoever_was_quick_and_is_slow_keeps_a_maker_for_one_socket(
+    bench: Bench, socket: SocketRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rule_making.RuleMaking, "_start", lambda _making: None)
+    monkeypatch.setattr(rule_making, "TURN_SECONDS", 0.0)
+    sockets = [replace(socket, socket_id=f"s{at}") for at in range(5)]
+    bench.gate.set()
+    assert bench.making.of(sockets, {}) == {}
+    turn = bench.making._next_to_make()
+    assert turn is not None
+    assert len(turn.sockets) == 5
+    assert bench.making._make_in(turn) > 0
+    bench.making._turns.end(socket.account_id, 1.0)
+    again = bench.making._next_to_make()
+    assert again is not None
+    assert [one.socket_id for one in again.sockets] == ["s1", "s2", "s3", "s4"]
 
 
 async def test_an_edge_keeps_what_another_gateway_told_it(

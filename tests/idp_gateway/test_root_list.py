@@ -193,7 +193,9 @@ def test_a_damaged_root_key_stops_no_withdrawal(
     assert any("the root signs no list" in line for line in caplog.messages)
 
 
-def test_a_root_that_is_moved_away_is_replaced_if_that_is_said(gateway: Gateway) -> None:
+def test_a_root_that_is_moved_away_is_replaced_if_that_is_said(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
     old, folder = rotate(gateway), gateway.settings.state_dir / "ca"
     before = x509.load_pem_x509_certificate((folder / "root.pem").read_bytes())
     for name in ("root.key", "root.pem"):
@@ -210,6 +212,8 @@ def test_a_root_that_is_moved_away_is_replaced_if_that_is_said(gateway: Gateway)
     listed = root_crl(gateway)
     assert listed.is_signature_valid(after.public_key())  # type: ignore[arg-type]
     assert (serials(listed), number_of(listed)) == (set(), 1)
+    # What is below the old root is on no list: nobody can sign its own any more.
+    assert any("below a root that was replaced" in line for line in caplog.messages)
 
 
 def test_the_list_of_a_root_near_its_end_ends_with_it(gateway: Gateway, clock: FixedClock) -> None:

@@ -111,6 +111,27 @@ async def test_another_ca_that_signs_is_a_reason_to_renew(
     assert int(renewed[-1].issuer, 16) == serial
 
 
+async def test_what_a_ca_signed_that_is_trusted_no_more_is_renewed_though_it_was_asked_for(
+    gateway: GatewayStandIn, tmp_path: Path
+) -> None:
+    """A gateway that had yet to hear of the other one signed with the old one once more."""
+    renewed: list[KeyAndChain] = []
+    before, after = gateway.authority, SmallAuthority()
+    async with keeper(gateway, tmp_path, renewed) as it:
+        it.follow(after.root_pem + before.root_pem)
+        running = asyncio.create_task(it.run())
+        await told(gateway, renewed, 1)
+        await asyncio.sleep(0.05)
+        assert gateway.certificates == 1
+        gateway.authority = after
+        it.follow(after.root_pem)
+        await told(gateway, renewed, 2)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    serial = x509.load_pem_x509_certificate(after.root_pem.encode()).serial_number
+    assert int(renewed[-1].issuer, 16) == serial
+
+
 async def test_a_gateway_that_names_another_ca_first_is_asked_once(
     gateway: GatewayStandIn, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from idp_gateway import publishing
 from idp_gateway.composition import Gateway
@@ -315,6 +316,20 @@ def limited(gateway: Gateway, **limits: int) -> None:
     """Other limits for a gateway that runs."""
     settings = gateway.settings.model_copy(update=limits)
     object.__setattr__(gateway, "settings", settings)
+
+
+def test_a_change_that_is_made_is_not_refused_because_nobody_knows_who_serves_it(
+    owner: Person, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is told to try again makes a second socket."""
+
+    async def settled(**_of: object) -> bool:
+        raise OperationalError("locked", None, Exception("database is locked"))
+
+    monkeypatch.setattr(gateway.feed.serving, "settled", settled)
+    reply = owner.call("POST", "/socket", json={"name": "one"})
+    assert (reply.status_code, reply.headers["x-mysocket-in-force"]) == (200, "false")
+    assert len(owner.call("GET", "/socket").json()) == 1
 
 
 def test_a_reply_says_whether_the_edges_serve_the_change(

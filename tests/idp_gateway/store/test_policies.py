@@ -80,13 +80,11 @@ class Sockets:
         found = {name: self.store.find_socket(one) for one, name in self.names.items()}
         return {name: socket for name, socket in found.items() if socket is not None}
 
-    def touched(
-        self, change: Callable[[], Any], *, in_names_alone: bool = False
-    ) -> tuple[set[str], set[str]]:
+    def touched(self, change: Callable[[], Any]) -> tuple[set[str], set[str]]:
         """Names of the sockets whose grants a change ended, and of those whose rules it changed.
 
         An edge is told of exactly the first, and of a port of its own whose rules about addresses
-        it holds, unless ``in_names_alone``; no epoch goes up by more than one.
+        it holds, by whose version it goes; no epoch goes up by more than one.
         """
         before, revision = self.now(), self.store.revision()
         change()
@@ -101,8 +99,7 @@ class Sockets:
             for change in self.store.read_feed(revision).changes
         ]
         assert sorted(told) == sorted(
-            (ChangeKind.SOCKET, name)
-            for name in bumped | (set() if in_names_alone else changed & {"tcp"})
+            (ChangeKind.SOCKET, name) for name in bumped | (changed & {"tcp"})
         )
         return bumped, changed
 
@@ -157,7 +154,7 @@ def test_another_meaning_touches_the_sockets_it_is_attached_to(sockets: Sockets)
     # What is remembered of the rules has the names as they were.
     for named in ({"name": "new"}, {"document": '{"version":"v3"}'}):
         renamed = change(sockets, staff, means_the_same=True, **named)
-        assert sockets.touched(renamed, in_names_alone=True) == (set(), {"a"})
+        assert sockets.touched(renamed) == (set(), {"a"})
     gone = sockets.touched(
         lambda: sockets.store.delete_policy(staff.account_id, staff.policy_id, BY)
     )
@@ -171,7 +168,7 @@ def test_an_organisation_wide_policy_touches_all_sockets_of_its_account(sockets:
     other = change(sockets, wide, document='{"version":"v2"}')
     assert sockets.touched(other) == (everyone, mine)
     renamed = change(sockets, wide, means_the_same=True, name="new")
-    assert sockets.touched(renamed, in_names_alone=True) == (set(), mine)
+    assert sockets.touched(renamed) == (set(), mine)
     # It bears on the socket already, and goes on doing so.
     assert sockets.touched(lambda: sockets.attach(wide, "a")) == (set(), set())
     narrowed = change(sockets, wide, means_the_same=True, org_wide=False)
