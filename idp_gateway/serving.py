@@ -57,9 +57,9 @@ class Serving:
         """An edge's proxy serves ``revision``, and sockets that are ``late`` by older address rules
         than it should; ``None`` if they are too many to be named.
         """
-        self._store.acknowledge(edge_id, revision, self._clock(), late)
+        noted = self._store.acknowledge(edge_id, revision, self._clock(), late)
         with self._lock:
-            self._acks[edge_id] = max(revision, 0)
+            self._acks[edge_id] = noted
         self._tell_writers()
 
     async def settled(

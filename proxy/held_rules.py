@@ -45,8 +45,8 @@ def _newest(held: EdgeSocket | None, told: EdgeSocket) -> EdgeSocket:
         # Open again with what is no older than what is wanted now: this edge may have had that.
         closed = replace(told, source_rule=_NOBODY, source_sets=_NO_SETS, rules_version=wanted)
         return replace(closed, source_rules_too_large=False)
-    if held.rules_version < told.rules_version:
-        return told
+    if 0 < told.rules_version >= held.rules_version:
+        return told  # of the same version too: what this edge closed waits for no more than that
     has_all = held.rules_version == wanted and held.source_rule != _NOBODY
     kept = replace(
         told,

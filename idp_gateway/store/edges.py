@@ -139,11 +139,13 @@ class EdgeStore(StorePart):
 
     def acknowledge(
         self, edge_id: str, revision: int, now: datetime, late: tuple[str, ...] | None = ()
-    ) -> None:
+    ) -> int:
         """Note that an edge serves ``revision``, and which sockets by older address rules than it
-        should; ``None`` if they are too many to be named.
+        should; ``None`` if they are too many to be named. What is noted: a revision that was never
+        given out is of another database, and counts as none.
         """
         with self.database.writing() as connection:
+            revision = revision if revision <= _revision(connection) else 0
             _note_edge(
                 connection,
                 edge_id,
@@ -152,6 +154,7 @@ class EdgeStore(StorePart):
                 late_unnamed=late is None,
                 seen_at=now,
             )
+        return revision
 
     def note_host_key(self, edge_id: str, ssh_host_key: str, now: datetime) -> None:
         """Note what an edge's tunnel server proves itself with (one ``authorized_keys`` line)."""

@@ -81,3 +81,14 @@ async def test_another_gateway_knows_it_at_once(
     assert not await other.settled(0, account_id=both[0][0].account_id)
     acknowledge(gateway)
     assert await other.settled(0, account_id=both[0][0].account_id)
+
+
+async def test_a_revision_that_was_never_given_out_is_none(
+    gateway: Gateway, both: tuple[Owned, Owned]
+) -> None:
+    """The edge has it of a database that was restored from a backup since."""
+    gateway.feed.serving.acknowledge("e1", gateway.store.revision() + 100, ())
+    gateway.store.note_sockets([both[0][1].socket_id], rows.NOW)
+    assert not await of(gateway, both[0])
+    acknowledge(gateway)
+    assert await of(gateway, both[0])

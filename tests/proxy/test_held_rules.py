@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from ipaddress import ip_network
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given
@@ -43,6 +44,22 @@ def test_newer_rules_stay_where_a_gateway_has_those_of_before() -> None:
     found = served(db(HOME, 7), db(OFFICE, 3, wanted=7, epoch=5))
     assert (found.source_rule, found.rules_version, found.epoch) == (HOME, 7, 5)
     assert found.rules_wanted is None
+
+
+def test_all_that_is_held_stays() -> None:
+    sets = MappingProxyType({"0123456789abcdef": (ip_network("192.0.2.0/24"),)})
+    held = db(HOME, 7, source_sets=sets)
+    assert served(held, db(OFFICE, 3, wanted=8)).source_sets == sets
+    large = db(SourceRule(), 7, source_rules_too_large=True)
+    assert served(large, db(OFFICE, 3, wanted=8)).source_rules_too_large
+
+
+def test_what_an_edge_closed_is_opened_by_what_was_wanted_then() -> None:
+    closed = served(None, db(OFFICE, 3, wanted=7))
+    assert closed.source_rule == CLOSED
+    found = served(closed, db(HOME, 7, wanted=8))
+    assert (found.source_rule, found.rules_wanted) == (HOME, 8)
+    assert served(found, db(CLOSED, 0, wanted=8)).source_rule == HOME
 
 
 def test_what_is_newer_than_held_and_older_than_wanted_is_late() -> None:
