@@ -109,10 +109,14 @@ def test_listeners_hear_of_changes_and_of_nothing_else(store: Store) -> None:
 
 
 def test_the_last_acknowledgement_of_an_edge_counts(store: Store) -> None:
-    store.acknowledge("e1", 5, NOW)
-    store.acknowledge("e1", 7, NOW)
+    store.note_sockets([f"s{at}" for at in range(7)], NOW)
+    newest = store.revision()
+    assert store.acknowledge("e1", newest - 2, NOW) == newest - 2
+    store.acknowledge("e1", newest, NOW)
     store.acknowledge("e2", 1, NOW)
-    assert [(edge.edge_id, edge.acked_revision) for edge in store.edges()] == [("e1", 7), ("e2", 1)]
+    known = [(edge.edge_id, edge.acked_revision) for edge in store.edges()]
+    assert known == [("e1", newest), ("e2", 1)]
+    assert store.acknowledge("e2", newest + 1, NOW) == 0
 
 
 def _report(edge: str, tunnel_id: str, at: datetime = NOW) -> TunnelReportRecord:
