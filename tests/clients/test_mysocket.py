@@ -193,7 +193,8 @@ def test_logs_are_cut_under_a_running_child(
             os.close(descriptor)
         watching.children[0].forget()
     assert ends > time.time()
-    assert old.stat().st_size == 1000
+    # The child goes on writing while it is copied.
+    assert 1000 <= old.stat().st_size < 2000
     assert old.stat().st_mode & 0o777 == 0o600
     assert (further.stat().st_size, (tmp_path / "up.old.log").stat().st_size) == (0, 1000)
 
