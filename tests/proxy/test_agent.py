@@ -11,6 +11,7 @@ from cryptography import x509
 
 from clients.mysocketctl.log_files import Place, read_sshd_file
 from clients.mysocketctl.sightings import Sighting
+from policy.types import SocketType
 from tests.proxy.conftest import EdgeProcess
 from tests.support.edge_gateway import SmallAuthority
 from tests.support.edge_state import ALICE, certify, edge_socket, new_key
@@ -110,6 +111,15 @@ async def test_a_change_is_in_force_when_it_is_acknowledged(edge_process: EdgePr
             await gateway.publish(edge_process.edge.state())
             await gateway.until(lambda: 2 in gateway.acks)
             assert (await edge_process.get()).status_code != 200
+            assert gateway.late[-1] == []
+            # An edge that never heard of it has none of its rules, and says so.
+            late = edge_socket(
+                "db", socket_type=SocketType.TLS, ports=(20000,), rules_version=3, rules_wanted=7
+            )
+            edge_process.edge.sockets.append(late)
+            await gateway.publish(edge_process.edge.state())
+            await gateway.until(lambda: 3 in gateway.acks)
+            assert gateway.late[-1] == ["db-id"]
 
 
 async def test_envoy_killed_is_back(edge_process: EdgeProcess) -> None:
